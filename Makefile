@@ -1,0 +1,38 @@
+# make demo: set up, then run the main job on real data into demo/
+# make test: set up, then lint, types, tests and doctests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo quick-demo test lint types install bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/ppgen demo
+
+quick-demo: $(INSTALLED)
+	$(BIN)/ppgen demo --quick
+
+test: lint types
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+install: $(INSTALLED)
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/nuts.py
+
+# Exact versions come from constraints.txt; pyproject.toml keeps the ranges that users install with.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,108 @@
+"""A user's own rows from .npy, .npz and .csv files, never through pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ppgen.data.dataset import Dataset, as_array, as_dataset
+from ppgen.errors import DataError, StorageError, UnknownName
+
+__all__ = ["read_array", "read_dataset"]
+
+
+def read_dataset(path: Path, *, levels: int | None, splits: tuple[float, float, float], seed: int) -> Dataset:
+    """Read a dataset from a file; an ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits."""
+    arrays = _read(path)
+    if {"train", "valid", "test"} <= arrays.keys():
+        train, valid, test = (
+            as_array(arrays[k], argument=f"{path.name}[{k}]") for k in ("train", "valid", "test")
+        )
+        if train.dtype.kind == "f" and levels is None:
+            return Dataset(path.stem, train, valid, test, "continuous", None, str(path))
+        top = max(int(rows.max(initial=1)) for rows in (train, valid, test))
+        train, valid, test = (rows.astype(np.int64) for rows in (train, valid, test))
+        return Dataset(path.stem, train, valid, test, "discrete", levels or top + 1, str(path))
+    rows = _only_array(arrays, path)
+    return as_dataset(rows, levels=levels, splits=splits, seed=seed, name=path.stem)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read the one array of a file, or the ``test`` split of an ``.npz`` that has one.
+
+    Raises:
+        StorageError: if the file is missing or unreadable.
+        DataError: if it holds no array, or several without a ``test`` among them.
+    """
+    arrays = _read(path)
+    return arrays["test"] if "test" in arrays else _only_array(arrays, path)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix.lower() not in readers:
+        raise UnknownName("data", path.suffix or str(path), readers)
+    try:
+        return readers[path.suffix.lower()](path)
+    except FileNotFoundError:
+        raise StorageError(
+            "data", got=f"{path}, which does not exist", expected="a readable file", fix="Check the path."
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise StorageError(
+            "data",
+            got=f"{path}, which cannot be read ({error})",
+            expected=f"a {path.suffix} file of plain numbers",
+            fix="Write it again with np.save, np.savez or DataFrame.to_csv(index=False).",
+        ) from error
+
+
+def _read_npy(path: Path) -> dict[str, np.ndarray]:
+    return {path.stem: np.load(path, allow_pickle=False)}
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    import zipfile
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    import pandas
+
+    first = pandas.read_csv(path, header=None, nrows=1)
+    has_header = not all(_is_number(cell) for cell in first.iloc[0])
+    table = pandas.read_csv(path, header=0 if has_header else None)
+    text = [str(c) for c in table.columns if table[c].dtype.kind not in "buif"]
+    if text:
+        raise DataError(
+            "data",
+            got=f"{path.name} with columns that are not numbers: {', '.join(text[:5])}",
+            expected="numeric columns",
+            fix="Drop them or code them as integers first.",
+        )
+    return {path.stem: table.to_numpy()}
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
+
+
+def _only_array(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    if len(arrays) != 1:
+        raise DataError(
+            "data",
+            got=f"{path.name} with arrays {sorted(arrays)}",
+            expected="one array, or the three arrays train, valid and test",
+            fix="Save one array, or name the splits: np.savez(path, train=..., valid=..., test=...).",
+        )
+    return next(iter(arrays.values()))

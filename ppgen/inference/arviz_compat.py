@@ -1,0 +1,67 @@
+"""The one place that knows which ArviZ is installed.
+
+ArviZ 0.x keeps its groups in an ``InferenceData`` and takes them as keywords; 1.x keeps them in an
+xarray ``DataTree`` and takes one nested dictionary.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+with warnings.catch_warnings():  # ArviZ 0.x announces 1.x each time it is imported
+    warnings.simplefilter("ignore", FutureWarning)
+    import arviz
+
+__all__ = ["Groups", "ess_bulk", "ess_tail", "make_arviz", "rhat", "summarise", "write_netcdf"]
+
+Groups = Mapping[str, Mapping[str, np.ndarray]]
+
+_LEGACY = arviz.__version__.startswith("0.")
+
+
+def make_arviz(
+    groups: Groups, *, coords: Mapping[str, Any] | None, dims: Mapping[str, Sequence[str]] | None
+) -> Any:
+    """ArviZ data from arrays ``(chain, draw, *event)`` by group and variable."""
+    filled: dict[str, Any] = {name: dict(group) for name, group in groups.items() if group}
+    names = {name: list(value) for name, value in (dims or {}).items()}
+    if not _LEGACY:
+        return arviz.from_dict(filled, coords=dict(coords or {}), dims=names)
+    log_prior = filled.pop("log_prior", None)  # 0.x has this group, but its from_dict drops it
+    data = arviz.from_dict(**filled, coords=dict(coords or {}), dims=names)
+    if log_prior is not None:
+        data.add_groups(log_prior=log_prior, coords=dict(coords or {}), dims=names)
+    return data
+
+
+def summarise(data: Any) -> Any:
+    """ArviZ's summary table of the posterior group, as a pandas DataFrame."""
+    return arviz.summary(data)
+
+
+def write_netcdf(data: Any, path: Path) -> None:
+    """Write ArviZ data as netCDF."""
+    if _LEGACY:
+        data.to_netcdf(str(path), engine="h5netcdf")
+    else:
+        data.to_netcdf(path, engine="h5netcdf")
+
+
+def rhat(draws: np.ndarray) -> float:
+    """Rank-normalised split R-hat of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
+    return float(arviz.rhat(draws))
+
+
+def ess_bulk(draws: np.ndarray) -> float:
+    """Effective sample size in the bulk of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
+    return float(arviz.ess(draws, method="bulk"))
+
+
+def ess_tail(draws: np.ndarray) -> float:
+    """Effective sample size in the 5 % tails of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
+    return float(arviz.ess(draws, method="tail"))

@@ -1,0 +1,1 @@
+"""Bayesian models, each a plain program for ``ppgen.infer``."""

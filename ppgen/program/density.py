@@ -1,0 +1,133 @@
+"""The one thing that a posterior method needs from a program: its unconstrained log density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ppgen.program.family import Engine
+from ppgen.program.graph import Graph, Inputs
+from ppgen.program.sites import Site
+
+__all__ = ["Density", "Evaluation", "Latent", "float64"]
+
+
+def float64() -> Any:
+    """Posterior inference runs in double precision, inside this context and nowhere else."""
+    return jax.enable_x64(True)
+
+
+class Evaluation(NamedTuple):
+    """What a program says at one point of unconstrained space.
+
+    Attributes:
+        log_joint: the log density of the unconstrained point, the Jacobian included.
+        values: the latent sites in their own supports.
+        deterministics: the deterministic sites.
+        log_prior: each latent site's log density, one entry a batch element.
+        log_likelihood: each observed site's log density, one entry an observation.
+        observed: the observations themselves, by observed site.
+        in_support: for each observed site, whether every observation lies in the support.
+    """
+
+    log_joint: jax.Array
+    values: dict[str, jax.Array]
+    deterministics: dict[str, jax.Array]
+    log_prior: dict[str, jax.Array]
+    log_likelihood: dict[str, jax.Array]
+    observed: dict[str, jax.Array]
+    in_support: dict[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Where a latent site lies in the unconstrained vector.
+
+    Attributes:
+        name: the site's name.
+        shape: the shape of its unconstrained value.
+        start, stop: its slice of the vector.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    r"""A program's posterior density on unconstrained space, up to its normalising constant.
+
+    .. math:: \log \pi(z) = \log p(y \mid x(z)) + \log p(x(z)) + \log |\det \partial x / \partial z|
+
+    Every method is a pure JAX function of the vector ``z (dim,)``, in double precision. Nothing in
+    here depends on the language the program was written in.
+
+    Attributes:
+        engine: the language of the program.
+        sites: what the program samples, observes and computes.
+        latents: the layout of ``z``.
+        graph: the traced program, ``(inputs, z) -> Evaluation``; equal for equal operations.
+        inputs: the arrays that the graph reads: data and what the program closed over.
+        invert: from latent values to ``z``.
+        simulate: from a random key and latent values to fresh values of the observed sites.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist
+        >>> from ppgen.program import read_density
+        >>> def program(y):
+        ...     scale = numpyro.sample("scale", dist.Exponential(1.0))
+        ...     numpyro.sample("y", dist.Normal(0.0, scale), obs=y)
+        >>> density = read_density(program, {"y": 0.5})
+        >>> z = density.unconstrain({"scale": 2.0})           # z = log 2
+        >>> print(round(float(density.log_prob(z)), 6))       # log N(0.5; 0, 2) + log Exp(2; 1) + log 2
+        -2.950189
+    """
+
+    engine: Engine
+    sites: tuple[Site, ...]
+    latents: tuple[Latent, ...]
+    graph: Graph
+    inputs: Inputs
+    invert: Callable[[dict[str, jax.Array]], jax.Array]
+    simulate: Callable[[jax.Array, dict[str, jax.Array]], dict[str, jax.Array]]
+
+    @property
+    def dim(self) -> int:
+        """The length of the unconstrained vector."""
+        return self.latents[-1].stop
+
+    def evaluate(self, z: ArrayLike) -> Evaluation:
+        """Everything that the program says at ``z (dim,)``."""
+        with float64():
+            return self.graph(self.inputs, jnp.asarray(z, jnp.float64))
+
+    def log_prob(self, z: ArrayLike) -> jax.Array:
+        """The unconstrained log joint at ``z (dim,)``, in nats."""
+        return self.evaluate(z).log_joint
+
+    def constrain(self, z: ArrayLike) -> dict[str, jax.Array]:
+        """The latent sites in their own supports, and the deterministic sites, at ``z (dim,)``."""
+        point = self.evaluate(z)
+        return point.values | point.deterministics
+
+    def unconstrain(self, values: Mapping[str, Any]) -> jax.Array:
+        """The point ``z (dim,)`` at which the latent sites have these values."""
+        with float64():
+            return self.invert(
+                {latent.name: jnp.asarray(values[latent.name], float) for latent in self.latents}
+            )
+
+    def log_likelihood(self, z: ArrayLike) -> dict[str, jax.Array]:
+        """The log density of each observation, by observed site."""
+        return self.evaluate(z).log_likelihood
+
+    def log_prior(self, z: ArrayLike) -> dict[str, jax.Array]:
+        """The log prior density of each latent site, in its own support (no Jacobian)."""
+        return self.evaluate(z).log_prior

@@ -1,0 +1,104 @@
+"""The protocols that models and inference both speak, so that neither imports the other.
+
+A *family* is a model of data rows: a program, perhaps with a guide, that can sample and say how
+likely data is. What it declares here decides what the training loop may do with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ppgen.program.likelihood import Likelihood
+
+__all__ = ["Engine", "Family", "HasLogProb", "Program", "TorchFamily", "TrainingFacts"]
+
+Engine = Literal["pyro", "numpyro"]
+
+Program = Callable[..., Any]
+"""A callable with ``sample`` statements, in Pyro or NumPyro."""
+
+
+@runtime_checkable
+class HasLogProb(Protocol):
+    """Anything that gives test rows a log density: a family or a baseline."""
+
+    def log_prob(self, x: Any) -> Likelihood:
+        """The log density of each row of ``x (n, *shape)``."""
+        ...
+
+
+@runtime_checkable
+class Family(HasLogProb, Protocol):
+    """A generative model of rows of one shape, written as a program.
+
+    Attributes:
+        shape: the shape of one row.
+        levels: how many values a discrete entry can take; ``None`` for continuous data.
+        engine: the language of the program.
+        config: the constructor's arguments after ``shape``, JSON values only: what it takes to build
+            the same family again.
+        objectives: what can train it, the default first: ``"likelihood"``, ``"elbo"``, ``"iwae"``, …
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None
+    engine: Engine
+    objectives: tuple[str, ...]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What it takes to build the same family again."""
+        ...
+
+    def model(self, x: Any = None) -> Any:
+        """The program: rows are observed where ``x`` is given and sampled where it is not."""
+        ...
+
+    def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """How a family came by its parameters, over all of its training so far.
+
+    Attributes:
+        objective: the name of the last objective.
+        epochs, seconds: in all.
+        rows: how many training rows the last run saw.
+        seed: the last run's seed.
+    """
+
+    objective: str
+    epochs: int
+    seconds: float
+    rows: int
+    seed: int
+
+
+@runtime_checkable
+class TorchFamily(Family, Protocol):
+    """A family whose networks are torch modules, trained in place.
+
+    Attributes:
+        trained: the facts of its training; ``None`` before the first.
+    """
+
+    trained: TrainingFacts | None
+
+    def parameters(self, recurse: bool = True) -> Any:
+        """The tensors that training changes."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Parameters and buffers by name."""
+        ...
+
+    def standardise(self, rows: np.ndarray) -> None:
+        """Fit whatever is computed from the training rows once, before the first step."""
+        ...

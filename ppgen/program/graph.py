@@ -1,0 +1,68 @@
+"""A traced JAX function that knows when another one is the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+
+__all__ = ["Graph", "Inputs", "trace"]
+
+
+class Inputs(NamedTuple):
+    """The arrays that a graph reads.
+
+    Attributes:
+        constants: what the traced function closed over.
+        arrays: what it was given.
+    """
+
+    constants: list[jax.Array]
+    arrays: list[jax.Array]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A pure function as a list of operations, without the arrays that it reads.
+
+    Two graphs are equal when they do the same operations on the same shapes and dtypes. What is
+    compiled for one therefore serves every equal one: the same program on new data of the same
+    shapes, or the same function defined again in a notebook.
+
+    Attributes:
+        text: the operations, printed; this is the identity.
+    """
+
+    text: str
+    jaxpr: Jaxpr = field(compare=False, repr=False)
+    structure: Any = field(compare=False, repr=False)
+
+    def __call__(self, inputs: Inputs, *args: Any) -> Any:
+        """Run the operations on inputs and arguments of the same shapes."""
+        run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, inputs.constants))
+        return jax.tree.unflatten(self.structure, run(*inputs.arrays, *jax.tree.leaves(args)))
+
+
+def trace(function: Callable[..., Any], arrays: list[Any], *args: Any) -> tuple[Graph, Inputs]:
+    """Record what ``function(arrays, *args)`` does, apart from the arrays that it reads.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> shift = jnp.ones(3)
+        >>> graph, inputs = trace(lambda arrays, x: arrays[0] * x + shift, [jnp.ones(3)], jnp.zeros(3))
+        >>> graph(inputs._replace(constants=[2 * shift]), jnp.zeros(3))
+        Array([2., 2., 2.], dtype=float32)
+        >>> again, _ = trace(lambda xs, y: xs[0] * y + 5 * shift, [jnp.ones(3)], jnp.zeros(3))
+        >>> graph == again
+        False
+    """
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(arrays, *args)
+    structure = jax.tree.structure(shapes)
+    # Some operations print the memory address of a Python function; it says nothing about what they do.
+    operations = re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr))
+    graph = Graph(f"{operations}\n{structure}", closed.jaxpr, structure)
+    return graph, Inputs(list(closed.consts), [jax.numpy.asarray(array) for array in arrays])

@@ -1,0 +1,371 @@
+"""A NumPyro program as a :class:`~ppgen.program.density.Density`.
+
+The program is run under handlers that put each latent site at the image of its part of an
+unconstrained vector. One abstract run finds the layout of that vector; a second is traced into a
+graph. No sampling from the prior is needed, so improper priors are fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax import errors as jax_errors
+from numpyro import handlers
+from numpyro.distributions import Delta, Distribution, ExpandedDistribution, Unit, biject_to
+from numpyro.distributions.distribution import Independent, MaskedDistribution
+
+from ppgen.errors import PpgenError, ProgramError, UnsupportedProgram
+from ppgen.program.arguments import is_array
+from ppgen.program.density import Density, Evaluation, Latent, float64
+from ppgen.program.family import Program
+from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape
+
+__all__ = ["numpyro_density", "numpyro_sites"]
+
+_Arrays = dict[str, Any]
+_Trace = Mapping[str, Any]
+
+# The Jacobian of a site's transform travels through the trace as a deterministic site of this prefix:
+# unlike a factor it is not touched by the scale and mask handlers of the program.
+_JACOBIAN = "__log_abs_det_jacobian__"
+
+_WAS_OBSERVED = "ppgen_was_observed"
+
+# JAX raises these where Python needs the numbers of an array that is only being traced.
+_NEEDS_NUMBERS = (jax_errors.JAXTypeError, jax_errors.NonConcreteBooleanIndexError)
+
+
+def numpyro_sites(program: Program, data: Mapping[str, Any]) -> tuple[Site, ...]:
+    """The sites of a NumPyro program on this data, each with its shapes checked.
+
+    Raises:
+        ProgramError: if the program fails on this data, or a site's parameters and value broadcast.
+    """
+    return _read(program, data)[0]
+
+
+def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
+    """The unconstrained posterior density of a NumPyro program on this data.
+
+    Raises:
+        ProgramError: as :func:`numpyro_sites`, and if nothing is latent.
+        UnsupportedProgram: for discrete latents, free parameters and subsampling plates.
+    """
+    sites, layout = _read(program, data)
+    check_latents(sites)
+    latents = _lay_out(layout)
+    graph, inputs = _trace(program, data, latents)
+
+    def invert(values: dict[str, jax.Array]) -> jax.Array:
+        with float64(), _explained():
+            return _invert(program, data, latents, values)
+
+    def simulate(key: jax.Array, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        with float64(), _explained():
+            return _simulate(program, data, key, values)
+
+    return Density("numpyro", sites, latents, graph, inputs, invert, simulate)
+
+
+# -- reading the sites ---------------------------------------------------------------------------------
+
+
+def _read(program: Program, data: Mapping[str, Any]) -> tuple[tuple[Site, ...], dict[str, tuple[int, ...]]]:
+    """One abstract run: the sites, and the unconstrained shape of each latent one."""
+    sites: list[Site] = []
+    layout: dict[str, tuple[int, ...]] = {}
+
+    def run(arrays: _Arrays) -> None:
+        for message in _run(program, data, arrays, _any_point).values():
+            site = _site(message)
+            if site is None:
+                continue
+            sites.append(site)
+            if site.role == "latent" and not site.discrete:
+                layout[site.name] = biject_to(message["fn"].support).inverse_shape(site.shape)
+
+    with float64(), _explained():
+        for arrays in _ways_to_trace(data):
+            sites.clear()
+            layout.clear()
+            try:
+                jax.eval_shape(run, arrays)
+                break
+            except _NEEDS_NUMBERS:
+                if not arrays:
+                    raise
+    return tuple(sites), layout
+
+
+def _site(message: Any) -> Site | None:
+    """A trace message as a site, or ``None`` for those that are not the user's."""
+    kind, name = message["type"], message["name"]
+    if kind == "deterministic" and _JACOBIAN not in name:
+        return Site(name, "deterministic", "", jnp.shape(message["value"]), plates=_plates(message))
+    if kind != "sample":
+        return None
+    distribution, shape = message["fn"], jnp.shape(message["value"])
+    base = _base(distribution)
+    role: Role = "observed" if message["is_observed"] else "latent"
+    if isinstance(base, Unit):
+        role = "factor"
+    if role == "latent" and isinstance(base, Delta):
+        raise UnsupportedProgram(
+            f"site {name!r}",
+            got="a latent Delta, which has no density",
+            expected="a distribution with a density",
+            fix=f'Write numpyro.deterministic("{name}", value).',
+        )
+    if role != "factor":
+        log_prob = jax.eval_shape(distribution.log_prob, message["value"])
+        check_log_prob_shape(name, log_prob.shape, shape, distribution.event_dim)
+    return Site(
+        name,
+        role,
+        type(base).__name__,
+        shape,
+        distribution.event_dim,
+        _support_name(distribution),
+        _plates(message),
+        bool(distribution.is_discrete),
+    )
+
+
+def _plates(message: Any) -> tuple[Plate, ...]:
+    return tuple(Plate(frame.name, frame.dim, frame.size) for frame in reversed(message["cond_indep_stack"]))
+
+
+def _base(distribution: Distribution) -> Distribution:
+    """The distribution under the wrappers that plates, masks and ``to_event`` put around it."""
+    while isinstance(distribution, (ExpandedDistribution, Independent, MaskedDistribution)):
+        distribution = distribution.base_dist
+    return distribution
+
+
+def _support_name(distribution: Distribution) -> str:
+    support = distribution.support
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return type(support).__name__.strip("_").lower()
+
+
+def _lay_out(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Latent, ...]:
+    """One slice of the unconstrained vector a latent site, in the order of the program."""
+    latents: list[Latent] = []
+    start = 0
+    for name, shape in shapes.items():
+        stop = start + int(np.prod(shape))
+        latents.append(Latent(name, shape, start, stop))
+        start = stop
+    return tuple(latents)
+
+
+# -- running the program -------------------------------------------------------------------------------
+
+
+def _run(
+    program: Program, data: Mapping[str, Any], arrays: _Arrays, substitute: Callable[[Any], Any]
+) -> _Trace:
+    """Run the program with latent sites substituted, and give back its trace."""
+    guarded = _NoFreeParameters(handlers.substitute(program, substitute_fn=substitute))
+    return handlers.trace(guarded).get_trace(**{**data, **arrays})
+
+
+class _NoFreeParameters(numpyro.primitives.Messenger):
+    """Refuses what a posterior has no place for: parameters without a prior, and random minibatches."""
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "param" and msg["value"] is None:
+            raise UnsupportedProgram(
+                f"site {msg['name']!r}",
+                got="a numpyro.param without a value",
+                expected="sample sites only: a posterior method draws what has a prior",
+                fix="Give it a prior with numpyro.sample, or hold it fixed: "
+                f'numpyro.handlers.substitute(program, data={{"{msg["name"]}": value}}).',
+            )
+        if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
+            raise UnsupportedProgram(
+                f"plate {msg['name']!r}",
+                got=f"a random subsample of {msg['args'][1]} out of {msg['args'][0]}",
+                expected="all of the data: a Markov chain needs one density, not a random one",
+                fix="Leave out subsample_size=.",
+            )
+
+
+def _any_point(message: Any) -> Any:
+    """Some value in the support of a latent site: the image of zero."""
+    if message["type"] != "sample" or message["is_observed"] or message["value"] is not None:
+        return None
+    distribution = message["fn"]
+    shape = (*message["kwargs"].get("sample_shape", ()), *distribution.shape())
+    if distribution.is_discrete:
+        return jnp.zeros(shape, dtype=int)
+    bijection = biject_to(distribution.support)
+    return bijection(jnp.zeros(bijection.inverse_shape(shape)))
+
+
+def _point(latents: tuple[Latent, ...], z: jax.Array) -> Callable[[Any], Any]:
+    """Put each latent site at the image of its slice of ``z``, and record the Jacobian."""
+    parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in latents}
+
+    def substitute(message: Any) -> Any:
+        if message["type"] != "sample" or message["name"] not in parts:
+            return None
+        part, distribution = parts[message["name"]], message["fn"]
+        bijection = biject_to(distribution.support)
+        step = message["infer"].get("_scan_current_index")
+        shape = (*message["kwargs"].get("sample_shape", ()), *distribution.shape())
+        if step is not None and part.ndim > len(bijection.inverse_shape(shape)):
+            part = part[step]  # inside numpyro's scan, one step of the whole series
+        value = bijection(part)
+        jacobian = bijection.log_abs_det_jacobian(part, value)
+        numpyro.deterministic(f"{_JACOBIAN}/{message['name']}", jnp.sum(jacobian))
+        return value
+
+    return substitute
+
+
+# -- tracing the density -------------------------------------------------------------------------------
+
+
+def _trace(program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...]) -> tuple[Graph, Inputs]:
+    """The program as a graph of ``(inputs, z)``, and its inputs."""
+    # What validation could find is found by the abstract run; here it would only swell the graph.
+    with float64(), _explained(), numpyro.validation_enabled(is_validate=False):
+        for arrays in _ways_to_trace(data):
+            names = list(arrays)
+
+            def evaluate(values: list[Any], z: jax.Array, names: list[str] = names) -> Evaluation:
+                changing = dict(zip(names, values, strict=True))
+                return _evaluation(_run(program, data, changing, _point(latents, z)))
+
+            try:
+                return trace(evaluate, list(arrays.values()), jnp.zeros(latents[-1].stop))
+            except _NEEDS_NUMBERS:
+                if not arrays:
+                    raise
+    raise AssertionError("the last way to trace either returns or raises")
+
+
+def _ways_to_trace(data: Mapping[str, Any]) -> Iterator[_Arrays]:
+    """Which data arrays may change without a new compilation: all, else the floats, else none.
+
+    A program may use an array's numbers in Python, for example ``np.unique(group)`` for a size.
+    What it reads so is a constant of its graph.
+    """
+    arrays = {name: value for name, value in data.items() if is_array(value)}
+    floats = {name: value for name, value in arrays.items() if value.dtype.kind == "f"}
+    yield arrays
+    if floats and len(floats) < len(arrays):
+        yield floats
+    if arrays:
+        yield {}
+
+
+def _evaluation(messages: _Trace) -> Evaluation:
+    """Sum up a trace: the log joint, and everything read along with it."""
+    log_joint = jnp.zeros(())
+    result = Evaluation(log_joint, {}, {}, {}, {}, {}, {})
+    for name, message in messages.items():
+        if message["type"] == "deterministic":
+            if _JACOBIAN in name:
+                log_joint = log_joint + jnp.sum(message["value"])
+            else:
+                result.deterministics[name] = jnp.asarray(message["value"])
+        if message["type"] != "sample":
+            continue
+        distribution, value = message["fn"], message["value"]
+        log_prob = distribution.log_prob(value)
+        if isinstance(_base(distribution), Unit):
+            pass  # a factor: neither prior nor likelihood
+        elif message["is_observed"]:
+            # NumPyro's distributions do not mask impossible observations unless they validate.
+            possible = _in_support(distribution, value)
+            log_prob = jnp.where(possible, log_prob, -jnp.inf)
+            result.log_likelihood[name] = log_prob
+            result.observed[name] = jnp.asarray(value)
+            result.in_support[name] = jnp.all(possible)
+        else:
+            result.values[name] = jnp.asarray(value)
+            result.log_prior[name] = log_prob
+        scale = 1.0 if message["scale"] is None else message["scale"]
+        log_joint = log_joint + jnp.sum(scale * log_prob)
+    return result._replace(log_joint=log_joint)
+
+
+def _in_support(distribution: Distribution, value: Any) -> jax.Array:
+    """Which observations are possible; those that are masked out do not count."""
+    if isinstance(distribution, MaskedDistribution):
+        return jnp.asarray(distribution.support(value)) | ~jnp.asarray(distribution._mask)
+    return jnp.asarray(distribution.support(value))
+
+
+# -- other directions ----------------------------------------------------------------------------------
+
+
+def _invert(
+    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], values: Mapping[str, jax.Array]
+) -> jax.Array:
+    messages = _run(program, data, {}, lambda message: values.get(message["name"]))
+    parts = [
+        biject_to(messages[latent.name]["fn"].support).inv(messages[latent.name]["value"]).ravel()
+        for latent in latents
+    ]
+    return jnp.concatenate(parts)
+
+
+def _simulate(
+    program: Program, data: Mapping[str, Any], key: jax.Array, values: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
+    """Run the program forward with these latent values, and draw its observed sites anew."""
+    fixed = handlers.substitute(_ResampleObserved(program), data=dict(values))
+    messages = handlers.trace(handlers.seed(fixed, key)).get_trace(**data)
+    return {
+        name: jnp.asarray(message["value"])
+        for name, message in messages.items()
+        if message["type"] == "sample" and message["infer"].get(_WAS_OBSERVED, False)
+    }
+
+
+class _ResampleObserved(numpyro.primitives.Messenger):
+    """Draws each observed site from its distribution, in the shape of its observations."""
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] != "sample" or not msg["is_observed"] or isinstance(_base(msg["fn"]), Unit):
+            return
+        if msg.get("_control_flow_done", False):
+            raise UnsupportedProgram(
+                f"site {msg['name']!r}",
+                got="an observed site inside numpyro's scan",
+                expected="observed sites outside of it, for predictive draws",
+                fix="Observe the scanned states after the loop: numpyro.sample(..., obs=y) on its outputs.",
+            )
+        distribution = msg["fn"]
+        batch = jnp.shape(msg["value"])[: jnp.ndim(msg["value"]) - distribution.event_dim]
+        msg["fn"] = distribution.expand(batch) if batch != distribution.batch_shape else distribution
+        msg["value"], msg["is_observed"] = None, False
+        msg["infer"] = {**msg["infer"], _WAS_OBSERVED: True}
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say of a failure in the user's own code that it is theirs, and keep the cause."""
+    try:
+        yield
+    except PpgenError:
+        raise
+    except Exception as error:
+        raise ProgramError(
+            "program",
+            got=f"{type(error).__name__} when it was run on the data: {str(error).splitlines()[0]}",
+            expected="a NumPyro program that runs on the given data under jax.jit",
+            fix="The traceback above this one shows the line. Call numpyro.handlers.seed(program, 0)(**data) "
+            "to try it alone.",
+        ) from error

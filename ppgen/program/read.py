@@ -1,0 +1,87 @@
+"""Read a program of either language: its sites, and its density.
+
+The engines are imported only here and only when a program of theirs is read, so that a NumPyro
+program never loads torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ppgen.errors import UnsupportedProgram
+from ppgen.program.arguments import check_data
+from ppgen.program.engine import check_arguments, detect_engine
+from ppgen.program.family import Program
+from ppgen.program.sites import Site
+
+if TYPE_CHECKING:
+    from ppgen.program.density import Density
+
+__all__ = ["read_density", "read_sites"]
+
+
+def read_sites(
+    program: Program, data: Mapping[str, Any] | None = None, *, engine: str | None = None
+) -> tuple[Site, ...]:
+    """What a program samples, observes and computes, with every site's shapes checked.
+
+    Args:
+        program: a Pyro or NumPyro callable.
+        data: its keyword arguments.
+        engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
+
+    Raises:
+        ProgramError: if the program fails on the data, or a site's parameters and value broadcast
+            into more terms than it has values.
+        DataError: if the data is empty or not finite.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist
+        >>> def program(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        ...     with numpyro.plate("row", len(y)):
+        ...         numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> for site in read_sites(program, {"y": [0.5, 1.5]}):
+        ...     print(site.name, site.role, site.distribution, site.shape, site.dims)
+        mu latent Normal () ()
+        y observed Normal (2,) ('row',)
+    """
+    checked = check_data(data)
+    if detect_engine(program, checked, engine) == "numpyro":
+        from ppgen.program.numpyro_program import numpyro_sites
+
+        return numpyro_sites(program, checked)
+    from ppgen.program.pyro_program import pyro_sites
+
+    return pyro_sites(program, checked)
+
+
+def read_density(
+    program: Program, data: Mapping[str, Any] | None = None, *, engine: str | None = None
+) -> Density:
+    """The unconstrained log density of a program on this data, as one pure JAX function.
+
+    Args:
+        program: a NumPyro callable (Pyro programs will be lowered to the same result).
+        data: its keyword arguments.
+        engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
+
+    Raises:
+        ProgramError: as :func:`read_sites`, and if nothing is latent.
+        UnsupportedProgram: for discrete latents, free parameters, subsampling, and Pyro programs.
+        DataError: if the data is empty or not finite.
+    """
+    checked = check_data(data)
+    check_arguments(program, checked)
+    if detect_engine(program, checked, engine) == "numpyro":
+        from ppgen.program.numpyro_program import numpyro_density
+
+        return numpyro_density(program, checked)
+    raise UnsupportedProgram(
+        "program",
+        got="a Pyro program",
+        expected="a NumPyro program, until Pyro programs are lowered to JAX",
+        fix="Write the same statements with numpyro, or fit it with a guide: "
+        "ppgen.train(program, data, guide=guide).",
+    )

@@ -1,0 +1,120 @@
+"""What a program samples: its sites, and the checks that every site must pass before any fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ppgen.errors import ProgramError, UnsupportedProgram
+
+__all__ = ["Plate", "Role", "Site", "check_latents", "check_log_prob_shape"]
+
+Role = Literal["latent", "observed", "deterministic", "factor"]
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A dimension of independent repetitions: its name, its position from the right, its length."""
+
+    name: str
+    dim: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """One named statement of a program.
+
+    Attributes:
+        name: the name in the program.
+        role: ``"latent"``, ``"observed"``, ``"deterministic"`` or ``"factor"``.
+        distribution: the class of its distribution; empty where it has none.
+        shape: the shape of its value, ``(*batch_shape, *event_shape)``.
+        event_dim: how many trailing dimensions are one event.
+        support: the set of possible values, by name.
+        plates: the plates around it, outermost first.
+        discrete: whether its values are counts or categories.
+    """
+
+    name: str
+    role: Role
+    distribution: str
+    shape: tuple[int, ...]
+    event_dim: int = 0
+    support: str = "real"
+    plates: tuple[Plate, ...] = ()
+    discrete: bool = False
+
+    @property
+    def dims(self) -> tuple[str | None, ...]:
+        """A name for each dimension of :attr:`shape`: its plate's, or ``None``.
+
+        Example:
+            >>> Site("y", "observed", "Normal", (3, 8), plates=(Plate("school", -1, 8),)).dims
+            (None, 'school')
+        """
+        batch_dims = len(self.shape) - self.event_dim
+        names: list[str | None] = [None] * len(self.shape)
+        for plate in self.plates:
+            axis = batch_dims + plate.dim
+            if 0 <= axis < batch_dims and self.shape[axis] == plate.size:
+                names[axis] = plate.name
+        return tuple(names)
+
+
+def check_latents(sites: Iterable[Site]) -> None:
+    """Refuse programs that leave nothing to infer, or whose latents have no density to follow.
+
+    Raises:
+        ProgramError: if no site is latent.
+        UnsupportedProgram: if a latent site is discrete.
+    """
+    latents = [site for site in sites if site.role == "latent"]
+    if not latents:
+        raise ProgramError(
+            "program",
+            got="no latent site: every sample statement is observed",
+            expected="at least one unobserved sample statement to infer",
+            fix="Give a prior to what is unknown, or leave out obs= there.",
+        )
+    for site in latents:
+        if site.discrete:
+            raise UnsupportedProgram(
+                f"site {site.name!r}",
+                got=f"a discrete latent ({site.distribution})",
+                expected="continuous latents; summing finite discrete latents out is planned",
+                fix="Sum it out in the program, for example with MixtureSameFamily or logsumexp and factor.",
+            )
+
+
+def check_log_prob_shape(
+    name: str, log_prob_shape: tuple[int, ...], value_shape: tuple[int, ...], event_dim: int
+) -> None:
+    """Refuse a site whose distribution and value broadcast to more terms than there are values.
+
+    Parameters ``(5,)`` and observations ``(5, 1)`` give 25 log densities without a word from either
+    language: every observation would count five times.
+
+    Raises:
+        ProgramError: naming the site and both shapes.
+
+    Example:
+        >>> check_log_prob_shape("y", (5,), (5,), event_dim=0)
+        >>> check_log_prob_shape("y", (5, 5), (5, 1), event_dim=0)
+        Traceback (most recent call last):
+        ppgen.errors.ProgramError: site 'y': got 25 log densities of shape (5, 5) for values of ...
+    """
+    value_batch = value_shape[: len(value_shape) - event_dim]
+    if log_prob_shape == value_batch:
+        return
+    terms = 1
+    for size in log_prob_shape:
+        terms *= size
+    raise ProgramError(
+        f"site {name!r}",
+        got=f"{terms} log densities of shape {log_prob_shape} for values of shape {value_shape}",
+        expected=f"one log density a value, shape {value_batch}",
+        fix="Give the parameters and the observations the same shape: the distribution's parameters and "
+        "obs= broadcast against each other here (reshape one of them, or use .to_event).",
+    )

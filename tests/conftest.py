@@ -1,0 +1,37 @@
+"""Runtime shape and type checks on all of ppgen, switched on before it is first imported."""
+
+import json
+import os
+from pathlib import Path
+
+import jaxtyping
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share the cores
+
+install_import_hook("ppgen", "beartype.beartype")
+
+_POSTERIORS = Path(__file__).resolve().parents[2] / "shared" / "posteriors"
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Read a reference posterior by name: its data and its answers. They lie beside the repository."""
+
+    def read(name):
+        path = _POSTERIORS / f"{name}.json"
+        if not path.exists():
+            pytest.skip(f"no reference posterior {name}: shared/posteriors is not beside this repository")
+        content = json.loads(path.read_text())
+        return content["data"], content["reference"]
+
+    return read
+
+
+@pytest.fixture
+def wrong_types():
+    """Switch the runtime type checks off, to see the errors that a user sees."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

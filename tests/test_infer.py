@@ -1,0 +1,252 @@
+"""ppgen.infer: posteriors with known answers, and what is said of bad ones."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import ppgen
+from ppgen.errors import (
+    DataError,
+    InferenceError,
+    InferenceWarning,
+    InvalidArgument,
+    UnknownName,
+    UnsupportedProgram,
+)
+from ppgen.inference import nuts
+from ppgen.inference.arviz_compat import ess_bulk
+from ppgen.inference.diagnostics import diagnose_chains
+from ppgen.models.bayesian.eight_schools import eight_schools
+
+SCHOOLS = ppgen.data.load("eight_schools")
+
+
+def regression(x, y):
+    """Conjugate: flat noise scale 1, prior N(0, 10) on both coefficients."""
+    beta = numpyro.sample("beta", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
+    with numpyro.plate("row", len(y)):
+        numpyro.sample("y", dist.Normal(beta[0] + beta[1] * x, 1.0), obs=y)
+
+
+@pytest.fixture(scope="module")
+def schools():
+    return ppgen.infer(eight_schools, SCHOOLS, draws=2000, seed=1, target_accept=0.95, progress=False)
+
+
+def _agrees(draws, mean, sd):
+    """Within 4 Monte Carlo standard errors (the reference's own included), and sd within 10 %."""
+    draws_error = draws.std() / np.sqrt(ess_bulk(draws))
+    reference_error = sd / 100  # 10,000 nearly independent reference draws
+    assert abs(draws.mean() - mean) < 4 * np.hypot(draws_error, reference_error)
+    assert abs(draws.std() / sd - 1) < 0.1
+
+
+def test_eight_schools_against_the_reference(schools, reference):
+    data, answers = reference("eight_schools_noncentered")
+    np.testing.assert_array_equal(SCHOOLS["y"], data["y"])
+    for name in ("mu", "tau"):
+        _agrees(schools.draws[name], answers[name]["mean"], answers[name]["sd"])
+    for school in range(8):
+        expected = answers[f"theta[{school + 1}]"]
+        _agrees(schools.draws["theta"][..., school], expected["mean"], expected["sd"])
+
+
+def test_an_ill_conditioned_regression_against_the_reference(reference):
+    data, answers = reference("kidscore_interaction")
+    arrays = {name: np.array(data[name], dtype=float) for name in ("kid_score", "mom_hs", "mom_iq")}
+
+    def kidscore(kid_score, mom_hs, mom_iq):
+        flat = dist.ImproperUniform(dist.constraints.real_vector, (), (4,))
+        beta = numpyro.sample("beta", flat)
+        sigma = numpyro.sample("sigma", dist.HalfCauchy(2.5))
+        mean = beta[0] + beta[1] * mom_hs + beta[2] * mom_iq + beta[3] * mom_hs * mom_iq
+        numpyro.sample("kid_score", dist.Normal(mean, sigma), obs=kid_score)
+
+    post = ppgen.infer(kidscore, arrays, seed=0, progress=False)
+    assert post.diagnostics.ok, post.diagnostics.problems
+    _agrees(post.draws["sigma"], answers["sigma"]["mean"], answers["sigma"]["sd"])
+    for k in range(4):
+        expected = answers[f"beta[{k + 1}]"]
+        _agrees(post.draws["beta"][..., k], expected["mean"], expected["sd"])
+
+
+@pytest.mark.parametrize("metric", ["dense", "diagonal"])
+def test_a_conjugate_regression_in_closed_form(metric):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=30)
+    y = 1.0 + 2.0 * x + rng.normal(size=30)
+    design = np.stack([np.ones(30), x], axis=1)
+    covariance = np.linalg.inv(design.T @ design + np.eye(2) / 100)
+    mean = covariance @ design.T @ y
+
+    post = ppgen.infer(regression, {"x": x, "y": y}, draws=2000, seed=0, metric=metric, progress=False)
+    for k in range(2):
+        _agrees(post.draws["beta"][..., k], mean[k], np.sqrt(covariance[k, k]))
+    correlation = np.corrcoef(post.draws["beta"].reshape(-1, 2).T)[0, 1]
+    exact = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
+    assert abs(correlation - exact) < 0.05
+
+
+def test_a_posterior_carries_everything(schools):
+    assert schools.draws["mu"].shape == (4, 2000)
+    assert schools.draws["theta"].shape == (4, 2000, 8)
+    np.testing.assert_allclose(
+        schools.draws["theta"],
+        schools.draws["mu"][..., None] + schools.draws["tau"][..., None] * schools.draws["z"],
+    )
+    assert schools.log_weights is None
+    assert schools.log_evidence is None
+    assert schools.diagnostics.rhat_max < 1.01
+    assert list(schools.summary().loc["mu"].index[:2]) == ["mean", "sd"]
+
+    data = schools.to_arviz(predictive=True)
+    groups = set(data.groups())
+    assert groups >= {"posterior", "sample_stats", "log_likelihood", "log_prior", "posterior_predictive"}
+    assert groups >= {"observed_data", "constant_data"}
+    assert data.posterior["theta"].dims == ("chain", "draw", "school")
+    np.testing.assert_array_equal(data.observed_data["y"], SCHOOLS["y"])
+    np.testing.assert_array_equal(data.constant_data["sigma"], SCHOOLS["sigma"])
+
+    from scipy.stats import norm
+
+    expected = norm.logpdf(SCHOOLS["y"], schools.draws["theta"], SCHOOLS["sigma"])
+    np.testing.assert_allclose(data.log_likelihood["y"], expected, rtol=1e-10)
+    np.testing.assert_allclose(data.log_prior["mu"], norm.logpdf(schools.draws["mu"], 0, 5), rtol=1e-10)
+
+
+def test_coords_and_dims_of_the_user_win(schools):
+    names = [f"school {letter}" for letter in "ABCDEFGH"]
+    renamed = dataclasses.replace(schools, coords={"place": names}, dims={"theta": ["place"]})
+    assert list(renamed.to_arviz().posterior["place"]) == names
+
+
+def test_predictive_draws_have_the_right_spread(schools):
+    drawn = schools.predictive(seed=3)["y"]
+    assert drawn.shape == (4, 2000, 8)
+    expected = np.sqrt(schools.draws["theta"].var(axis=(0, 1)) + SCHOOLS["sigma"] ** 2)
+    np.testing.assert_allclose(drawn.std(axis=(0, 1)), expected, rtol=0.05)
+    np.testing.assert_array_equal(drawn, schools.predictive(seed=3)["y"])
+
+
+def test_the_same_seed_gives_the_same_draws():
+    data = {"x": np.arange(5.0), "y": np.arange(5.0)}
+    runs = [
+        ppgen.infer(regression, data, draws=500, tune=500, seed=seed, progress=False) for seed in (7, 7, 8)
+    ]
+    np.testing.assert_array_equal(runs[0].positions, runs[1].positions)
+    assert not np.array_equal(runs[0].positions, runs[2].positions)
+
+
+def test_new_data_of_the_same_shapes_compile_nothing():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    ppgen.infer(regression, data, draws=500, tune=500, progress=False)
+    before = nuts._compile.cache_info().misses
+    ppgen.infer(regression, {"x": data["x"], "y": data["y"] + 1}, draws=600, tune=300, progress=False)
+    assert nuts._compile.cache_info().misses == before
+
+
+def test_netcdf_round_trip(schools, tmp_path):
+    import arviz
+
+    back = arviz.from_netcdf(str(schools.to_netcdf(tmp_path / "schools.nc")), engine="h5netcdf")
+    np.testing.assert_array_equal(back.posterior["mu"], schools.draws["mu"])
+    with pytest.raises(ppgen.errors.StorageError, match="cannot be written"):
+        schools.to_netcdf(tmp_path / "missing" / "schools.nc")
+
+
+# -- what is wrong, in sentences -------------------------------------------------------------------------
+
+
+def _stats(shape, **changed):
+    rng = np.random.default_rng(0)
+    stats = {name: rng.normal(size=shape) for name in ("lp", "energy")}
+    stats |= {"acceptance_rate": np.full(shape, 0.8), "diverging": np.zeros(shape, bool)}
+    return stats | {"tree_depth": np.full(shape, 3)} | changed
+
+
+def test_a_stuck_chain_is_named():
+    shape = (4, 500)
+    draws = np.random.default_rng(0).normal(size=shape)
+    stats = _stats(shape)
+    draws[2], stats["lp"][2] = 5.0, -300.0
+    problems = diagnose_chains({"mu": draws}, stats, max_tree_depth=10).problems
+    assert any(p.startswith("Chain 2 is stuck") for p in problems)
+    assert any(p.startswith("Chain 2 has not found what the others agree on") for p in problems)
+
+
+def test_every_problem_is_said():
+    shape = (4, 500)
+    good = np.random.default_rng(1).normal(size=shape)
+    slow = np.cumsum(good, axis=1)
+    diverging = np.zeros(shape, bool)
+    diverging[0, :3] = True
+    cases = {
+        "The chains do not agree": ({"mu": slow}, _stats(shape)),
+        "worth only": ({"mu": slow}, _stats(shape)),
+        "3 of 2000 trajectories diverged": ({"mu": good}, _stats(shape, diverging=diverging)),
+        "cut off at tree depth 10": ({"mu": good}, _stats(shape, tree_depth=np.full(shape, 10))),
+        "energy changes too little": ({"mu": good}, _stats(shape, energy=slow)),
+    }
+    for words, (draws, stats) in cases.items():
+        found = diagnose_chains(draws, stats, max_tree_depth=10)
+        assert not found.ok
+        assert any(words in problem for problem in found.problems), (words, found.problems)
+    assert diagnose_chains({"mu": good}, _stats(shape), max_tree_depth=10).ok
+
+
+def test_the_funnel_is_flagged():
+    def funnel():
+        scale = numpyro.sample("v", dist.Normal(0.0, 3.0))
+        numpyro.sample("x", dist.Normal(0.0, jnp.exp(scale / 2)).expand([9]).to_event(1))
+
+    with pytest.warns(InferenceWarning):
+        post = ppgen.infer(funnel, {}, seed=0, progress=False)
+    assert any("diverged" in problem for problem in post.diagnostics.problems)
+
+
+# -- bad input -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"method": "nutz"}, UnknownName, "Did you mean 'nuts'"),
+        ({"target_acept": 0.9}, UnknownName, "option of method 'nuts'.*Did you mean 'target_accept'"),
+        ({"target_accept": 1.5}, InvalidArgument, "target_accept: got 1.5"),
+        ({"metric": "full"}, UnknownName, "metric: got 'full'"),
+        ({"max_tree_depth": 0}, InvalidArgument, "max_tree_depth"),
+        ({"draws": 0}, InvalidArgument, "draws: got 0"),
+        ({"chains": 2.5}, InvalidArgument, "chains: got 2.5"),
+        ({"seed": -1}, InvalidArgument, "seed: got -1"),
+        ({"engine": "stan"}, UnknownName, "engine: got 'stan'"),
+        ({"engine": "pyro"}, UnsupportedProgram, "a Pyro program"),
+        ({"data": {"sigma": SCHOOLS["sigma"], "z": 1}}, InvalidArgument, "data: got the names"),
+        ({"data": [1, 2]}, InvalidArgument, "data: got a list"),
+    ],
+)
+@pytest.mark.usefixtures("wrong_types")
+def test_bad_arguments(arguments, error, words):
+    with pytest.raises(error, match=words):
+        ppgen.infer(eight_schools, **{"data": SCHOOLS, "progress": False, **arguments})
+
+
+def test_no_finite_start_names_the_site():
+    def program(y):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(jnp.log(-jnp.exp(mu)), 1.0), obs=y)
+
+    with pytest.raises(InferenceError, match="not finite at: y"):
+        ppgen.infer(program, {"y": np.zeros(3)}, progress=False)
+
+
+def test_observations_outside_the_support_name_the_site():
+    def program(y):
+        rate = numpyro.sample("rate", dist.Exponential(1.0))
+        numpyro.sample("y", dist.Poisson(rate), obs=y)
+
+    with pytest.raises(DataError, match="site 'y'.*outside the support"):
+        ppgen.infer(program, {"y": np.array([1, -2])}, progress=False)
