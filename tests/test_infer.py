@@ -154,7 +154,7 @@ def test_netcdf_round_trip(schools, tmp_path):
 
     back = arviz.from_netcdf(str(schools.to_netcdf(tmp_path / "schools.nc")), engine="h5netcdf")
     np.testing.assert_array_equal(back.posterior["mu"], schools.draws["mu"])
-    with pytest.raises(ppgen.errors.StorageError, match="cannot be written"):
+    with pytest.raises(ppgen.errors.StorageError, match="folder does not exist"):
         schools.to_netcdf(tmp_path / "missing" / "schools.nc")
 
 

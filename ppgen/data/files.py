@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ppgen.data.dataset import Dataset, as_array, as_dataset
-from ppgen.errors import DataError, StorageError, UnknownName
+from ppgen.errors import DataError, PpgenError, StorageError, UnknownName
 
 __all__ = ["read_array", "read_dataset"]
 
@@ -49,6 +49,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise StorageError(
             "data", got=f"{path}, which does not exist", expected="a readable file", fix="Check the path."
         ) from None
+    except PpgenError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise StorageError(
             "data",

@@ -46,10 +46,7 @@ def summarise(data: Any) -> Any:
 
 def write_netcdf(data: Any, path: Path) -> None:
     """Write ArviZ data as netCDF."""
-    if _LEGACY:
-        data.to_netcdf(str(path), engine="h5netcdf")
-    else:
-        data.to_netcdf(path, engine="h5netcdf")
+    data.to_netcdf(str(path), engine="h5netcdf")
 
 
 def rhat(draws: np.ndarray) -> float:

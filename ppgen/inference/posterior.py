@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.errors import StorageError
 from ppgen.inference import arviz_compat
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.program.arguments import is_array
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
+from ppgen.storage import check_writable
 
 __all__ = ["LogEvidence", "Posterior", "constrain_draws"]
 
@@ -115,16 +115,9 @@ class Posterior:
         Raises:
             StorageError: if the file cannot be written.
         """
-        try:
-            arviz_compat.write_netcdf(self.to_arviz(), Path(path))
-        except OSError as error:
-            raise StorageError(
-                "path",
-                got=f"{path}, which cannot be written ({error})",
-                expected="a path in a writable directory",
-                fix="Choose another directory.",
-            ) from error
-        return Path(path)
+        checked = check_writable(path)
+        arviz_compat.write_netcdf(self.to_arviz(), checked)
+        return checked
 
     def _arviz(self, groups: arviz_compat.Groups) -> Any:
         return arviz_compat.make_arviz(groups, coords=self.coords, dims=self.dims)
