@@ -1,0 +1,80 @@
+"""What a baseline is, and how each one checks and splits its rows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from ppgen.data import Dataset
+from ppgen.data.dataset import as_array, check_rows
+from ppgen.errors import DataError
+from ppgen.program.likelihood import Likelihood
+
+__all__ = ["Baseline", "flat_rows", "train_and_valid"]
+
+
+class Baseline(Protocol):
+    """A simple model of data rows, fitted in one call.
+
+    Attributes:
+        name: what it is called in tables.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the fit chose."""
+        ...
+
+    @classmethod
+    def fit(cls, data: Dataset, *, seed: int = 0) -> Baseline:
+        """Fit to the training rows, choosing settings on the validation rows."""
+        ...
+
+    def log_prob(self, x: Any) -> Likelihood:
+        """The log density of each row of ``x (n, *shape)``."""
+        ...
+
+    def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values."""
+        ...
+
+
+def flat_rows(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
+    """Check rows against what a baseline was fitted to, and flatten them to ``(n, dims)``.
+
+    Raises:
+        DataError: if ``x`` has another shape, is not finite or lies outside the levels.
+    """
+    rows = as_array(x, argument="x")
+    if rows.shape[1:] != shape:
+        raise DataError(
+            "x",
+            got=f"rows of shape {rows.shape[1:]}",
+            expected=f"rows of shape {shape}, as in the training data",
+            fix="Give rows with the columns that the baseline was fitted to.",
+        )
+    check_rows(rows, levels, argument="x")
+    flat = rows.reshape(len(rows), -1)  # (n, dims)
+    return flat.astype(np.int64) if levels else flat
+
+
+def train_and_valid(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The flat rows to fit to and the flat rows to choose settings on.
+
+    A dataset without validation rows lends the last tenth of its training rows.
+    """
+    train = data.train.reshape(len(data.train), -1)
+    if len(data.valid):
+        return train, data.valid.reshape(len(data.valid), -1)
+    n_valid = max(1, len(train) // 10)
+    if n_valid >= len(train):
+        raise DataError(
+            "data",
+            got=f"{len(train)} training rows and none to validate on",
+            expected="at least 2 training rows",
+            fix="Give more rows.",
+        )
+    return train[:-n_valid], train[-n_valid:]

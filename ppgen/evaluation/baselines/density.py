@@ -1,0 +1,136 @@
+"""A density as a model of rows: exact on continuous data, a bound by dequantization on discrete data."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ppgen.data import Dataset
+from ppgen.evaluation.baselines.baseline import flat_rows, train_and_valid
+from ppgen.program.likelihood import Likelihood
+
+__all__ = ["DensityBaseline", "Units", "calm_sklearn", "continuous_splits"]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    r"""How rows become the vectors that a density is fitted to.
+
+    Continuous rows are divided by their standard deviations :math:`s`, and the density is given back in
+    the data's own units: :math:`\log p(x) = \log q(x / s) - \sum_d \log s_d`. Discrete rows get uniform
+    noise, :math:`y = x + u` with :math:`u \sim U[0, 1)^d`; their cells have width 1, so that the units
+    of :math:`y` are levels and nothing is rescaled.
+
+    Attributes:
+        shape: the shape of one row.
+        levels: how many values a discrete entry can take; ``None`` for continuous rows.
+        scale: ``(dims,)``, :math:`s`; ones for discrete rows.
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, data: Dataset) -> Units:
+        """The units of a dataset's training rows."""
+        rows = data.train.reshape(len(data.train), -1)
+        return cls(data.shape, data.levels, np.ones(data.dims) if data.levels else rows.std(axis=0))
+
+    def vectors(self, rows: np.ndarray, copies: int, rng: np.random.Generator) -> np.ndarray:
+        """Flat rows ``(n, dims)`` as vectors ``(copies, n, dims)``, each copy with noise of its own."""
+        if self.levels is None:
+            return (rows / self.scale)[None]
+        return rows + rng.random((copies, *rows.shape))
+
+    def rows(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors ``(n, dims)`` as rows ``(n, *shape)``; a discrete entry is the cell it fell in."""
+        if self.levels is None:
+            rows = vectors * self.scale
+        else:
+            rows = np.clip(np.floor(vectors), 0, self.levels - 1).astype(np.int64)
+        return rows.reshape(len(rows), *self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class DensityBaseline:
+    r"""A scikit-learn density with the face of a model.
+
+    On continuous data its log density is exact. On discrete data it is averaged over dequantization
+    noise, which by Jensen's inequality bounds the probability of the cell from below (Theis, van den
+    Oord and Bethge, "A note on the evaluation of generative models", 2015, arXiv:1511.01844):
+
+    .. math:: \mathbb E_u \log q(x + u) \le \log \int_{[0,1)^d} q(x + u)\, du = \log P(x)
+
+    Attributes:
+        estimator: a fitted scikit-learn density.
+        units: how rows become its vectors.
+        setting: what was chosen on the validation rows, in words.
+        n_parameters: how many numbers the fit chose.
+    """
+
+    name: ClassVar[str] = "density"
+
+    estimator: Any
+    units: Units
+    setting: str
+    n_parameters: int
+
+    def log_prob(self, x: Any, *, noise: int = 4, seed: int = 0) -> Likelihood:
+        """The log density of each row of ``x (n, *shape)`` in nats, or its bound for discrete rows.
+
+        Args:
+            x: rows like those it was fitted to.
+            noise: how many draws of dequantization noise to average over.
+            seed: seed of the noise.
+
+        Raises:
+            DataError: if the rows have another shape or lie outside the levels.
+        """
+        rows = flat_rows(x, self.units.shape, self.units.levels)
+        vectors = self.units.vectors(rows, noise, np.random.default_rng(seed))  # (noise, n, dims)
+        draws = np.stack([self.estimator.score_samples(copy) for copy in vectors])  # (noise, n)
+        dims = rows.shape[1]
+        if self.units.levels is None:
+            values = draws[0] - np.log(self.units.scale).sum()
+            return Likelihood(values, "exact", "continuous", dims, self.setting)
+        how = f"{self.setting}; uniform dequantization, mean of {noise} draws"
+        stderr = draws.std(axis=0, ddof=1) / np.sqrt(noise) if noise > 1 else None
+        return Likelihood(draws.mean(axis=0), "lower_bound", "discrete", dims, how, stderr)
+
+    def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values."""
+        return self.units.rows(self._sample_vectors(n, seed))
+
+    def _sample_vectors(self, n: int, seed: int) -> np.ndarray:
+        raise NotImplementedError
+
+
+def continuous_splits(data: Dataset, units: Units, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors to fit to ``(copies * n, dims)`` and those to choose settings on ``(m, dims)``."""
+    train, valid = train_and_valid(data)
+    rng = np.random.default_rng(seed)
+    # Several noisy copies of a row show a density its cell; large data shows it many rows instead.
+    copies = 4 if train.size <= 1_000_000 else 1
+    flat = units.vectors(train, copies, rng).reshape(-1, train.shape[1])
+    return flat, units.vectors(valid, 1, rng)[0]
+
+
+@contextlib.contextmanager
+def calm_sklearn() -> Iterator[None]:
+    """Fit on one thread, and without "did not converge" warnings.
+
+    The matrices are so small that threads wait for each other more than they compute; and the validation
+    rows judge every candidate, converged or not.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield

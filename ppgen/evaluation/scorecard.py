@@ -1,0 +1,141 @@
+"""The scorecard: how good each model is, and what kind of number says so."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from ppgen import storage
+from ppgen.errors import InvalidArgument
+from ppgen.evaluation.figure import draw_groups
+from ppgen.evaluation.row import Group, Row, group_rows, how_to_compare
+from ppgen.evaluation.tables import as_html, as_text
+from ppgen.style.html import document
+
+__all__ = ["Scorecard"]
+
+
+@dataclass(frozen=True, repr=False)
+class Scorecard:
+    """Several models measured on the same test rows.
+
+    Numbers of different kinds are never ranked against each other: they stand in :attr:`groups`, and
+    :attr:`reading` says what may be concluded across them.
+
+    Attributes:
+        dataset: the name of the data.
+        n_test: how many test rows there are.
+        rows: one a model, in the order in which they were given.
+
+    Raises:
+        InvalidArgument: if there is no row.
+
+    Example:
+        >>> rows = [
+        ...     Row("flow", "Flow", "lower_bound", "discrete", 2.02, (2.00, 2.04), -89.6, 0.5, 1200),
+        ...     Row("transformer", "Transformer", "exact", "discrete", 1.96, (1.94, 1.98), -86.9, 0.5, 800),
+        ... ]
+        >>> card = Scorecard("digits", 447, tuple(rows))
+        >>> [group.title for group in card.groups]
+        ['Exact log p, discrete values', 'Lower bounds on log p, discrete values']
+        >>> Scorecard.from_json(card.to_json()) == card
+        True
+    """
+
+    dataset: str
+    n_test: int
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise InvalidArgument(
+                "rows", got="no row", expected="at least one", fix="Measure a model with ppgen.evaluate."
+            )
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The rows by space and kind, the best of each group first."""
+        return group_rows(self.rows)
+
+    @property
+    def reading(self) -> tuple[str, ...]:
+        """What may be concluded from numbers of these kinds, in sentences."""
+        return how_to_compare(self.groups)
+
+    def __getitem__(self, model: str) -> Row:
+        for row in self.rows:
+            if row.model == model:
+                return row
+        raise KeyError(model)
+
+    def __str__(self) -> str:
+        return f"{self._headline}\n\n{as_text(self.groups)}"
+
+    __repr__ = __str__
+
+    def __html__(self) -> Markup:
+        """The tables as a fragment that any autoescaping template embeds as it is."""
+        return as_html(self.groups)
+
+    def _repr_html_(self) -> str:
+        return Markup("<p><strong>{}</strong></p>\n{}").format(self._headline, self)
+
+    def plot(self) -> Figure:
+        """The figures with their intervals, one panel a group."""
+        return draw_groups(self.groups)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A page with the tables that needs no other file; written to ``path`` where one is given.
+
+        Raises:
+            StorageError: if the path cannot be written.
+        """
+        body = Markup("<h1>Scorecard</h1>\n<p class='subtitle'>{}</p>\n{}").format(self._headline, self)
+        page = document(f"Scorecard: {self.dataset}", body)
+        if path is not None:
+            storage.write_text(path, page)
+        return page
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The scorecard as JSON, ``null`` for what was not measured; written to ``path`` where one is given.
+
+        Raises:
+            StorageError: if the path cannot be written.
+        """
+        text = json.dumps(asdict(self), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        if path is not None:
+            storage.write_text(path, text)
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> Scorecard:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            InvalidArgument: if the text is not the JSON of a scorecard.
+        """
+        try:
+            content = json.loads(text)
+            rows = tuple(_row(fields) for fields in content["rows"])
+            return cls(content["dataset"], content["n_test"], rows)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidArgument(
+                "text",
+                got=f"{text[:40]!r} ({error})",
+                expected="the JSON of a scorecard",
+                fix="Give what Scorecard.to_json() returned.",
+            ) from error
+
+    @property
+    def _headline(self) -> str:
+        return f"{self.dataset}: {len(self.rows)} models on {self.n_test:,} test rows"
+
+
+def _row(fields: dict[str, Any]) -> Row:
+    interval = fields["interval"]
+    return Row(**{**fields, "interval": None if interval is None else tuple(interval)})
