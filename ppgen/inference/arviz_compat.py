@@ -61,4 +61,4 @@ def ess_bulk(draws: np.ndarray) -> float:
 
 def ess_tail(draws: np.ndarray) -> float:
     """Effective sample size in the 5 % tails of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
-    return float(arviz.ess(draws, method="tail"))
+    return float(arviz.ess(draws, method="tail", prob=(0.05, 0.95)))

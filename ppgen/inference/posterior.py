@@ -104,10 +104,8 @@ class Posterior:
         names = [latent.name for latent in self.density.latents]
         shape = self.positions.shape[:2]
         flat = {name: _flatten(self.draws[name]) for name in names}
-        with float64():
-            keys = jax.random.split(jax.random.key(seed), shape[0] * shape[1])
-            drawn = jax.jit(jax.vmap(self.density.simulate))(keys, flat)
-        return {name: _unflatten(np.asarray(value), shape) for name, value in drawn.items()}
+        drawn = self.density.simulate(seed, flat)
+        return {name: _unflatten(value, shape) for name, value in drawn.items()}
 
     def to_netcdf(self, path: str | Path) -> Path:
         """Write :meth:`to_arviz` to a netCDF file, which ``arviz.from_netcdf`` reads.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from ppgen.errors import DataError, InvalidArgument
 
-__all__ = ["check_data", "is_array"]
+__all__ = ["check_data", "is_array", "ways_to_trace"]
 
 
 def check_data(data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -42,6 +42,21 @@ def check_data(data: Mapping[str, Any] | None) -> dict[str, Any]:
 def is_array(value: Any) -> bool:
     """Whether a checked value is an array whose numbers may change without a new compilation."""
     return isinstance(value, np.ndarray)
+
+
+def ways_to_trace(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Which data arrays may change without a new compilation: all, else the floats, else none.
+
+    A program may use an array's numbers in Python, for example ``np.unique(group)`` for a size.
+    What it reads so is a constant of its graph.
+    """
+    arrays = {name: value for name, value in data.items() if is_array(value)}
+    floats = {name: value for name, value in arrays.items() if value.dtype.kind == "f"}
+    yield arrays
+    if floats and len(floats) < len(arrays):
+        yield floats
+    if arrays:
+        yield {}
 
 
 def _check_value(name: str, value: Any) -> Any:

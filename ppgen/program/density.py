@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from ppgen.program.family import Engine
 from ppgen.program.graph import Graph, Inputs
 from ppgen.program.sites import Site
 
-__all__ = ["Density", "Evaluation", "Latent", "float64"]
+__all__ = ["Density", "Evaluation", "Latent", "float64", "lay_out"]
 
 
 def float64() -> Any:
@@ -60,6 +61,17 @@ class Latent:
     stop: int
 
 
+def lay_out(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Latent, ...]:
+    """One slice of the unconstrained vector a latent site, in the order of the program."""
+    latents: list[Latent] = []
+    start = 0
+    for name, shape in shapes.items():
+        stop = start + int(np.prod(shape))
+        latents.append(Latent(name, shape, start, stop))
+        start = stop
+    return tuple(latents)
+
+
 @dataclass(frozen=True, eq=False)
 class Density:
     r"""A program's posterior density on unconstrained space, up to its normalising constant.
@@ -76,7 +88,7 @@ class Density:
         graph: the traced program, ``(inputs, z) -> Evaluation``; equal for equal operations.
         inputs: the arrays that the graph reads: data and what the program closed over.
         invert: from latent values to ``z``.
-        simulate: from a random key and latent values to fresh values of the observed sites.
+        simulate: from a seed and ``n`` values of each latent site to ``n`` fresh values of each observed one.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist
@@ -96,7 +108,7 @@ class Density:
     graph: Graph
     inputs: Inputs
     invert: Callable[[dict[str, jax.Array]], jax.Array]
-    simulate: Callable[[jax.Array, dict[str, jax.Array]], dict[str, jax.Array]]
+    simulate: Callable[[int, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
     @property
     def dim(self) -> int:

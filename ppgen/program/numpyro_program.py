@@ -7,8 +7,8 @@ graph. No sampling from the prior is needed, so improper priors are fine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -20,9 +20,10 @@ from numpyro import handlers
 from numpyro.distributions import Delta, Distribution, ExpandedDistribution, Unit, biject_to
 from numpyro.distributions.distribution import Independent, MaskedDistribution
 
-from ppgen.errors import PpgenError, ProgramError, UnsupportedProgram
-from ppgen.program.arguments import is_array
-from ppgen.program.density import Density, Evaluation, Latent, float64
+from ppgen.errors import UnsupportedProgram
+from ppgen.program.arguments import ways_to_trace
+from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
+from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
 from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape
@@ -60,16 +61,21 @@ def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
     """
     sites, layout = _read(program, data)
     check_latents(sites)
-    latents = _lay_out(layout)
+    latents = lay_out(layout)
     graph, inputs = _trace(program, data, latents)
 
     def invert(values: dict[str, jax.Array]) -> jax.Array:
         with float64(), _explained():
             return _invert(program, data, latents, values)
 
-    def simulate(key: jax.Array, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        with float64(), _explained():
+    def simulate(seed: int, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        def one(key: jax.Array, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
             return _simulate(program, data, key, values)
+
+        with float64(), _explained():
+            keys = jax.random.split(jax.random.key(seed), len(values[latents[0].name]))
+            drawn = jax.jit(jax.vmap(one))(keys, dict(values))
+        return {name: np.asarray(value) for name, value in drawn.items()}
 
     return Density("numpyro", sites, latents, graph, inputs, invert, simulate)
 
@@ -92,7 +98,7 @@ def _read(program: Program, data: Mapping[str, Any]) -> tuple[tuple[Site, ...], 
                 layout[site.name] = biject_to(message["fn"].support).inverse_shape(site.shape)
 
     with float64(), _explained():
-        for arrays in _ways_to_trace(data):
+        for arrays in ways_to_trace(data):
             sites.clear()
             layout.clear()
             try:
@@ -154,17 +160,6 @@ def _support_name(distribution: Distribution) -> str:
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
     return type(support).__name__.strip("_").lower()
-
-
-def _lay_out(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Latent, ...]:
-    """One slice of the unconstrained vector a latent site, in the order of the program."""
-    latents: list[Latent] = []
-    start = 0
-    for name, shape in shapes.items():
-        stop = start + int(np.prod(shape))
-        latents.append(Latent(name, shape, start, stop))
-        start = stop
-    return tuple(latents)
 
 
 # -- running the program -------------------------------------------------------------------------------
@@ -239,7 +234,7 @@ def _trace(program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...
     """The program as a graph of ``(inputs, z)``, and its inputs."""
     # What validation could find is found by the abstract run; here it would only swell the graph.
     with float64(), _explained(), numpyro.validation_enabled(is_validate=False):
-        for arrays in _ways_to_trace(data):
+        for arrays in ways_to_trace(data):
             names = list(arrays)
 
             def evaluate(values: list[Any], z: jax.Array, names: list[str] = names) -> Evaluation:
@@ -252,21 +247,6 @@ def _trace(program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...
                 if not arrays:
                     raise
     raise AssertionError("the last way to trace either returns or raises")
-
-
-def _ways_to_trace(data: Mapping[str, Any]) -> Iterator[_Arrays]:
-    """Which data arrays may change without a new compilation: all, else the floats, else none.
-
-    A program may use an array's numbers in Python, for example ``np.unique(group)`` for a size.
-    What it reads so is a constant of its graph.
-    """
-    arrays = {name: value for name, value in data.items() if is_array(value)}
-    floats = {name: value for name, value in arrays.items() if value.dtype.kind == "f"}
-    yield arrays
-    if floats and len(floats) < len(arrays):
-        yield floats
-    if arrays:
-        yield {}
 
 
 def _evaluation(messages: _Trace) -> Evaluation:
@@ -354,18 +334,8 @@ class _ResampleObserved(numpyro.primitives.Messenger):
         msg["infer"] = {**msg["infer"], _WAS_OBSERVED: True}
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Say of a failure in the user's own code that it is theirs, and keep the cause."""
-    try:
-        yield
-    except PpgenError:
-        raise
-    except Exception as error:
-        raise ProgramError(
-            "program",
-            got=f"{type(error).__name__} when it was run on the data: {str(error).splitlines()[0]}",
-            expected="a NumPyro program that runs on the given data under jax.jit",
-            fix="The traceback above this one shows the line. Call numpyro.handlers.seed(program, 0)(**data) "
-            "to try it alone.",
-        ) from error
+def _explained() -> AbstractContextManager[None]:
+    return explained(
+        "a NumPyro program that runs on the given data under jax.jit",
+        "numpyro.handlers.seed(program, 0)(**data)",
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import check_data
 from ppgen.program.engine import check_arguments, detect_engine
 from ppgen.program.family import Program
@@ -63,13 +62,14 @@ def read_density(
     """The unconstrained log density of a program on this data, as one pure JAX function.
 
     Args:
-        program: a NumPyro callable (Pyro programs will be lowered to the same result).
+        program: a Pyro or NumPyro callable; a Pyro program's torch operations are replayed in JAX.
         data: its keyword arguments.
         engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
 
     Raises:
         ProgramError: as :func:`read_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents, free parameters, subsampling, and Pyro programs.
+        UnsupportedProgram: for discrete latents, free parameters, subsampling, and Pyro programs with
+            operations or control flow that cannot be replayed in JAX.
         DataError: if the data is empty or not finite.
     """
     checked = check_data(data)
@@ -78,10 +78,6 @@ def read_density(
         from ppgen.program.numpyro_program import numpyro_density
 
         return numpyro_density(program, checked)
-    raise UnsupportedProgram(
-        "program",
-        got="a Pyro program",
-        expected="a NumPyro program, until Pyro programs are lowered to JAX",
-        fix="Write the same statements with numpyro, or fit it with a guide: "
-        "ppgen.train(program, data, guide=guide).",
-    )
+    from ppgen.program.pyro_density import pyro_density
+
+    return pyro_density(program, checked)
