@@ -1,0 +1,387 @@
+"""The command line: ``ppgen --help``.
+
+Each command checks its paths and names before it computes anything. What can go wrong on the user's
+side ends in one message without a traceback, and a non-zero exit status.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ppgen.errors import InvalidArgument, PpgenError, StorageError
+
+if TYPE_CHECKING:
+    from ppgen.data import Dataset
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ppgen",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Generative models as programs: train them, draw posteriors, and say honestly how good they are.",
+    epilog="Begin with `ppgen demo --quick`: it fits a Bayesian model and three generative models to real "
+    "data, and writes a report that shows what there is.",
+)
+
+_OUT = Console()
+_ERR = Console(stderr=True)
+
+Data = Annotated[
+    str, typer.Option("--data", help="A dataset's name (`ppgen datasets`), or a .npy, .npz or .csv file.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the family or method; may be repeated."),
+]
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are printed without a traceback."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except PpgenError as error:
+        _ERR.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _ERR.print("[bold red]interrupted[/]")
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything lands.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Train for seconds instead of minutes.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Fit a Bayesian model and three generative models to real data, and write a report.
+
+    Eight schools by NUTS; a transformer, a VAE and a spline flow on handwritten digits, compared with
+    simple baselines on one table. The folder holds report.html, scorecard.json, eight_schools.nc and
+    the trained models.
+    """
+    from ppgen.demo import run_demo
+
+    report = run_demo(out, quick=quick, seed=seed)
+    _OUT.print(f"Open [bold]{escape(str(report))}[/] in a browser.")
+
+
+@app.command()
+def models() -> None:
+    """List the families of generative models and their settings."""
+    from ppgen.models.catalog import describe, family_class, settings_of
+
+    table = Table("family", "what it is", "settings (for --set)", show_lines=True)
+    for name, summary in describe().items():
+        settings = settings_of(family_class(name))
+        table.add_row(name, summary, ", ".join(settings))
+    _OUT.print(table)
+
+
+@app.command()
+def datasets() -> None:
+    """List the datasets that need no file."""
+    from ppgen.data import describe
+
+    table = Table("dataset", "what it is", show_lines=True)
+    for name, summary in describe().items():
+        table.add_row(name, summary)
+    _OUT.print(table)
+
+
+@app.command()
+def train(
+    family: Annotated[str, typer.Argument(help="A family's name: see `ppgen models`.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The file to write, ending in .ppgen.")],
+    epochs: Annotated[int, typer.Option(help="At most so many passes over the training rows.")] = 100,
+    seed: Seed = 0,
+    settings: Settings = None,
+    levels: Annotated[
+        int | None, typer.Option(help="For your own integers: how many values an entry can take.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Rows a step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at its highest.")] = 2e-3,
+    patience: Annotated[
+        int, typer.Option(help="Stop after so many epochs without a better validation loss.")
+    ] = 30,
+    objective: Annotated[
+        str | None, typer.Option(help="likelihood, elbo or iwae; by default the family's own.")
+    ] = None,
+) -> None:
+    """Train a family on data and write it to a file.
+
+    Ctrl-C ends training early; the best model so far is written all the same.
+
+    Example: `ppgen train vae --data digits --epochs 100 --set latent_dim=16 --out vae.ppgen`
+    """
+    from ppgen import storage
+    from ppgen.inference.training.train import train as fit
+    from ppgen.models.catalog import make
+    from ppgen.models.files import save
+
+    storage.check_writable(out)
+    dataset = _dataset(data, levels)
+    model = make(family, dataset.shape, dataset.levels, seed=seed, **_key_values(settings))
+    run = fit(
+        model,
+        dataset,
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        objective=objective,
+    )
+    save(model, out)
+    _OUT.print(f"{run}\nWrote {out}. Next: ppgen evaluate {out} --data {data}", highlight=False)
+
+
+@app.command()
+def sample(
+    file: Annotated[Path, typer.Argument(help="A trained model, .ppgen.")],
+    n: Annotated[int, typer.Option("-n", help="How many rows to draw.", min=1)] = 64,
+    out: Annotated[Path, typer.Option(help="The .npz file to write; the array is named `samples`.")] = Path(
+        "samples.npz"
+    ),
+    plot: Annotated[Path | None, typer.Option(help="Also draw them as a picture (.png, .svg, .pdf).")] = None,
+    seed: Seed = 0,
+    settings: Settings = None,
+) -> None:
+    """Draw rows from a trained model.
+
+    Settings are those of the family's sample method, for example `--set temperature=0.8` for a
+    transformer.
+    """
+    import numpy as np
+
+    from ppgen import storage
+    from ppgen.models.catalog import sampling_options
+    from ppgen.models.files import load
+
+    storage.check_writable(out)
+    if plot is not None:
+        storage.check_writable(plot)
+    model: Any = load(file)
+    draw = _picture(model.shape) if plot is not None else None
+    rows = model.sample(n, seed=seed, **sampling_options(model, _key_values(settings)))
+    with out.open("wb") as stream:  # a stream, since savez adds .npz to a name without it
+        np.savez_compressed(stream, samples=rows)
+    _OUT.print(f"Wrote {n} rows of shape {rows.shape[1:]} to {out}.", highlight=False)
+    if draw is not None:
+        draw(file.stem, rows, model.levels).savefig(plot, bbox_inches="tight", dpi=200)
+        _OUT.print(f"Wrote {plot}.", highlight=False)
+
+
+@app.command()
+def evaluate(
+    files: Annotated[list[Path], typer.Argument(help="Trained models, .ppgen.")],
+    data: Data,
+    json: Annotated[Path | None, typer.Option(help="Also write the scorecard as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the scorecard as a page.")] = None,
+    levels: Annotated[
+        int | None, typer.Option(help="For your own integers: how many values an entry can take.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure models on held-out data, beside simple baselines, on one table.
+
+    Each number says what kind it is: exact, a bound, or an estimate.
+    """
+    from ppgen import storage
+    from ppgen.evaluation.evaluate import evaluate as measure
+    from ppgen.models.files import load
+
+    for path in (json, html):
+        if path is not None:
+            storage.check_writable(path)
+    models = {file.stem: load(file) for file in files}
+    card = measure(models, _dataset(data, levels), seed=seed)
+    _OUT.print(str(card), highlight=False, markup=False)
+    if json is not None:
+        card.to_json(json)
+    if html is not None:
+        card.to_html(html)
+
+
+@app.command()
+def infer(
+    program: Annotated[str, typer.Argument(help="A program as FILE.py:function.")],
+    data: Annotated[
+        Path | None, typer.Option(help="A JSON object of the program's keyword arguments.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="The posterior method: nuts.")] = "nuts",
+    out: Annotated[Path | None, typer.Option(help="Write the posterior as netCDF, for ArviZ.")] = None,
+    draws: Annotated[int, typer.Option(help="Draws a chain, after warm-up.")] = 1000,
+    tune: Annotated[int, typer.Option(help="Length of the warm-up.")] = 1000,
+    chains: Annotated[int, typer.Option(help="How many chains.")] = 4,
+    seed: Seed = 0,
+    settings: Settings = None,
+) -> None:
+    """Draw from the posterior of a program of your own, and print the summary.
+
+    The file is run as Python. Example:
+    `ppgen infer schools.py:model --data schools.json --set target_accept=0.95 --out schools.nc`
+    """
+    from ppgen import storage
+    from ppgen.inference.infer import infer as draw
+
+    if out is not None:
+        storage.check_writable(out)
+    options: dict[str, Any] = _key_values(settings)
+    post = draw(
+        _program(program),
+        _json_object(data),
+        method,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        seed=seed,
+        **{key: _number(value) for key, value in options.items()},
+    )
+    _OUT.print(post.summary().to_string(), highlight=False, markup=False)
+    _OUT.print(str(post.diagnostics), highlight=False, markup=False)
+    if out is not None:
+        _OUT.print(f"Wrote {post.to_netcdf(out)}.", highlight=False)
+
+
+# -- reading arguments -----------------------------------------------------------------------------------
+
+
+def _dataset(source: str, levels: int | None) -> Dataset:
+    from ppgen.data import Dataset, load
+
+    found = load(source, levels=levels)
+    if not isinstance(found, Dataset):
+        raise InvalidArgument(
+            "--data",
+            got=f"{source!r}, the data of one Bayesian program",
+            expected="rows to model, such as digits or two_moons",
+            fix="Use `ppgen infer` for programs, or choose another of `ppgen datasets`.",
+        )
+    return found
+
+
+def _key_values(settings: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise InvalidArgument(
+                "--set", got=repr(setting), expected="KEY=VALUE", fix="Write --set latent_dim=16."
+            )
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _program(target: str) -> Any:
+    """The function named by ``FILE.py:function``."""
+    import importlib.util
+
+    file, _, name = target.rpartition(":")
+    if not file.endswith(".py") or not name:
+        raise InvalidArgument(
+            "program", got=repr(target), expected="FILE.py:function", fix="Write schools.py:model."
+        )
+    if not Path(file).is_file():
+        raise StorageError(
+            "program", got=f"{file}, which does not exist", expected="a Python file", fix="Check the path."
+        )
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    assert spec is not None
+    assert spec.loader is not None  # a .py file always has one
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(file).resolve().parent))  # as Python does for a script
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InvalidArgument(
+            "program",
+            got=f"{file}, which fails with {type(error).__name__}: {error}",
+            expected="a Python file that can be imported",
+            fix=f"Run `python {file}` to see where.",
+        ) from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        functions = [
+            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+        ]
+        raise InvalidArgument(
+            "program",
+            got=f"{name!r}, which {file} does not define",
+            expected="the name of one of its functions",
+            fix=f"It has: {', '.join(functions) or 'none'}.",
+        )
+    return found
+
+
+def _json_object(path: Path | None) -> dict[str, Any]:
+    import json
+
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            "--data",
+            got=f"{path}, which cannot be read as JSON ({error})",
+            expected="a JSON object of arrays and numbers",
+            fix='Write a file such as {"sigma": [15, 10], "y": [28, 8]}.',
+        ) from error
+    if not isinstance(content, dict):
+        raise InvalidArgument(
+            "--data",
+            got=f"a JSON {type(content).__name__}",
+            expected="an object with the program's arguments by name",
+            fix='Write a file such as {"sigma": [15, 10], "y": [28, 8]}.',
+        )
+    return content
+
+
+def _picture(shape: tuple[int, ...]) -> Callable[[str, Any, int | None], Any]:
+    """How to draw rows of this shape, from their name, themselves and their levels."""
+    from ppgen import plots
+
+    if len(shape) == 2:
+        return lambda name, rows, levels: plots.samples({name: rows}, levels)
+    if shape == (2,):
+        return lambda name, rows, levels: plots.scatter({name: rows})
+    raise InvalidArgument(
+        "--plot",
+        got=f"a model of rows of shape {shape}",
+        expected="images (height, width), or points in the plane",
+        fix="Leave out --plot; the rows themselves are written.",
+    )
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    from ppgen.errors import InferenceWarning, TrainingWarning
+
+    if issubclass(category, (InferenceWarning, TrainingWarning)):
+        _ERR.print(f"[bold yellow]warning:[/] {escape(str(message))}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
