@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -112,8 +112,8 @@ def train(
     levels: Annotated[
         int | None, typer.Option(help="For your own integers: how many values an entry can take.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at its highest.")] = 2e-3,
+    batch_size: Annotated[int, typer.Option(help="Rows a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at its highest.")] = 3e-3,
     patience: Annotated[
         int, typer.Option(help="Stop after so many epochs without a better validation loss.")
     ] = 30,
@@ -240,7 +240,7 @@ def infer(
 
     if out is not None:
         storage.check_writable(out)
-    options: dict[str, Any] = _key_values(settings)
+    options: dict[str, Any] = {key: _number(value) for key, value in _key_values(settings).items()}
     post = draw(
         _program(program),
         _json_object(data),
@@ -249,7 +249,7 @@ def infer(
         tune=tune,
         chains=chains,
         seed=seed,
-        **{key: _number(value) for key, value in options.items()},
+        **options,
     )
     _OUT.print(post.summary().to_string(), highlight=False, markup=False)
     _OUT.print(str(post.diagnostics), highlight=False, markup=False)
@@ -376,7 +376,15 @@ def _picture(shape: tuple[int, ...]) -> Callable[[str, Any, int | None], Any]:
     )
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print what ppgen warns of in the same style as its errors; others stay with the libraries."""
     from ppgen.errors import InferenceWarning, TrainingWarning
 
     if issubclass(category, (InferenceWarning, TrainingWarning)):

@@ -21,6 +21,7 @@ def forest(
     draws: Mapping[str, Any],
     names: Sequence[str] | None = None,
     reference: Mapping[str, Any] | None = None,
+    reference_name: str = "reference",
 ) -> Figure:
     """Draw each scalar's median with its 50 % and 94 % intervals (equal tails), all chains together.
 
@@ -30,6 +31,7 @@ def forest(
             and says so.
         reference: ``{name: array (*event)}``, values to mark beside them: the truth of a simulation, or
             the means of another fit.
+        reference_name: what these values are, for the legend.
 
     Raises:
         UnknownName: if a name is not among the draws.
@@ -54,13 +56,13 @@ def forest(
     if panel.get_xlim()[0] < 0 < panel.get_xlim()[1]:
         panel.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
     if reference is not None:
-        _mark(panel, list(parts), reference)
+        _mark(panel, list(parts), reference, reference_name)
     return figure
 
 
-def _mark(axes: Axes, labels: list[str], reference: Mapping[str, Any]) -> None:
+def _mark(axes: Axes, labels: list[str], reference: Mapping[str, Any], name: str) -> None:
     values = scalars({name: np.asarray(value)[None, None] for name, value in reference.items()}, None)
     heights = [height for height, label in enumerate(labels) if label in values]
     marked = [float(values[labels[height]].item()) for height in heights]
-    axes.plot(marked, heights, "D", color=ACCENTS[1], markersize=5, label="reference")
+    axes.plot(marked, heights, "D", color=ACCENTS[1], markersize=5, label=name)
     legend_above(axes)

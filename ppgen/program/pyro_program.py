@@ -88,7 +88,7 @@ def read_program(program: Program, data: Mapping[str, Any]) -> Run:
                 if _is_discrete(message["fn"]):
                     return None
                 bijection = bijection_of(message)
-                part = torch.randn(bijection.inverse_shape(message["fn"].shape()), generator=generator)
+                part = torch.randn(_shape_of_part(bijection, message["fn"].shape()), generator=generator)
                 parts[message["name"]] = part / 4
                 return bijection(parts[message["name"]])
 
@@ -206,6 +206,11 @@ def bijection_of(message: Any) -> Transform:
             expected="a support that torch.distributions.biject_to knows",
             fix="Sample an unconstrained value and compute this one from it, with pyro.deterministic.",
         ) from None
+
+
+def _shape_of_part(bijection: Transform, shape: torch.Size) -> torch.Size:
+    """The shape of an unconstrained value; the same, where each element goes its own way."""
+    return shape if bijection.domain.event_dim == 0 else bijection.inverse_shape(shape)
 
 
 def _is_discrete(distribution: Any) -> bool:
