@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, cast, get_args
@@ -85,6 +86,8 @@ def _probe(program: Program, data: Mapping[str, Any]) -> Engine:
     for convert in (_as_given, _as_given, _to_jax, _to_torch):
         try:
             with ExitStack() as stack:
+                # Handlers may complain of a program that is cut short; the real run will say what is true.
+                stack.enter_context(warnings.catch_warnings(action="ignore"))
                 for probe in _probes():
                     stack.enter_context(probe)
                 program(**{name: convert(value) for name, value in data.items()})

@@ -88,7 +88,7 @@ def read_program(program: Program, data: Mapping[str, Any]) -> Run:
                 if _is_discrete(message["fn"]):
                     return None
                 bijection = bijection_of(message)
-                part = torch.randn(_shape_of_part(bijection, message["fn"].shape()), generator=generator)
+                part = torch.randn(bijection.inverse_shape(message["fn"].shape()), generator=generator)
                 parts[message["name"]] = part / 4
                 return bijection(parts[message["name"]])
 
@@ -114,16 +114,26 @@ def run_program(program: Program, data: Mapping[str, Any], place: Place) -> dict
 
 
 class _Placed(Messenger):
-    """Gives each latent site the value that ``place`` finds for it."""
+    """Gives each latent site the value that ``place`` finds for it, and each fixed parameter its own."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         self.place = place
 
     def _pyro_sample(self, msg: Any) -> None:
-        if msg["is_observed"] or msg["value"] is not None or poutine.util.site_is_subsample(msg):
-            return
-        msg["value"] = self.place(msg)
+        if msg["is_observed"]:
+            msg["value"] = torch.as_tensor(msg["value"])  # a number is an observation too
+        elif msg["value"] is None and not poutine.util.site_is_subsample(msg):
+            msg["value"] = self.place(msg)
+
+    def _pyro_param(self, msg: Any) -> None:
+        """Pyro's parameter store would make a parameter trainable that the user has frozen."""
+        given, store = msg["args"][1:2], pyro.get_param_store()
+        if msg["value"] is None and given and isinstance(given[0], Parameter) and not given[0].requires_grad:
+            msg["value"] = given[0]
+        unconstrained = dict(store.named_parameters()).get(msg["name"])
+        if msg["value"] is None and unconstrained is not None and not unconstrained.requires_grad:
+            msg["value"] = store[msg["name"]]
 
 
 def to_tensors(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,11 +216,6 @@ def bijection_of(message: Any) -> Transform:
             expected="a support that torch.distributions.biject_to knows",
             fix="Sample an unconstrained value and compute this one from it, with pyro.deterministic.",
         ) from None
-
-
-def _shape_of_part(bijection: Transform, shape: torch.Size) -> torch.Size:
-    """The shape of an unconstrained value; the same, where each element goes its own way."""
-    return shape if bijection.domain.event_dim == 0 else bijection.inverse_shape(shape)
 
 
 def _is_discrete(distribution: Any) -> bool:

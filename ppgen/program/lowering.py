@@ -1,0 +1,286 @@
+"""A torch function, recorded as ATen operations and replayed in JAX.
+
+The function is run once, forward, and each operation on its inputs is written down; what needs no
+input is computed then and there. Python's own control flow leaves no trace in the record: it is
+unrolled, and must not depend on the inputs.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch._ops import OpOverload
+from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ppgen.errors import UnsupportedProgram
+from ppgen.program.aten import OPERATIONS, find_operation
+
+__all__ = ["Recording", "record"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What a torch function does to tensors of given shapes, ready to be done again.
+
+    Attributes:
+        module: the operations and the constants that they use.
+        structure: the tuples, lists and dicts that the function gives its results in.
+    """
+
+    module: GraphModule
+    structure: pytree.TreeSpec
+
+    def in_torch(self, *tensors: torch.Tensor) -> Any:
+        """Do the operations again, in torch."""
+        return pytree.tree_unflatten(Interpreter(self.module).run(*tensors), self.structure)
+
+    def in_jax(self, *arrays: Any) -> Any:
+        """Do the operations in JAX, on arrays of the recorded shapes and dtypes."""
+        results = _InJax(self.module).run(*arrays)
+        return pytree.tree_unflatten(map(jnp.asarray, results), self.structure)
+
+
+def record(function: Callable[..., Any], *examples: torch.Tensor) -> Recording:
+    """Write down what a function does to tensors like these examples.
+
+    Args:
+        function: takes tensors, gives back tensors in tuples, lists and dicts.
+        *examples: a point at which the function can be run.
+
+    Raises:
+        UnsupportedProgram: if Python's control flow depends on the tensors, or an operation on them
+            has no counterpart in JAX; with the line where that happens.
+
+    Example:
+        >>> recording = record(lambda x: {"y": torch.softmax(x, -1)[1:]}, torch.zeros(2))
+        >>> print(recording.in_jax(jnp.array([0.0, jnp.log(3.0)]))["y"])
+        [0.75]
+    """
+    # Functionalised, writing into a part of a tensor becomes computing a new one.
+    functional = torch.func.functionalize(lambda *tensors: pytree.tree_flatten(function(*tensors)))
+    recorder = _Recorder()
+    inputs = [recorder.add_input(example) for example in examples]
+    with torch.no_grad(), _nothing_asked(), recorder:
+        results, structure = functional(*inputs)
+    return Recording(recorder.finish(results), structure)
+
+
+# -- recording -----------------------------------------------------------------------------------------
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every operation on a tensor that depends on an input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self.constants: dict[str, torch.Tensor] = {}
+        # By identity; the tensors are kept, or another could come to have the identity of one that is gone.
+        self.nodes: dict[int, tuple[Node, torch.Tensor]] = {}
+
+    def add_input(self, example: torch.Tensor) -> torch.Tensor:
+        """A tensor that stands for an input of the function."""
+        tensor = example.detach().clone()
+        self.nodes[id(tensor)] = (self.graph.placeholder(f"input_{len(self.nodes)}"), tensor)
+        return tensor
+
+    def finish(self, results: list[torch.Tensor]) -> GraphModule:
+        """Everything that the results need, as a module of them."""
+        self.graph.output([self._node(result) for result in results])
+        self.graph.eliminate_dead_code()
+        return GraphModule(self.constants, self.graph)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if self._depends_on_input(leaf)]
+        if not given and torch.Tag.nondeterministic_seeded in func.tags:
+            raise _random(func)
+        if not given or not func._schema.returns:  # checks, of a factorisation say, return nothing
+            return func(*args, **kwargs)
+        if _needs_numbers(func, given):
+            raise _numbers_asked(traceback.extract_stack())
+        if func._schema.is_mutable:
+            return self._in_place(func, args, kwargs)
+        if find_operation(func) is None:
+            return self._decompose(func, args, kwargs)
+        results = func(*args, **kwargs)
+        self._write(func, args, kwargs, results)
+        return results
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Else torch imports its compiler, only to keep it off this mode: seconds."""
+        return False
+
+    def _depends_on_input(self, value: Any) -> bool:
+        return id(value) in self.nodes and self.nodes[id(value)][0].op != "get_attr"
+
+    def _decompose(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
+        """Do an operation as others that it is made of."""
+        rule = _decompositions().get(func, func.decompose)
+        with self:
+            results = rule(*args, **kwargs)
+        if results is NotImplemented:
+            random = torch.Tag.nondeterministic_seeded in func.tags
+            raise _random(func) if random else _no_counterpart(func)
+        return results
+
+    def _in_place(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
+        """Only torch itself still writes in place, into what it has just made; it is a new tensor then."""
+        try:
+            functional = getattr(getattr(torch.ops.aten, func._opname.removesuffix("_")), func._overloadname)
+        except AttributeError:
+            raise _no_counterpart(func) from None
+        with self:
+            result = functional(*args, **kwargs)
+        func(*args, **kwargs)
+        self.nodes[id(args[0])] = (self._node(result), args[0])
+        return args[0]
+
+    def _write(self, func: OpOverload, args: Any, kwargs: Any, results: Any) -> None:
+        args, kwargs = pytree.tree_map_only(torch.Tensor, self._node, (args, kwargs))
+        node = self.graph.call_function(func, args, kwargs)
+        if isinstance(results, torch.Tensor):
+            self._name(node, results)
+            return
+        for i, result in enumerate(results):
+            self._name(self.graph.call_function(operator.getitem, (node, i)), result)
+
+    def _name(self, node: Node, result: torch.Tensor) -> None:
+        node.meta["dtype"] = result.dtype
+        self.nodes[id(result)] = (node, result)
+
+    def _node(self, tensor: torch.Tensor) -> Node:
+        """The node of a tensor; one that depends on no input is a constant."""
+        if id(tensor) not in self.nodes:
+            name = f"constant_{len(self.constants)}"
+            self.constants[name] = tensor
+            self.nodes[id(tensor)] = (self.graph.get_attr(name), tensor)
+        return self.nodes[id(tensor)][0]
+
+
+@lru_cache(maxsize=1)
+def _decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """How torch writes operations in terms of simpler ones."""
+    return dict(torch.export.default_decompositions().items())
+
+
+# -- replaying -----------------------------------------------------------------------------------------
+
+
+class _InJax(Interpreter):
+    """Runs recorded operations with their JAX counterparts."""
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module)
+        self.extra_traceback = False
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return _constant(super().get_attr(target, args, kwargs))
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is operator.getitem:
+            return target(*args)
+        operation = find_operation(target)
+        assert operation is not None, target
+        return operation(*args, **{k: v for k, v in kwargs.items() if k not in _ABOUT_MEMORY})
+
+    def run_node(self, node: Node) -> Any:
+        """Each result has the dtype that torch recorded: the rules of promotion differ in places."""
+        result = super().run_node(node)
+        return jnp.asarray(result, _dtype(node.meta["dtype"])) if "dtype" in node.meta else result
+
+
+# Where and how torch keeps a result. The dtype is among them, since every result has the recorded one.
+_ABOUT_MEMORY = ("dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking")
+
+
+def _constant(tensor: torch.Tensor) -> Any:
+    """A recorded constant as an array; one number, even repeated, becomes part of the graph itself."""
+    array = tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
+    if array.dtype.kind in "fc" and array.size > 1 and (array == array.flat[0]).all():
+        return jnp.full(array.shape, array.flat[0])
+    return array if array.ndim else array[()]
+
+
+def _dtype(dtype: torch.dtype) -> np.dtype:
+    return torch.empty(0, dtype=dtype).numpy().dtype
+
+
+# -- what cannot be recorded ---------------------------------------------------------------------------
+
+
+def _needs_numbers(func: OpOverload, given: list[torch.Tensor]) -> bool:
+    """Whether a result is a Python number, or has a shape that depends on numbers."""
+    if func is torch.ops.aten.index.Tensor:
+        return any(tensor.dtype == torch.bool for tensor in given[1:] or given)
+    return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
+
+
+@contextmanager
+def _nothing_asked() -> Iterator[None]:
+    """Functionalised tensors answer some questions for their numbers with errors of their own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "unallocated storage" not in str(error):
+            raise
+        raise _numbers_asked(traceback.extract_tb(error.__traceback__)) from error
+
+
+def _numbers_asked(stack: traceback.StackSummary) -> UnsupportedProgram:
+    return UnsupportedProgram(
+        f"program{_user_line(stack)}",
+        got="Python code that needs the numbers in a tensor: if, while, float(), .item(), x[x > 0]",
+        expected="control flow and shapes that do not depend on what is sampled",
+        fix="Write torch.where(condition, a, b) for a branch; keep the numbers in tensors.",
+    )
+
+
+def _random(func: OpOverload) -> UnsupportedProgram:
+    return UnsupportedProgram(
+        f"operation {func._schema.name}{_user_line(traceback.extract_stack())}",
+        got="random numbers outside of a sample statement",
+        expected="a density that is the same at every call",
+        fix="Draw them once before the program, or with pyro.sample; a latent site that poutine.block hides "
+        "is drawn at random too.",
+    )
+
+
+def _no_counterpart(func: OpOverload) -> UnsupportedProgram:
+    return UnsupportedProgram(
+        f"operation {func._schema.name}{_user_line(traceback.extract_stack())}",
+        got="a torch operation that has no counterpart in JAX here",
+        expected=f"the {len(OPERATIONS)} operations of ppgen.program.aten, or what torch composes of them",
+        fix="Write that line with other operations, or compute it before the program if it needs only data.",
+    )
+
+
+def _user_line(stack: traceback.StackSummary) -> str:
+    """The innermost line of the user's own code, as `` (file:line)``."""
+    calls = [
+        i for i, frame in enumerate(stack) if (frame.filename, frame.name) == (__file__, record.__name__)
+    ]
+    lines = [
+        f" ({frame.filename}:{frame.lineno})"
+        for frame in stack[max(calls, default=0) :]
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in _LIBRARIES)
+    ]
+    return lines[-1] if lines else ""
+
+
+# Torch and what is installed beside it, this package, and Python's own library.
+_LIBRARIES = (Path(torch.__file__).parents[1], Path(__file__).parent, Path(re.__file__).parents[1])

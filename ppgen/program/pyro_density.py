@@ -1,0 +1,260 @@
+"""A Pyro program as a :class:`~ppgen.program.density.Density`: recorded in torch, replayed in JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyro
+import torch
+from pyro.distributions.torch_distribution import MaskedDistribution
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+
+from ppgen.errors import UnsupportedProgram
+from ppgen.program.arguments import ways_to_trace
+from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
+from ppgen.program.family import Program
+from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.lowering import Recording, record
+from ppgen.program.pyro_program import (
+    Place,
+    bijection_of,
+    own_state,
+    read_program,
+    role_of,
+    run_program,
+    site_of,
+    support_of,
+    to_tensors,
+)
+from ppgen.program.sites import check_latents
+
+__all__ = ["pyro_density"]
+
+
+def pyro_density(program: Program, data: Mapping[str, Any]) -> Density:
+    """The unconstrained posterior density of a Pyro program on this data.
+
+    Raises:
+        ProgramError: as :func:`~ppgen.program.pyro_program.pyro_sites`, and if nothing is latent.
+        UnsupportedProgram: for discrete latents, free parameters and subsampling plates, for control
+            flow that depends on sampled values, and for operations that have no counterpart in JAX.
+    """
+    with own_state(), _NoFreeParameters():
+        messages, parts = read_program(program, data)
+        sites = tuple(site_of(message) for message in messages.values())
+        check_latents(sites)
+        latents = lay_out({name: tuple(part.shape) for name, part in parts.items()})
+        z = torch.cat([part.ravel() for part in parts.values()])
+        graph, inputs = _trace(program, data, latents, z)
+
+    def invert(values: dict[str, jax.Array]) -> jax.Array:
+        with own_state():
+            return jnp.asarray(_invert(program, data, latents, values))
+
+    def simulate(seed: int, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with own_state():
+            return _simulate(program, data, seed, values)
+
+    return Density("pyro", sites, latents, graph, inputs, invert, simulate)
+
+
+class _NoFreeParameters(Messenger):
+    """Refuses what a posterior has no place for: parameters without a prior, and random minibatches."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        if msg["value"] is not None:  # fixed by the user
+            return
+        raise UnsupportedProgram(
+            f"site {msg['name']!r}",
+            got="a pyro.param without a prior",
+            expected="sample sites only: a posterior method draws what has a prior",
+            fix="Give it a prior with pyro.sample or PyroSample, or hold it fixed: "
+            "module.requires_grad_(False) for a network, or "
+            f'pyro.poutine.substitute(program, data={{"{msg["name"]}": value}}).',
+        )
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg) and msg["fn"].subsample_size not in (None, msg["fn"].size):
+            raise UnsupportedProgram(
+                f"plate {msg['name']!r}",
+                got=f"a random subsample of {msg['fn'].subsample_size} out of {msg['fn'].size}",
+                expected="all of the data: a Markov chain needs one density, not a random one",
+                fix="Leave out subsample_size=.",
+            )
+
+
+# -- tracing the density -------------------------------------------------------------------------------
+
+
+def _trace(
+    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], z: torch.Tensor
+) -> tuple[Graph, Inputs]:
+    """The program as a graph of ``(inputs, z)``, and its inputs."""
+    for arrays in ways_to_trace(data):
+        try:
+            return _trace_arrays(program, data, arrays, latents, z)
+        except UnsupportedProgram:  # it may be that the program needs the numbers of some data in Python
+            if not arrays:
+                raise
+    raise AssertionError("the last way to trace either returns or raises")
+
+
+def _trace_arrays(
+    program: Program,
+    data: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    latents: tuple[Latent, ...],
+    z: torch.Tensor,
+) -> tuple[Graph, Inputs]:
+    constants, tensors = to_tensors(data), list(to_tensors(arrays).values())
+
+    def evaluate(*inputs: torch.Tensor) -> tuple[Any, ...]:
+        changing = dict(zip(arrays, inputs[:-1], strict=True))
+        return _evaluate(program, {**constants, **changing}, latents, inputs[-1])
+
+    with _unvalidated():
+        recording = record(evaluate, *tensors, z)
+        _check_elsewhere(recording, evaluate, tensors, z)
+
+    def replay(values: list[Any], z: jax.Array) -> Evaluation:
+        return Evaluation(*recording.in_jax(*values, z))
+
+    with float64():
+        return trace(replay, list(arrays.values()), jnp.zeros(len(z)))
+
+
+@contextmanager
+def _unvalidated() -> Iterator[None]:
+    """Checks of values are control flow, and would end the recording; the first run has made them.
+
+    Distributions that were built outside of the program carry a switch of their own.
+    """
+    unchecked = mock.patch.object(torch.distributions.Distribution, "_validate_sample", return_value=None)
+    with pyro.validation_enabled(False), unchecked:
+        yield
+
+
+def _check_elsewhere(
+    recording: Recording, evaluate: Callable[..., Any], tensors: list[torch.Tensor], z: torch.Tensor
+) -> None:
+    """Run program and record at a second point: a number that Python took in silence was the first's."""
+    other = z + 0.1 * torch.cos(torch.arange(len(z)))
+    with torch.no_grad():
+        expected, recorded = evaluate(*tensors, other)[0], recording.in_torch(*tensors, other)[0]
+    if torch.allclose(expected, recorded, rtol=1e-6, atol=1e-6, equal_nan=True):
+        return
+    raise UnsupportedProgram(
+        "program",
+        got="a log density that Python computes in part: its record is right at one point, wrong at another",
+        expected="torch operations from the sampled values to the log density",
+        fix="Keep the sampled values in tensors: no .numpy(), no .tolist().",
+    )
+
+
+# -- the density in torch ------------------------------------------------------------------------------
+
+
+def _evaluate(
+    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], z: torch.Tensor
+) -> tuple[Any, ...]:
+    """The fields of :class:`~ppgen.program.density.Evaluation`, as tensors."""
+    parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in latents}
+    messages = run_program(program, data, lambda message: bijection_of(message)(parts[message["name"]]))
+    log_joint = torch.zeros(())
+    values, deterministics, log_prior, log_likelihood, observed, in_support = ({} for _ in range(6))
+    for name, message in messages.items():
+        with _at_site(name):
+            role, value, log_prob = role_of(message), message["value"], _log_prob(message)
+            if role == "latent":
+                values[name], log_prior[name] = value, log_prob
+                log_joint = log_joint + bijection_of(message).log_abs_det_jacobian(parts[name], value).sum()
+            elif role == "observed":
+                possible = _possible(message)
+                log_prob = torch.where(possible, log_prob, -torch.inf)
+                log_likelihood[name], observed[name], in_support[name] = log_prob, value, possible.all()
+            elif role == "deterministic":
+                deterministics[name] = value
+            log_joint = log_joint + (message["scale"] * log_prob).sum()
+    return log_joint, values, deterministics, log_prior, log_likelihood, observed, in_support
+
+
+@contextmanager
+def _at_site(name: str) -> Iterator[None]:
+    """Say at which site it is that a log density cannot be recorded: no line of the program computes it."""
+    try:
+        yield
+    except UnsupportedProgram as error:
+        where = f"site {name!r}, {error.argument}"
+        raise UnsupportedProgram(where, got=error.got, expected=error.expected, fix=error.fix) from error
+
+
+def _log_prob(message: Any) -> torch.Tensor:
+    """The log density of a site, 0 where the program masks it."""
+    log_prob, mask = message["fn"].log_prob(message["value"]), message["mask"]
+    return log_prob if mask is None else torch.where(torch.as_tensor(mask), log_prob, 0.0)
+
+
+def _possible(message: Any) -> torch.Tensor:
+    """Which observations lie in the support; those that are masked out do not count."""
+    distribution, possible = message["fn"], support_of(message["fn"]).check(message["value"])
+    masks = [message["mask"], distribution._mask if isinstance(distribution, MaskedDistribution) else None]
+    for mask in masks:
+        if mask is not None:
+            possible = possible | ~torch.as_tensor(mask)
+    return possible
+
+
+# -- other directions ----------------------------------------------------------------------------------
+
+
+def _invert(
+    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], values: Mapping[str, Any]
+) -> np.ndarray:
+    given = {name: torch.tensor(np.asarray(value)) for name, value in values.items()}
+    with _unvalidated(), torch.no_grad():
+        messages = run_program(program, to_tensors(data), _lookup(given))
+        parts = [bijection_of(messages[part.name]).inv(given[part.name]).ravel() for part in latents]
+    return torch.cat(parts).numpy()
+
+
+def _simulate(
+    program: Program, data: Mapping[str, Any], seed: int, values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Run the program once a draw with its latent values, and draw its observed sites anew."""
+    tensors, given = to_tensors(data), to_tensors(values)
+    torch.manual_seed(seed)
+    draws: list[dict[str, np.ndarray]] = []
+    with _unvalidated(), torch.no_grad():
+        for row in zip(*given.values(), strict=True):
+            latent = dict(zip(given, row, strict=True))
+            with _ResampleObserved() as fresh:
+                messages = run_program(program, tensors, _lookup(latent))
+            draws.append({name: messages[name]["value"].numpy() for name in fresh.names})
+    return {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
+
+
+def _lookup(values: Mapping[str, torch.Tensor]) -> Place:
+    return lambda message: values[message["name"]]
+
+
+class _ResampleObserved(Messenger):
+    """Draws each observed site from its distribution, in the shape of its observations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg) or role_of(msg) != "observed":
+            return
+        distribution, shape = msg["fn"], msg["value"].shape
+        self.names.append(msg["name"])
+        msg["fn"] = distribution.expand(shape[: len(shape) - distribution.event_dim])
+        msg["value"], msg["is_observed"] = None, False
