@@ -15,7 +15,6 @@ from ppgen.errors import (
     InferenceWarning,
     InvalidArgument,
     UnknownName,
-    UnsupportedProgram,
 )
 from ppgen.inference import nuts
 from ppgen.inference.arviz_compat import ess_bulk
@@ -222,7 +221,6 @@ def test_the_funnel_is_flagged():
         ({"chains": 2.5}, InvalidArgument, "chains: got 2.5"),
         ({"seed": -1}, InvalidArgument, "seed: got -1"),
         ({"engine": "stan"}, UnknownName, "engine: got 'stan'"),
-        ({"engine": "pyro"}, UnsupportedProgram, "a Pyro program"),
         ({"data": {"sigma": SCHOOLS["sigma"], "z": 1}}, InvalidArgument, "data: got the names"),
         ({"data": [1, 2]}, InvalidArgument, "data: got a list"),
     ],

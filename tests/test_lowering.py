@@ -17,12 +17,12 @@ from pyro.distributions import constraints
 from pyro.infer.reparam import LocScaleReparam, TransformReparam
 from pyro.nn import PyroModule, PyroParam, PyroSample
 from torch import nn
-from torch.distributions import biject_to
 
 import ppgen
 from ppgen.errors import ProgramError, UnsupportedProgram
 from ppgen.models.bayesian.eight_schools import eight_schools as numpyro_eight_schools
 from ppgen.program import read_density
+from ppgen.program.bijections import find_bijection
 from ppgen.program.lowering import record
 
 SCHOOLS = {
@@ -69,6 +69,12 @@ def covariance(y):
     corr = pyro.sample("corr", dist.LKJ(3, 1.5))
     precision = pyro.sample("precision", dist.Gamma(2.0, 1.0))
     pyro.sample("y", dist.MultivariateNormal(torch.zeros(3), corr / precision), obs=y)
+
+
+def precision(y):
+    matrix = pyro.sample("matrix", dist.Wishart(torch.tensor(5.0), torch.eye(3)))
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(3), precision_matrix=matrix), obs=y)
 
 
 def ordered(y):
@@ -295,6 +301,7 @@ PROGRAMS = [
     (simplex, {"counts": np.array([2.0, 5.0, 3.0])}),
     (correlation, {"y": RNG.normal(size=(4, 3))}),
     (covariance, {"y": RNG.normal(size=3)}),
+    (precision, {"y": RNG.normal(size=(4, 3))}),
     (ordered, {"y": np.array([0, 1, 2, 1])}),
     (dependent_support, {"y": np.array([0.2, 0.9])}),
     (many_supports, {"y": 0.3}),
@@ -345,7 +352,7 @@ def _pyros_log_joint(program, data, values, z):
         trace = poutine.trace(poutine.condition(program, data=values)).get_trace(**tensors)
         total, parts = trace.log_prob_sum(), []
         for name, value in values.items():
-            bijection = biject_to(_support(trace.nodes[name]["fn"]))
+            bijection = find_bijection(_support(trace.nodes[name]["fn"]))
             parts.append(bijection.inv(value))
             total = total + bijection.log_abs_det_jacobian(parts[-1], value).sum()
     for network in (DECODER, program):
@@ -367,6 +374,22 @@ def test_constrain_and_unconstrain_are_inverse(program, data):
     with jax.enable_x64(True):
         point = jax.jit(density.graph)(density.inputs, z)
     np.testing.assert_allclose(density.unconstrain(point.values), z, atol=1e-7)
+
+
+@pytest.mark.parametrize("support", [constraints.lower_cholesky, constraints.positive_definite])
+@pytest.mark.usefixtures("double")
+def test_bijections_to_matrices(support):
+    """Onto the support, and with the Jacobian of the entries on and below the diagonal."""
+    bijection = find_bijection(support)
+    x = torch.from_numpy(RNG.normal(size=(2, 6)))
+    y = bijection(x)
+    assert support.check(y).all()
+    assert bijection.inverse_shape(y.shape) == x.shape
+    torch.testing.assert_close(bijection.inv(y), x)
+    rows, columns = torch.tril_indices(3, 3)
+    for one, log_det in zip(x, bijection.log_abs_det_jacobian(x, y), strict=True):
+        jacobian = torch.autograd.functional.jacobian(lambda x: bijection(x)[rows, columns], one)
+        torch.testing.assert_close(jacobian.slogdet()[1], log_det)
 
 
 def test_equal_programs_share_a_graph():

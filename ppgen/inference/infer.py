@@ -48,7 +48,7 @@ def infer(
     the method draws from that.
 
     Args:
-        program: a NumPyro callable with ``sample`` statements.
+        program: a NumPyro or Pyro callable with ``sample`` statements.
         data: its keyword arguments; arrays, lists and pandas columns become arrays.
         method: ``"nuts"``, the No-U-Turn sampler.
         draws, tune, chains: draws a chain after warm-up, length of the warm-up, number of chains.

@@ -65,9 +65,9 @@ def record(function: Callable[..., Any], *examples: torch.Tensor) -> Recording:
             has no counterpart in JAX; with the line where that happens.
 
     Example:
-        >>> recording = record(lambda x: {"y": torch.softmax(x, -1)[1:]}, torch.zeros(2))
-        >>> print(recording.in_jax(jnp.array([0.0, jnp.log(3.0)]))["y"])
-        [0.75]
+        >>> recording = record(lambda x: {"last": x.cumsum(0)[-1]}, torch.zeros(3))
+        >>> print(recording.in_jax(jnp.array([1.0, 2.0, 3.0]))["last"])
+        6.0
     """
     # Functionalised, writing into a part of a tensor becomes computing a new one.
     functional = torch.func.functionalize(lambda *tensors: pytree.tree_flatten(function(*tensors)))

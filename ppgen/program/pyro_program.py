@@ -19,13 +19,14 @@ from pyro import poutine
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from pyro.poutine.messenger import Messenger
-from torch.distributions import Transform, biject_to
+from torch.distributions import Transform
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from ppgen.errors import PpgenError, UnsupportedProgram
 from ppgen.program.arguments import is_array
+from ppgen.program.bijections import find_bijection
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.sites import Plate, Role, Site, check_log_prob_shape
@@ -208,12 +209,12 @@ def bijection_of(message: Any) -> Transform:
     """
     support = support_of(message["fn"])
     try:
-        return biject_to(support)
+        return find_bijection(support)
     except NotImplementedError:
         raise UnsupportedProgram(
             f"site {message['name']!r}",
             got=f"a latent {type(base_of(message['fn'])).__name__} on the support {support}",
-            expected="a support that torch.distributions.biject_to knows",
+            expected="a support that has a bijection from unconstrained space",
             fix="Sample an unconstrained value and compute this one from it, with pyro.deterministic.",
         ) from None
 
