@@ -76,7 +76,7 @@ def diagnose_chains(
         True
         >>> bad = good + np.array([[0.0], [0.0], [0.0], [9.0]])
         >>> print(diagnose_chains({"mu": bad}, stats, max_tree_depth=10).problems[0])
-        Chain 3 has not found what the others agree on (R-hat of mu is 1.50, without it 1.00): ...
+        Chain 3 has not found what the others agree on (R-hat of mu is 1.53, without it 1.00): ...
     """
     scalars = dict(_scalars({**draws, "log density": stats["lp"]}))
     rhats = {name: rhat(values) for name, values in scalars.items()}
