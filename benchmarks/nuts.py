@@ -72,6 +72,7 @@ def _run(library: str, program: str) -> dict[str, float]:
             begin = time.time()
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             result = json.loads(done.stdout.splitlines()[-1])
+            print(f"{library} on {program}: {time.time() - begin:.0f} s", file=sys.stderr)
             measured.append(result | {"cold": result.pop("summary_at") - begin})
     first = measured[0]
     return first | {"cached": measured[-1]["cold"] if library == "ppgen" else float("nan")}

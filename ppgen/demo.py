@@ -34,6 +34,7 @@ __all__ = ["run_demo"]
 
 _SCHOOLS = ("A", "B", "C", "D", "E", "F", "G", "H")
 _SHOWN = 49  # images of each model in the report
+_SIGNS = {"lower_bound": "≤ ", "upper_bound": "≥ "}  # what a bound on log p makes of the bits
 _PACKAGES = ("ppgen", "torch", "pyro-ppl", "zuko", "jax", "numpyro", "blackjax", "arviz")
 
 
@@ -172,7 +173,9 @@ def _write_findings(page: Page, post: Posterior, card: Scorecard) -> None:
         f"raises scores by {post.draws['mu'].mean():.1f} ± {post.draws['mu'].std():.1f} points on average.",
         *(
             f"Digits, {group.title[0].lower()}{group.title[1:]}: "
-            + ", ".join(f"{row.model} {row.bits_per_dim:.2f}" for row in group.rows)
+            + ", ".join(
+                f"{row.model} {_SIGNS.get(str(group.kind), '')}{row.bits_per_dim:.2f}" for row in group.rows
+            )
             + " bits/dim."
             for group in card.groups
         ),
@@ -309,7 +312,9 @@ def _settings(config: Mapping[str, Any]) -> str:
 def _summary(post: Posterior) -> tuple[list[str], list[list[object]]]:
     table = post.summary().astype({"ess_bulk": int, "ess_tail": int})
     rows = [row for row in table.index if not row.startswith("z[")]
-    return ["quantity", *map(str, table.columns)], [[row, *table.loc[row]] for row in rows]
+    return ["quantity", *map(str, table.columns)], [
+        [row, *(table[column][row] for column in table.columns)] for row in rows
+    ]
 
 
 def _source(program: Any) -> str:
