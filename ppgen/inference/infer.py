@@ -120,6 +120,7 @@ def _settings(method: str, options: Mapping[str, Any]) -> NUTS:
 
 def _check_counts(**counts: int) -> None:
     smallest = {"draws": 4, "tune": 0, "chains": 1, "seed": 0}
+    usual = {"draws": 1000, "tune": 1000, "chains": 4, "seed": 0}
     for name, count in counts.items():
         whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
         if not whole or count < smallest[name]:
@@ -127,7 +128,7 @@ def _check_counts(**counts: int) -> None:
                 name,
                 got=repr(count),
                 expected=f"an integer of at least {smallest[name]}",
-                fix=f"Write {name}={ {'draws': 1000, 'tune': 1000, 'chains': 4, 'seed': 0}[name] }.",
+                fix=f"Write {name}={usual[name]}.",
             )
 
 

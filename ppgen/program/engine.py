@@ -14,7 +14,7 @@ import numpy as np
 from ppgen.errors import InvalidArgument, ProgramError, UnknownName
 from ppgen.program.family import Engine, Program
 
-__all__ = ["check_arguments", "detect_engine"]
+__all__ = ["detect_engine"]
 
 
 def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None = None) -> Engine:
@@ -32,6 +32,7 @@ def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None 
 
     Raises:
         UnknownName: if ``engine`` is neither.
+        InvalidArgument: if the names in ``data`` are not the program's arguments.
         ProgramError: if the program has no statement of either language, or fails before its first.
 
     Example:
@@ -46,16 +47,16 @@ def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None 
             expected="a callable with sample statements",
             fix="Pass the function itself, not its result.",
         )
+    _check_arguments(program, data)
     declared = engine or getattr(program, "engine", None)
     if declared is not None:
         if declared not in get_args(Engine):
             raise UnknownName("engine", declared, get_args(Engine))
         return cast(Engine, declared)
-    check_arguments(program, data)
     return _probe(program, data)
 
 
-def check_arguments(program: Program, data: Mapping[str, Any]) -> None:
+def _check_arguments(program: Program, data: Mapping[str, Any]) -> None:
     """Refuse data whose names are not the program's arguments."""
     try:
         signature = inspect.signature(program)

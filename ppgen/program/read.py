@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ppgen.program.arguments import check_data
-from ppgen.program.engine import check_arguments, detect_engine
+from ppgen.program.engine import detect_engine
 from ppgen.program.family import Program
 from ppgen.program.sites import Site
 
@@ -73,7 +73,6 @@ def read_density(
         DataError: if the data is empty or not finite.
     """
     checked = check_data(data)
-    check_arguments(program, checked)
     if detect_engine(program, checked, engine) == "numpyro":
         from ppgen.program.numpyro_program import numpyro_density
 
