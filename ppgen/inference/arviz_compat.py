@@ -17,7 +17,16 @@ with warnings.catch_warnings():  # ArviZ 0.x announces 1.x each time it is impor
     warnings.simplefilter("ignore", FutureWarning)
     import arviz
 
-__all__ = ["Groups", "ess_bulk", "ess_tail", "make_arviz", "rhat", "summarise", "write_netcdf"]
+__all__ = [
+    "Groups",
+    "ess_bulk",
+    "ess_tail",
+    "make_arviz",
+    "pareto_smooth",
+    "rhat",
+    "summarise",
+    "write_netcdf",
+]
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -62,3 +71,14 @@ def ess_bulk(draws: np.ndarray) -> float:
 def ess_tail(draws: np.ndarray) -> float:
     """Effective sample size in the 5 % tails of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
     return float(arviz.ess(draws, method="tail", prob=(0.05, 0.95)))
+
+
+def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Pareto-smoothed log weights ``(draws,)`` that sum to 1, and the Pareto shape (arXiv:1507.02646)."""
+    if _LEGACY:
+        smoothed, khat = arviz.psislw(log_weights.copy())
+    else:
+        from arviz_stats.base import array_stats
+
+        smoothed, khat = array_stats.psislw(-log_weights)  # 1.x takes their negatives
+    return np.asarray(smoothed), float(khat)

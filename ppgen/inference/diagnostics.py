@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ppgen.inference.arviz_compat import ess_bulk, ess_tail, rhat
+from ppgen.inference.weights import Weights, explain_khat, khat_threshold
 
-__all__ = ["Diagnostics", "diagnose_chains"]
+__all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws"]
 
 _LARGEST_RHAT = 1.01
 _SMALLEST_ESS_PER_CHAIN = 100
 _SMALLEST_BFMI = 0.3
+# A guide is said to be off from here on, in sd of the mean and in the logarithm of the sd.
+_LARGEST_SHIFT = 0.1
+_LARGEST_STRETCH = 0.1
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,14 @@ class Diagnostics:
     """What the draws say about themselves.
 
     Attributes:
-        rhat_max: the largest rank-normalised split R-hat; 1 when the chains agree.
-        ess_bulk_min, ess_tail_min: the smallest effective sample sizes, in the bulk and the tails.
+        rhat_max: the largest rank-normalised split R-hat; 1 when the chains agree, NaN for methods
+            whose draws are no Markov chains.
+        ess_bulk_min, ess_tail_min: the smallest effective sample sizes, in the bulk and the tails; for
+            weighted draws, what the weights leave of their number.
         divergences: how many trajectories left the typical set after warm-up.
-        acceptance_rate: the mean over all draws.
+        acceptance_rate: the mean over all draws; NaN for methods that accept or reject nothing.
         khat: the Pareto shape of the importance weights, for methods that have them.
-        worst: the quantity with the largest R-hat.
+        worst: the quantity with the largest R-hat; empty without one.
         problems: what is wrong, each a sentence with its remedy; empty if nothing is.
     """
 
@@ -45,16 +52,25 @@ class Diagnostics:
         return not self.problems
 
     def __str__(self) -> str:
-        numbers = (
-            f"R-hat at most {self.rhat_max:.3f} ({self.worst}), ESS at least {self.ess_bulk_min:.0f} (bulk) "
-            f"and {self.ess_tail_min:.0f} (tail), {self.divergences} divergences, "
-            f"acceptance rate {self.acceptance_rate:.2f}"
-        )
+        if np.isnan(self.rhat_max):
+            numbers = f"{self.ess_bulk_min:.0f} effective draws"
+        else:
+            numbers = (
+                f"R-hat at most {self.rhat_max:.3f} ({self.worst}), ESS at least {self.ess_bulk_min:.0f} "
+                f"(bulk) and {self.ess_tail_min:.0f} (tail), {self.divergences} divergences, "
+                f"acceptance rate {self.acceptance_rate:.2f}"
+            )
+        if self.khat is not None:
+            numbers += f", Pareto k-hat {self.khat:.2f}"
         return "\n".join([numbers, *(f"- {problem}" for problem in self.problems or ("No problems found.",))])
 
 
 def diagnose_chains(
-    draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], *, max_tree_depth: int
+    draws: Mapping[str, np.ndarray],
+    stats: Mapping[str, np.ndarray],
+    *,
+    max_tree_depth: int,
+    findings: tuple[str, ...] = (),
 ) -> Diagnostics:
     """Diagnose the draws of Markov chains.
 
@@ -66,6 +82,7 @@ def diagnose_chains(
         draws: the latent sites, ``(chain, draw, *event)``.
         stats: the sampler's statistics, ``(chain, draw)``, under ArviZ's names.
         max_tree_depth: the depth at which trajectories were cut off.
+        findings: what the sampler itself has found wrong.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -94,6 +111,7 @@ def diagnose_chains(
         problems=(),
     )
     problems = [
+        *findings,
         *_stuck_chains(scalars),
         *_disagreement(numbers, scalars[worst], stats["lp"]),
         *_few_draws(numbers, chains=len(stats["lp"])),
@@ -102,6 +120,88 @@ def diagnose_chains(
         *_low_energy(stats["energy"]),
     ]
     return Diagnostics(**{**vars(numbers), "problems": tuple(problems)})
+
+
+def diagnose_draws(
+    draws: Mapping[str, np.ndarray],
+    *,
+    log_weights: np.ndarray | None = None,
+    khat: float | None = None,
+    ess: float | None = None,
+    findings: tuple[str, ...] = (),
+    remedy: str = "",
+) -> Diagnostics:
+    """Diagnose draws that are no Markov chains: a guide's, or a resampled population's.
+
+    Draws with importance weights are held against their own weighted means and standard deviations,
+    if the Pareto shape of the weights allows that (arXiv:1802.02538).
+
+    Args:
+        draws: the latent sites, ``(chain, draw, *event)``.
+        log_weights: ``(chain, draw)``, for draws of another density than the posterior.
+        khat: the Pareto shape of the weights.
+        ess: how many independent draws these are worth; ``None`` for all.
+        findings: what the method itself has found wrong.
+        remedy: what to do if the weights cannot be trusted, as a sentence.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> z = rng.normal(size=(4, 1000))                            # a guide N(0, 1)
+        >>> diagnose_draws({"z": z}, log_weights=0.0 * z).ok
+        True
+        >>> found = diagnose_draws({"z": z}, log_weights=0.5 * z)     # the posterior is N(0.5, 1)
+        >>> print(found.problems[0])
+        The draws are off, by their importance weights: the mean of z by 0.5 ...corrected(), ...
+    """
+    size = next(iter(draws.values())).shape[:2]
+    count = float(np.prod(size)) if ess is None else ess
+    problems = list(findings)
+    if log_weights is not None and np.ptp(log_weights) > 0:
+        weights = Weights(log_weights.ravel())
+        khat, count = weights.khat, weights.ess
+        if weights.usable:
+            problems += _off_by_weights(dict(_scalars(draws)), weights)
+        else:
+            problems.append(weights.explain("What was drawn from", remedy))
+    elif khat is not None and khat > khat_threshold(int(np.prod(size))):
+        problems.append(explain_khat("What was drawn from", khat, int(np.prod(size)), remedy))
+    if count < _SMALLEST_ESS_PER_CHAIN:
+        problems.append(
+            f"The draws are worth only {count:.0f} independent ones (wanted: {_SMALLEST_ESS_PER_CHAIN}). "
+            "Draw more, for example draws=4000."
+        )
+    return Diagnostics(
+        rhat_max=math.nan,
+        ess_bulk_min=count,
+        ess_tail_min=count,
+        divergences=0,
+        acceptance_rate=math.nan,
+        khat=khat,
+        worst="",
+        problems=tuple(problems),
+    )
+
+
+def _off_by_weights(scalars: Mapping[str, np.ndarray], weights: Weights) -> Iterator[str]:
+    """Where a guide's own draws are far from their weighted means and standard deviations."""
+    share = np.exp(weights.smoothed)
+    noise = 3 / math.sqrt(weights.ess)  # of the weighted mean, in standard deviations
+    off: dict[str, float] = {}
+    for name, values in scalars.items():
+        flat = values.ravel()
+        mean = share @ flat
+        sd = math.sqrt(share @ np.square(flat - mean))
+        shift, stretch = abs(flat.mean() - mean) / sd, abs(math.log(flat.std() / sd))
+        if shift > _LARGEST_SHIFT + noise:
+            off[f"the mean of {name} by {shift:.1f} sd"] = shift / _LARGEST_SHIFT
+        if stretch > _LARGEST_STRETCH + noise:
+            off[f"the sd of {name} by {abs(flat.std() / sd - 1):.0%}"] = stretch / _LARGEST_STRETCH
+    if off:
+        worst = sorted(off, key=lambda words: off[words])[-3:]
+        yield (
+            f"The draws are off, by their importance weights: {', '.join(reversed(worst))}. "
+            "Take post.corrected(), or a richer guide."
+        )
 
 
 def _scalars(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from ppgen.errors import InferenceWarning, InvalidArgument, UnknownName
+from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference.compilation import use_persistent_cache
-from ppgen.inference.diagnostics import diagnose_chains
-from ppgen.inference.nuts import NUTS, sample_nuts
-from ppgen.inference.posterior import Posterior, constrain_draws
-from ppgen.inference.progress import SamplingProgress
+from ppgen.inference.method import Method, Request
+from ppgen.inference.posterior import Posterior, make_posterior
 from ppgen.program.arguments import check_data
 from ppgen.program.family import Program
 from ppgen.program.read import read_density
-from ppgen.program.sites import Site
 
 __all__ = ["infer"]
 
-_METHODS = {"nuts": NUTS}
+# The file and the class of each method; a file is imported when its method is first used.
+_METHODS = {
+    "nuts": ("nuts", "NUTS"),
+}
 
 
 def infer(
@@ -79,43 +79,29 @@ def infer(
     """
     settings = _settings(method, options)
     _check_counts(draws=draws, tune=tune, chains=chains, seed=seed)
+    request = Request(draws, tune, chains, seed, progress)
     begin = time.perf_counter()
     use_persistent_cache()
     checked = check_data(data)
     density = read_density(program, checked, engine=engine)
-    with SamplingProgress("NUTS", chains * (tune + draws), show=progress) as bar:
-        drawn = sample_nuts(density, settings, draws=draws, tune=tune, chains=chains, seed=seed, progress=bar)
-    sites = constrain_draws(density, drawn.positions)
-    latent = {part.name: sites[part.name] for part in density.latents}
-    posterior = Posterior(
-        draws=sites,
-        log_weights=None,
-        log_evidence=None,
-        diagnostics=diagnose_chains(latent, drawn.stats, max_tree_depth=settings.max_tree_depth),
-        method=method,
-        seed=seed,
-        seconds=time.perf_counter() - begin,
-        density=density,
-        data=checked,
-        positions=drawn.positions,
-        stats=drawn.stats,
-        coords=coords or {},
-        dims={**_plate_dims(density.sites), **(dims or {})},
-    )
-    for problem in posterior.diagnostics.problems:
-        warnings.warn(problem, InferenceWarning, stacklevel=2)
+    drawn = settings.draw(density, request)
+    seconds = time.perf_counter() - begin
+    posterior = make_posterior(density, checked, settings, request, drawn, seconds, coords=coords, dims=dims)
+    posterior.warn()
     return posterior
 
 
-def _settings(method: str, options: Mapping[str, Any]) -> NUTS:
-    """The method's options, each name checked."""
+def _settings(method: str, options: Mapping[str, Any]) -> Method:
+    """The method with its options, each name checked."""
     if method not in _METHODS:
         raise UnknownName("method", method, _METHODS)
-    known = [field.name for field in fields(_METHODS[method])]
-    for name in options:
-        if name not in known:
-            raise UnknownName(f"option of method {method!r}", name, known)
-    return _METHODS[method](**options)
+    module, name = _METHODS[method]
+    kind = getattr(import_module(f"ppgen.inference.{module}"), name)
+    known = [field.name for field in fields(kind)]
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"option of method {method!r}", option, known)
+    return kind(**options)
 
 
 def _check_counts(**counts: int) -> None:
@@ -130,12 +116,3 @@ def _check_counts(**counts: int) -> None:
                 expected=f"an integer of at least {smallest[name]}",
                 fix=f"Write {name}={usual[name]}.",
             )
-
-
-def _plate_dims(sites: tuple[Site, ...]) -> dict[str, list[str]]:
-    """ArviZ's dimension names from the plates around each site."""
-    return {
-        site.name: [name or f"{site.name}_dim_{axis}" for axis, name in enumerate(site.dims)]
-        for site in sites
-        if any(site.dims)
-    }

@@ -8,11 +8,11 @@ run as one vectorised batch; batches run in threads, one a core.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import blackjax
 import jax
@@ -24,11 +24,13 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from jax.typing import ArrayLike
 
 from ppgen.errors import DataError, InferenceError, InvalidArgument, UnknownName
+from ppgen.inference.diagnostics import Diagnostics, diagnose_chains
+from ppgen.inference.method import Drawn, Request
 from ppgen.inference.progress import SamplingProgress
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 
-__all__ = ["NUTS", "Chains", "sample_nuts"]
+__all__ = ["NUTS", "sample_nuts"]
 
 # A dense metric costs dim² a leapfrog step and needs a few draws a dimension to be estimated.
 _LARGEST_DENSE_DIM = 100
@@ -47,6 +49,8 @@ class NUTS:
         metric: ``"dense"`` adapts a full covariance, ``"diagonal"`` its diagonal; ``"auto"`` takes
             dense up to 100 dimensions where the warm-up is long enough to estimate it.
     """
+
+    name: ClassVar[str] = "nuts"
 
     target_accept: float = 0.8
     max_tree_depth: int = 10
@@ -70,18 +74,17 @@ class NUTS:
         if self.metric not in ("auto", "dense", "diagonal"):
             raise UnknownName("metric", self.metric, ("auto", "dense", "diagonal"))
 
+    def draw(self, density: Density, request: Request) -> Drawn:
+        """Draw with the No-U-Turn sampler; see :func:`sample_nuts`."""
+        total = request.chains * (request.tune + request.draws)
+        with SamplingProgress("NUTS", total, show=request.progress) as bar:
+            return sample_nuts(density, self, request, bar)
 
-class Chains(NamedTuple):
-    """What the chains drew, after warm-up.
-
-    Attributes:
-        positions: ``(chain, draw, dim)``, in unconstrained space.
-        stats: ``(chain, draw)`` arrays under ArviZ's names: ``lp``, ``acceptance_rate``,
-            ``diverging``, ``energy``, ``tree_depth``, ``n_steps``, ``step_size``.
-    """
-
-    positions: np.ndarray
-    stats: dict[str, np.ndarray]
+    def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
+        """Judge the chains."""
+        return diagnose_chains(
+            draws, drawn.stats, max_tree_depth=self.max_tree_depth, findings=drawn.findings
+        )
 
 
 class _Chain(NamedTuple):
@@ -112,16 +115,7 @@ class _Group(NamedTuple):
     keys: jax.Array
 
 
-def sample_nuts(
-    density: Density,
-    options: NUTS,
-    *,
-    draws: int,
-    tune: int,
-    chains: int,
-    seed: int,
-    progress: SamplingProgress,
-) -> Chains:
+def sample_nuts(density: Density, options: NUTS, request: Request, progress: SamplingProgress) -> Drawn:
     """Draw from a density with the No-U-Turn sampler.
 
     Multinomial NUTS (Hoffman and Gelman 2014, arXiv:1111.4246; Betancourt 2017, arXiv:1701.02434) with
@@ -130,16 +124,16 @@ def sample_nuts(
     Args:
         density: the target.
         options: the sampler's options.
-        draws, tune, chains: draws a chain after warm-up, length of the warm-up, number of chains.
-        seed: the same seed gives the same draws on the same machine.
+        request: how many draws, chains and warm-up steps, and the seed.
         progress: told how many draws are done.
 
     Raises:
         InferenceError: if no finite log density is found at any start.
         DataError: if an observation lies outside the support of its site.
     """
+    draws, tune, chains = request.draws, request.tune, request.chains
     with float64():
-        start_key, *chain_keys = jax.random.split(jax.random.key(seed), chains + 1)
+        start_key, *chain_keys = jax.random.split(jax.random.key(request.seed), chains + 1)
         start = _find_start(density, start_key, chains)
         sampler = _compile(density.graph, _settings(options, density.dim, tune))
         schedule = np.concatenate([_schedule(tune), np.full(draws, _SAMPLE)])
@@ -159,7 +153,7 @@ def sample_nuts(
         with ThreadPoolExecutor(len(groups)) as pool:
             records = list(pool.map(run, groups))
     stats = _Record(*(np.concatenate(parts) for parts in zip(*records, strict=True)))._asdict()
-    return Chains(stats.pop("position"), stats)
+    return Drawn(stats.pop("position"), stats, cites=("nuts", "blackjax"))
 
 
 def _settings(options: NUTS, dim: int, tune: int) -> _Settings:

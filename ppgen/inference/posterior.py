@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.errors import InferenceError, InferenceWarning, InvalidArgument
 from ppgen.inference import arviz_compat
 from ppgen.inference.diagnostics import Diagnostics
+from ppgen.inference.method import Drawn, Method, Request
+from ppgen.inference.weights import LogEvidence, Weights
 from ppgen.program.arguments import is_array
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
+from ppgen.program.sites import Site
 from ppgen.storage import check_writable
 
-__all__ = ["LogEvidence", "Posterior", "constrain_draws"]
-
-
-class LogEvidence(NamedTuple):
-    """An estimate of the log marginal likelihood, in nats."""
-
-    value: float
-    stderr: float
+__all__ = ["Posterior", "constrain_draws", "make_posterior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,62 +34,209 @@ class Posterior:
 
     Attributes:
         draws: each latent and deterministic site as ``(chain, draw, *event)``, in its own support.
-        log_weights: ``(chain, draw)`` log importance weights, for methods that have them.
-        log_evidence: the log marginal likelihood with its standard error, for methods that have it.
         diagnostics: whether the draws can be trusted.
-        method: the method that drew them.
-        seed: its seed.
+        drawn: what the method drew, in unconstrained space, and what it says of it.
+        settings: the method with its options.
+        request: what it was asked for: draws, tune, chains, seed.
         seconds: how long the method took, compilation included.
         density: the program's density.
         data: the program's data.
-        positions: ``(chain, draw, dim)``: the draws in unconstrained space.
-        stats: the method's own statistics, ``(chain, draw)``, under ArviZ's names.
         coords, dims: names for the entries of sites, as ArviZ takes them; plates give theirs.
     """
 
     draws: Mapping[str, np.ndarray]
-    log_weights: np.ndarray | None
-    log_evidence: LogEvidence | None
     diagnostics: Diagnostics
-    method: str
-    seed: int
+    drawn: Drawn
+    settings: Method
+    request: Request
     seconds: float
     density: Density
     data: Mapping[str, Any]
-    positions: np.ndarray
-    stats: Mapping[str, np.ndarray]
     coords: Mapping[str, Sequence[Any]]
     dims: Mapping[str, Sequence[str]]
 
-    def summary(self) -> Any:
-        """ArviZ's table: mean, sd, interval, Monte Carlo error, effective sample sizes, R-hat."""
-        groups = {"posterior": self.draws}
-        return arviz_compat.summarise(self._arviz(groups))
+    @property
+    def method(self) -> str:
+        """The method that drew, by name."""
+        return self.settings.name
 
-    def to_arviz(self, *, predictive: bool = False) -> Any:
+    @property
+    def how(self) -> str:
+        """What the method did and why, where its options leave that open; else empty."""
+        return self.drawn.how
+
+    @property
+    def seed(self) -> int:
+        """The seed of the draws."""
+        return self.request.seed
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The draws in unconstrained space, ``(chain, draw, dim)``."""
+        return self.drawn.positions
+
+    @property
+    def stats(self) -> Mapping[str, np.ndarray]:
+        """The method's own statistics, ``(chain, draw)``, under ArviZ's names."""
+        return self.drawn.stats
+
+    @property
+    def log_weights(self) -> np.ndarray | None:
+        """``(chain, draw)`` log importance weights of :attr:`draws`; ``None`` where all count alike.
+
+        They are log π(z) − log q(z), and zero where draws have been resampled by such weights.
+        """
+        return self.drawn.log_weights
+
+    @property
+    def log_evidence(self) -> LogEvidence | None:
+        """The log marginal likelihood with its standard error, for methods that estimate it."""
+        return self.drawn.log_evidence
+
+    @cached_property
+    def _weights(self) -> Weights | None:
+        """The weights, if draws count differently."""
+        raw = self.log_weights
+        return Weights(raw.ravel()) if raw is not None and np.ptp(raw) > 0 else None
+
+    def corrected(self, seed: int = 0) -> Posterior:
+        """The same draws, resampled by their Pareto-smoothed importance weights.
+
+        A posterior whose draws all count alike is its own correction.
+
+        Args:
+            seed: seed of the resampling.
+
+        Raises:
+            InferenceError: if the Pareto shape of the weights does not allow it.
+
+        References:
+            Vehtari, Simpson, Gelman, Yao and Gabry, *Pareto smoothed importance sampling*, arXiv:1507.02646.
+        """
+        weights = self._weights
+        if weights is None:
+            return self
+        if not weights.usable:
+            raise InferenceError(
+                "corrected",
+                got=f"importance weights with a Pareto k-hat of {weights.khat:.2f}",
+                expected="less than the threshold at which they can be trusted",
+                fix="Take a richer guide (guide='nsf'), or method='nuts'.",
+            )
+        shape = self.positions.shape[:2]
+        chosen = weights.resample(int(np.prod(shape)), seed)
+        drawn = replace(
+            self.drawn,
+            positions=_unflatten(_flatten(self.positions)[chosen], shape),
+            stats={name: _unflatten(_flatten(value)[chosen], shape) for name, value in self.stats.items()},
+            log_weights=np.zeros(shape),
+            khat=weights.khat,
+            ess=weights.ess,
+        )
+        return self._with(drawn, self.request, self.seconds)
+
+    def extend(self, draws: int = 1000, *, progress: bool = True) -> Posterior:
+        """Go on drawing where the method stopped, without a new warm-up.
+
+        Args:
+            draws: how many more draws a chain.
+            progress: show a progress bar.
+
+        Returns:
+            A new :class:`Posterior` with the old draws and the new ones after them.
+
+        Raises:
+            InvalidArgument: if the method cannot go on, or ``draws`` is not positive.
+        """
+        if not hasattr(self.settings, "extend"):
+            raise InvalidArgument(
+                "method",
+                got=f"{self.method!r}, which draws all at once",
+                expected="a method that can go on where it stopped",
+                fix=f'Draw more to begin with: ppgen.infer(..., method="{self.method}", draws=...).',
+            )
+        if draws < 1:
+            raise InvalidArgument("draws", got=str(draws), expected="at least 1", fix="Write draws=1000.")
+        begin = time.perf_counter()
+        asked = self.request._replace(draws=draws, progress=progress)
+        more = self.settings.extend(self.density, asked, self.drawn)
+        longer = self.request._replace(draws=self.request.draws + draws)
+        posterior = self._with(
+            self.drawn.followed_by(more), longer, self.seconds + time.perf_counter() - begin
+        )
+        posterior.warn()
+        return posterior
+
+    def _with(self, drawn: Drawn, request: Request, seconds: float) -> Posterior:
+        return make_posterior(
+            self.density,
+            self.data,
+            self.settings,
+            request,
+            drawn,
+            seconds,
+            coords=self.coords,
+            dims=self.dims,
+        )
+
+    def warn(self) -> None:
+        """Raise each problem that the diagnostics found as an :class:`~ppgen.errors.InferenceWarning`."""
+        for problem in self.diagnostics.problems:
+            warnings.warn(problem, InferenceWarning, stacklevel=3)
+
+    def summary(self) -> Any:
+        """ArviZ's table: mean, sd, interval, Monte Carlo error, effective sample sizes, R-hat.
+
+        Draws with importance weights are resampled by them first, where their Pareto shape allows it.
+        """
+        return arviz_compat.summarise(self._alike()._arviz({"posterior": self._alike().draws}))
+
+    def to_arviz(self, *, predictive: bool = False, prior: int = 0) -> Any:
         """Everything as ArviZ data.
 
-        The groups are posterior, sample_stats, log_likelihood, log_prior, observed_data, constant_data,
-        and posterior_predictive if asked for.
+        The groups are posterior, sample_stats, log_likelihood, log_prior, observed_data, constant_data;
+        posterior_predictive, prior and prior_predictive if asked for; and the warm-up's if it was kept.
+        Draws with importance weights are resampled by them first, where their Pareto shape allows it:
+        ArviZ takes all draws to count alike.
 
         Args:
             predictive: also draw the observed sites anew, by the posterior's own seed.
+            prior: also draw so many times from the prior, and the observed sites after it.
+
+        Raises:
+            UnsupportedProgram: if prior draws are asked for and a prior is improper.
         """
-        log_likelihood, log_prior, observed = _pointwise(self.density, self.positions)
+        alike = self._alike()
+        likelihood, log_prior, observed = _pointwise(self.density, alike.positions)
         constant = {
             name: value for name, value in self.data.items() if is_array(value) and name not in observed
         }
-        return self._arviz(
-            {
-                "posterior": self.draws,
-                "sample_stats": self.stats,
-                "log_likelihood": log_likelihood,
-                "log_prior": log_prior,
-                "posterior_predictive": self.predictive(self.seed) if predictive else {},
-                "observed_data": observed,
-                "constant_data": constant,
-            }
-        )
+        groups = {
+            "posterior": alike.draws,
+            "sample_stats": alike.stats,
+            "log_likelihood": likelihood,
+            "log_prior": log_prior,
+            "posterior_predictive": alike.predictive(self.seed) if predictive else {},
+            "observed_data": observed,
+            "constant_data": constant,
+        }
+        if prior:
+            groups["prior"], groups["prior_predictive"] = self._draw_prior(prior)
+        if self.drawn.warmup is not None:
+            groups["warmup_posterior"] = constrain_draws(self.density, self.drawn.warmup.positions)
+            groups["warmup_sample_stats"] = self.drawn.warmup.stats
+        return self._arviz(groups)
+
+    def _alike(self) -> Posterior:
+        """These draws where all count alike, else what their weights make of them, if they can be used."""
+        return self.corrected(self.seed) if self._weights is not None and self._weights.usable else self
+
+    def _draw_prior(self, n: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        positions = self.density.draw_prior(self.seed, n)[None]  # (1, n, dim)
+        sites = constrain_draws(self.density, positions)
+        latent = {part.name: _flatten(sites[part.name]) for part in self.density.latents}
+        drawn = self.density.simulate(self.seed + 1, latent)
+        return sites, {name: _unflatten(value, (1, n)) for name, value in drawn.items()}
 
     def predictive(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Posterior predictive draws: each observed site drawn anew once a posterior draw.
@@ -125,6 +271,43 @@ class Posterior:
         state = "ok" if self.diagnostics.ok else f"{len(self.diagnostics.problems)} problems"
         sites = ", ".join(self.draws)
         return f"Posterior({self.method}, {chains} chains of {draws} draws, sites {sites}; {state})"
+
+
+def make_posterior(
+    density: Density,
+    data: Mapping[str, Any],
+    settings: Method,
+    request: Request,
+    drawn: Drawn,
+    seconds: float,
+    *,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+) -> Posterior:
+    """Bring what a method drew into the program's own space, and judge it."""
+    sites = constrain_draws(density, drawn.positions)
+    latent = {part.name: sites[part.name] for part in density.latents}
+    return Posterior(
+        draws=sites,
+        diagnostics=settings.diagnose(latent, drawn),
+        drawn=drawn,
+        settings=settings,
+        request=request,
+        seconds=seconds,
+        density=density,
+        data=data,
+        coords=coords or {},
+        dims={**_plate_dims(density.sites), **(dims or {})},
+    )
+
+
+def _plate_dims(sites: tuple[Site, ...]) -> dict[str, list[str]]:
+    """ArviZ's dimension names from the plates around each site."""
+    return {
+        site.name: [name or f"{site.name}_dim_{axis}" for axis, name in enumerate(site.dims)]
+        for site in sites
+        if any(site.dims)
+    }
 
 
 def constrain_draws(density: Density, positions: np.ndarray) -> dict[str, np.ndarray]:

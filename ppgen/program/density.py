@@ -28,6 +28,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         log_joint: the log density of the unconstrained point, the Jacobian included.
+        log_base: the part of it that is a normalised density, that of the latent sites alone, if all
+            of their priors are proper; scales do not count here.
         values: the latent sites in their own supports.
         deterministics: the deterministic sites.
         log_prior: each latent site's log density, one entry a batch element.
@@ -37,6 +39,7 @@ class Evaluation(NamedTuple):
     """
 
     log_joint: jax.Array
+    log_base: jax.Array
     values: dict[str, jax.Array]
     deterministics: dict[str, jax.Array]
     log_prior: dict[str, jax.Array]
@@ -89,6 +92,7 @@ class Density:
         inputs: the arrays that the graph reads: data and what the program closed over.
         invert: from latent values to ``z``.
         simulate: from a seed and ``n`` values of each latent site to ``n`` fresh values of each observed one.
+        draw_prior: from a seed and a number ``n`` to ``z (n, dim)``, drawn from the latent sites' priors.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist
@@ -109,6 +113,7 @@ class Density:
     inputs: Inputs
     invert: Callable[[dict[str, jax.Array]], jax.Array]
     simulate: Callable[[int, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    draw_prior: Callable[[int, int], np.ndarray]
 
     @property
     def dim(self) -> int:

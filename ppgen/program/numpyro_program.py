@@ -26,7 +26,7 @@ from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
-from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape
+from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape, no_prior_draws
 
 __all__ = ["numpyro_density", "numpyro_sites"]
 
@@ -77,7 +77,12 @@ def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
             drawn = jax.jit(jax.vmap(one))(keys, dict(values))
         return {name: np.asarray(value) for name, value in drawn.items()}
 
-    return Density("numpyro", sites, latents, graph, inputs, invert, simulate)
+    def draw_prior(seed: int, n: int) -> np.ndarray:
+        with float64(), _explained():
+            keys = jax.random.split(jax.random.key(seed), n)
+            return np.asarray(jax.jit(jax.vmap(lambda key: _draw_prior(program, data, latents, key)))(keys))
+
+    return Density("numpyro", sites, latents, graph, inputs, invert, simulate, draw_prior)
 
 
 # -- reading the sites ---------------------------------------------------------------------------------
@@ -251,12 +256,13 @@ def _trace(program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...
 
 def _evaluation(messages: _Trace) -> Evaluation:
     """Sum up a trace: the log joint, and everything read along with it."""
-    log_joint = jnp.zeros(())
-    result = Evaluation(log_joint, {}, {}, {}, {}, {}, {})
+    log_joint = log_base = jnp.zeros(())
+    result = Evaluation(log_joint, log_base, {}, {}, {}, {}, {}, {})
     for name, message in messages.items():
         if message["type"] == "deterministic":
             if _JACOBIAN in name:
                 log_joint = log_joint + jnp.sum(message["value"])
+                log_base = log_base + jnp.sum(message["value"])
             else:
                 result.deterministics[name] = jnp.asarray(message["value"])
         if message["type"] != "sample":
@@ -275,9 +281,10 @@ def _evaluation(messages: _Trace) -> Evaluation:
         else:
             result.values[name] = jnp.asarray(value)
             result.log_prior[name] = log_prob
+            log_base = log_base + jnp.sum(log_prob)
         scale = 1.0 if message["scale"] is None else message["scale"]
         log_joint = log_joint + jnp.sum(scale * log_prob)
-    return result._replace(log_joint=log_joint)
+    return result._replace(log_joint=log_joint, log_base=log_base)
 
 
 def _in_support(distribution: Distribution, value: Any) -> jax.Array:
@@ -299,6 +306,29 @@ def _invert(
         for latent in latents
     ]
     return jnp.concatenate(parts)
+
+
+def _draw_prior(
+    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], key: jax.Array
+) -> jax.Array:
+    """One draw of the latent sites from their priors, in unconstrained space ``(dim,)``."""
+    names = [latent.name for latent in latents]
+    parts: dict[str, jax.Array] = {}
+
+    def draw(message: Any) -> Any:
+        name, distribution = message["name"], message["fn"]
+        if name not in names or message["is_observed"]:
+            return None
+        sample_shape = message["kwargs"].get("sample_shape", ())
+        try:
+            value = distribution.sample(jax.random.fold_in(key, names.index(name)), sample_shape)
+        except NotImplementedError:
+            raise no_prior_draws(name, type(_base(distribution)).__name__) from None
+        parts[name] = biject_to(distribution.support).inv(value).ravel()
+        return value
+
+    _run(program, data, {}, draw)
+    return jnp.concatenate([parts[name] for name in names])
 
 
 def _simulate(

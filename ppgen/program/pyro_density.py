@@ -24,6 +24,7 @@ from ppgen.program.graph import Graph, Inputs, trace
 from ppgen.program.lowering import Recording, record
 from ppgen.program.pyro_program import (
     Place,
+    base_of,
     bijection_of,
     own_state,
     read_program,
@@ -33,7 +34,7 @@ from ppgen.program.pyro_program import (
     support_of,
     to_tensors,
 )
-from ppgen.program.sites import check_latents
+from ppgen.program.sites import check_latents, no_prior_draws
 
 __all__ = ["pyro_density"]
 
@@ -62,7 +63,11 @@ def pyro_density(program: Program, data: Mapping[str, Any]) -> Density:
         with own_state():
             return _simulate(program, data, seed, values)
 
-    return Density("pyro", sites, latents, graph, inputs, invert, simulate)
+    def draw_prior(seed: int, n: int) -> np.ndarray:
+        with own_state():
+            return _draw_prior(program, data, latents, seed, n)
+
+    return Density("pyro", sites, latents, graph, inputs, invert, simulate, draw_prior)
 
 
 class _NoFreeParameters(Messenger):
@@ -167,14 +172,15 @@ def _evaluate(
     """The fields of :class:`~ppgen.program.density.Evaluation`, as tensors."""
     parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in latents}
     messages = run_program(program, data, lambda message: bijection_of(message)(parts[message["name"]]))
-    log_joint = torch.zeros(())
+    log_joint = log_base = torch.zeros(())
     values, deterministics, log_prior, log_likelihood, observed, in_support = ({} for _ in range(6))
     for name, message in messages.items():
         with _at_site(name):
             role, value, log_prob = role_of(message), message["value"], _log_prob(message)
             if role == "latent":
                 values[name], log_prior[name] = value, log_prob
-                log_joint = log_joint + bijection_of(message).log_abs_det_jacobian(parts[name], value).sum()
+                jacobian = bijection_of(message).log_abs_det_jacobian(parts[name], value).sum()
+                log_joint, log_base = log_joint + jacobian, log_base + jacobian + log_prob.sum()
             elif role == "observed":
                 possible = _possible(message)
                 log_prob = torch.where(possible, log_prob, -torch.inf)
@@ -182,7 +188,7 @@ def _evaluate(
             elif role == "deterministic":
                 deterministics[name] = value
             log_joint = log_joint + (message["scale"] * log_prob).sum()
-    return log_joint, values, deterministics, log_prior, log_likelihood, observed, in_support
+    return log_joint, log_base, values, deterministics, log_prior, log_likelihood, observed, in_support
 
 
 @contextmanager
@@ -222,6 +228,28 @@ def _invert(
         messages = run_program(program, to_tensors(data), _lookup(given))
         parts = [bijection_of(messages[part.name]).inv(given[part.name]).ravel() for part in latents]
     return torch.cat(parts).numpy()
+
+
+def _draw_prior(
+    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], seed: int, n: int
+) -> np.ndarray:
+    """Draws of the latent sites from their priors, in unconstrained space ``(n, dim)``."""
+    tensors = to_tensors(data)
+    torch.manual_seed(seed)
+
+    def draw(message: Any) -> torch.Tensor:
+        try:
+            return message["fn"].sample()
+        except NotImplementedError:
+            raise no_prior_draws(message["name"], type(base_of(message["fn"])).__name__) from None
+
+    draws = []
+    with _unvalidated(), torch.no_grad():
+        for _ in range(n):
+            messages = run_program(program, tensors, draw)
+            sites = [messages[latent.name] for latent in latents]
+            draws.append(torch.cat([bijection_of(site).inv(site["value"]).ravel() for site in sites]))
+    return torch.stack(draws).numpy()
 
 
 def _simulate(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ppgen.errors import ProgramError, UnsupportedProgram
 
-__all__ = ["Plate", "Role", "Site", "check_latents", "check_log_prob_shape"]
+__all__ = ["Plate", "Role", "Site", "check_latents", "check_log_prob_shape", "no_prior_draws"]
 
 Role = Literal["latent", "observed", "deterministic", "factor"]
 
@@ -86,6 +86,17 @@ def check_latents(sites: Iterable[Site]) -> None:
                 expected="continuous latents; summing finite discrete latents out is planned",
                 fix="Sum it out in the program, for example with MixtureSameFamily or logsumexp and factor.",
             )
+
+
+def no_prior_draws(name: str, distribution: str) -> UnsupportedProgram:
+    """The error for a latent site that nothing can be drawn from, such as one with a flat prior."""
+    return UnsupportedProgram(
+        f"site {name!r}",
+        got=f"a prior that cannot be drawn from ({distribution})",
+        expected="a proper prior for each latent site, where draws from the prior are needed",
+        fix="Give it a proper prior, for example a wide Normal, or take a method that starts elsewhere: "
+        "nuts, svi, laplace or pathfinder.",
+    )
 
 
 def check_log_prob_shape(

@@ -1,0 +1,97 @@
+"""What a posterior method is: something that draws from a density and says what it knows of the draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from ppgen.inference.diagnostics import Diagnostics
+from ppgen.inference.weights import LogEvidence
+from ppgen.program.density import Density
+
+__all__ = ["Drawn", "Method", "Request"]
+
+
+class Request(NamedTuple):
+    """What every method is asked for.
+
+    Attributes:
+        draws: draws a chain, after warm-up.
+        tune: length of the warm-up, for methods that have one.
+        chains: number of chains; methods whose draws are independent just split them so.
+        seed: the same seed gives the same draws on the same machine.
+        progress: whether to show a progress bar.
+    """
+
+    draws: int
+    tune: int
+    chains: int
+    seed: int
+    progress: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a method drew, and what it knows about it.
+
+    Attributes:
+        positions: ``(chain, draw, dim)``, in unconstrained space.
+        stats: the method's own statistics ``(chain, draw)`` under ArviZ's names; ``lp`` always, the log
+            density at each position.
+        log_weights: ``(chain, draw)``: log π(z) − log q(z) where draws come from another density q than
+            the posterior, zero where they have been resampled by such weights; else ``None``.
+        log_evidence: the log marginal likelihood, for methods that estimate it.
+        khat: the Pareto shape of the importance weights, for methods that have them.
+        ess: how many independent draws these are worth, where weights or resampling make that fewer
+            than there are; ``None`` for Markov chains and for independent draws.
+        findings: what the method itself has found wrong, each a sentence with its remedy.
+        how: what the method did, where that is not plain from its options.
+        warmup: the draws of the warm-up, if they were to be kept.
+        state: the arrays that it takes to go on drawing.
+        fit: what was fitted on the way, such as a guide with its history.
+        cites: keys of :mod:`ppgen.inference.citations`.
+    """
+
+    positions: np.ndarray
+    stats: Mapping[str, np.ndarray]
+    log_weights: np.ndarray | None = None
+    log_evidence: LogEvidence | None = None
+    khat: float | None = None
+    ess: float | None = None
+    findings: tuple[str, ...] = ()
+    how: str = ""
+    warmup: Drawn | None = None
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fit: Any = None
+    cites: tuple[str, ...] = ()
+
+    def followed_by(self, more: Drawn) -> Drawn:
+        """These draws with more of the same chains after them."""
+        stats = {name: np.concatenate([self.stats[name], more.stats[name]], 1) for name in self.stats}
+        weights = None
+        if self.log_weights is not None and more.log_weights is not None:
+            weights = np.concatenate([self.log_weights, more.log_weights], 1)
+        positions = np.concatenate([self.positions, more.positions], 1)
+        return replace(more, positions=positions, stats=stats, log_weights=weights, warmup=self.warmup)
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A posterior method with its options: a frozen dataclass, whose fields are the options.
+
+    A method that can go on where it stopped has ``extend(density, request, drawn)`` as well, which
+    gives ``request.draws`` more draws a chain.
+    """
+
+    name: ClassVar[str]
+
+    def draw(self, density: Density, request: Request) -> Drawn:
+        """Draw ``request.draws`` positions in each of ``request.chains`` chains."""
+        ...
+
+    def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
+        """Judge the latent sites ``(chain, draw, *event)`` that were drawn."""
+        ...

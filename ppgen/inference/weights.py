@@ -1,0 +1,123 @@
+r"""Importance weights: smoothed, judged by their Pareto shape, and used to resample.
+
+Draws of a density q stand for a posterior π when each counts :math:`w = \pi(z) / q(z)`. A few draws may
+carry nearly all the weight; the shape k of a Pareto distribution fitted to the largest ones tells.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from ppgen.inference.arviz_compat import pareto_smooth
+
+__all__ = ["LogEvidence", "Weights", "explain_khat", "khat_threshold"]
+
+
+class LogEvidence(NamedTuple):
+    """An estimate of the log marginal likelihood, in nats, with its standard error."""
+
+    value: float
+    stderr: float
+
+
+def khat_threshold(draws: int) -> float:
+    r"""The largest Pareto shape at which importance sampling with so many draws can be trusted.
+
+    .. math:: \min(1 - 1 / \log_{10} S,\ 0.7)
+
+    References:
+        Vehtari, Simpson, Gelman, Yao and Gabry, *Pareto smoothed importance sampling*, arXiv:1507.02646.
+
+    Example:
+        >>> round(khat_threshold(100), 2), khat_threshold(4000)
+        (0.5, 0.7)
+    """
+    return min(1 - 1 / math.log10(max(draws, 2)), 0.7)
+
+
+def explain_khat(what: str, khat: float, draws: int, remedy: str) -> str:
+    """In words, why draws of ``what`` cannot be corrected by their weights, and what to do."""
+    return (
+        f"{what} is too far from the posterior to be corrected by importance weights: Pareto k-hat is "
+        f"{khat:.2f}, more than {khat_threshold(draws):.2f}. {remedy}".strip()
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    r"""Log importance weights :math:`\log \pi(z_s) - \log q(z_s)` of draws :math:`z_s \sim q`.
+
+    Attributes:
+        raw: ``(draws,)``, as they come; ``-inf`` and NaN count as zero weight.
+
+    Example:
+        >>> z = np.random.default_rng(0).normal(size=4000)          # q = N(0, 1), π = N(0.5, 1)
+        >>> weights = Weights(0.5 * z - 0.125)
+        >>> print(f"{np.exp(weights.smoothed) @ z:.1f}")            # the mean of π
+        0.5
+        >>> weights.usable
+        True
+    """
+
+    raw: np.ndarray
+
+    @cached_property
+    def _smooth(self) -> tuple[np.ndarray, float]:
+        finite = np.where(np.isfinite(self.raw), self.raw, -np.inf)
+        if not np.isfinite(finite).any():
+            return np.full(len(finite), -math.log(len(finite))), math.inf
+        tail = np.sort(finite)[-int(min(len(finite) / 5, 3 * math.sqrt(len(finite)))) - 1 :]
+        if np.ptp(tail) < 1e-6:  # the largest weights are equal: there is no tail to fit
+            return finite - logsumexp(finite), 0.0
+        # A weight of zero has a logarithm of its own in what is fitted: far below all others.
+        floor = finite[np.isfinite(finite)].min() - 700.0
+        return pareto_smooth(np.maximum(finite, floor))
+
+    @property
+    def smoothed(self) -> np.ndarray:
+        """Pareto-smoothed log weights ``(draws,)``, whose exponentials sum to 1 (arXiv:1507.02646)."""
+        return self._smooth[0]
+
+    @property
+    def khat(self) -> float:
+        """The Pareto shape of the largest weights: 0 where they are equal, infinite where one has it all."""
+        return self._smooth[1]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the Pareto shape allows to weight the draws."""
+        return self.khat <= khat_threshold(len(self.raw))
+
+    @property
+    def ess(self) -> float:
+        """Kish's effective sample size of the smoothed weights."""
+        return float(1 / np.exp(2 * self.smoothed).sum())
+
+    @property
+    def log_evidence(self) -> LogEvidence:
+        """Log of the mean raw weight, with the delta method's standard error."""
+        raw = np.where(np.isfinite(self.raw), self.raw, -np.inf)
+        value = float(logsumexp(raw) - math.log(len(raw)))
+        relative = np.exp(raw - value) if math.isfinite(value) else np.full(len(raw), math.nan)
+        return LogEvidence(value, float(relative.std(ddof=1) / math.sqrt(len(raw))))
+
+    def resample(self, n: int, seed: int) -> np.ndarray:
+        """Indices ``(n,)`` of draws in proportion to the smoothed weights, in random order.
+
+        Systematic: a draw of weight w comes up ⌊nw⌋ or ⌈nw⌉ times, which adds the least noise.
+        """
+        rng = np.random.default_rng(seed)
+        places = (np.arange(n) + rng.uniform()) / n
+        cumulative = np.cumsum(np.exp(self.smoothed))
+        indices = np.searchsorted(cumulative / cumulative[-1], places, side="right")
+        return rng.permutation(np.minimum(indices, len(self.raw) - 1))
+
+    def explain(self, what: str, remedy: str) -> str:
+        """In words, why the draws of ``what`` cannot be corrected by their weights, and what to do."""
+        return explain_khat(what, self.khat, len(self.raw), remedy)
