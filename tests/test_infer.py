@@ -16,7 +16,7 @@ from ppgen.errors import (
     InvalidArgument,
     UnknownName,
 )
-from ppgen.inference import nuts
+from ppgen.inference import chains, checkpoint
 from ppgen.inference.arviz_compat import ess_bulk
 from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.models.bayesian.eight_schools import eight_schools
@@ -73,7 +73,7 @@ def test_an_ill_conditioned_regression_against_the_reference(reference):
         _agrees(post.draws["beta"][..., k], expected["mean"], expected["sd"])
 
 
-@pytest.mark.parametrize("metric", ["dense", "diagonal"])
+@pytest.mark.parametrize("metric", ["dense", "diagonal", "low_rank"])
 def test_a_conjugate_regression_in_closed_form(metric):
     rng = np.random.default_rng(0)
     x = rng.normal(size=30)
@@ -142,9 +142,101 @@ def test_the_same_seed_gives_the_same_draws():
 def test_new_data_of_the_same_shapes_compile_nothing():
     data = {"x": np.arange(6.0), "y": np.arange(6.0)}
     ppgen.infer(regression, data, draws=500, tune=500, progress=False)
-    before = nuts._compile.cache_info().misses
+    before = chains.compile_loop.cache_info().misses
     ppgen.infer(regression, {"x": data["x"], "y": data["y"] + 1}, draws=600, tune=300, progress=False)
-    assert nuts._compile.cache_info().misses == before
+    assert chains.compile_loop.cache_info().misses == before
+
+
+def test_extending_gives_the_draws_of_a_longer_run():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    settings = {"tune": 300, "seed": 4, "progress": False}
+    longer = ppgen.infer(regression, data, draws=1500, **settings)
+    extended = ppgen.infer(regression, data, draws=1000, **settings).extend(500, progress=False)
+    np.testing.assert_array_equal(extended.positions, longer.positions)
+    np.testing.assert_array_equal(extended.stats["energy"], longer.stats["energy"])
+    assert extended.request.draws == 1500
+    assert extended.diagnostics == longer.diagnostics
+
+
+def test_drawing_until_the_effective_sample_size_is_reached():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    settings = {"draws": 100, "tune": 300, "seed": 1, "progress": False}
+    post = ppgen.infer(regression, data, until_ess=2000, **settings)
+    assert min(post.diagnostics.ess_bulk_min, post.diagnostics.ess_tail_min) >= 2000
+    with pytest.warns(InferenceWarning):
+        capped = ppgen.infer(regression, data, until_ess=10_000, max_draws=120, **settings)
+    assert capped.draws["beta"].shape[1] == 120
+    assert any("worth only" in problem for problem in capped.diagnostics.problems)
+
+
+class _Killed(Exception):
+    """Stands for a process that ends in the middle."""
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    settings = {"draws": 500, "tune": 300, "seed": 5, "progress": False}
+    whole = ppgen.infer(regression, data, **settings)
+
+    path, steps = tmp_path / "run.ppgen", []
+    monkeypatch.setattr(checkpoint, "_SECONDS", 0.0)  # write at every chance
+    advance = chains.Chains.advance
+
+    def killed_after_500(self, count):
+        steps.append(count)
+        if sum(steps) > 500:
+            raise _Killed
+        return advance(self, count)
+
+    monkeypatch.setattr(chains.Chains, "advance", killed_after_500)
+    with pytest.raises(_Killed):
+        ppgen.infer(regression, data, checkpoint=path, **settings)
+    monkeypatch.setattr(chains.Chains, "advance", advance)
+
+    resumed = ppgen.infer(regression, data, checkpoint=path, **settings)
+    np.testing.assert_array_equal(resumed.positions, whole.positions)
+    monkeypatch.setattr(chains.Chains, "advance", None)  # all is there: nothing more to draw
+    again = ppgen.infer(regression, data, checkpoint=path, **settings)
+    np.testing.assert_array_equal(again.positions, whole.positions)
+    with pytest.raises(ppgen.errors.StorageError, match="which another run has written"):
+        ppgen.infer(regression, data, checkpoint=path, **{**settings, "seed": 6})
+
+
+def test_the_warmup_is_kept_on_request():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    post = ppgen.infer(regression, data, draws=400, tune=300, keep_warmup=True, progress=False)
+    assert post.drawn.warmup.positions.shape == (4, 300, 2)
+    groups = post.to_arviz()
+    assert groups.warmup_posterior["beta"].shape == (4, 300, 2)
+    assert groups.posterior["beta"].shape == (4, 400, 2)
+
+
+@pytest.mark.filterwarnings("ignore::ppgen.errors.InferenceWarning")  # the largest R-hat of 200
+def test_the_low_rank_metric_on_two_hundred_dimensions():
+    """A scale that differs a thousandfold, and one direction that many entries share."""
+    scale = np.geomspace(0.01, 10.0, 200)
+    shared = np.outer(np.ones(200), np.ones(200)) * 4.0
+    covariance = scale[:, None] * (np.eye(200) + shared) * scale
+
+    def program():
+        numpyro.sample("x", dist.MultivariateNormal(jnp.zeros(200), jnp.asarray(covariance)))
+
+    post = ppgen.infer(program, {}, draws=500, tune=600, chains=2, seed=0, progress=False)
+    assert post.settings.metric == "auto"
+    assert post.stats["n_steps"].mean() < 32  # a unit metric would need thousands
+    ratio = post.draws["x"].std(axis=(0, 1)) / (scale * np.sqrt(5.0))
+    assert np.abs(np.log(ratio)).max() < 0.25
+
+
+def test_a_start_along_pathfinders_path_reaches_far_posteriors():
+    def far(y):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1e4))
+        numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    y = 3000.0 + np.arange(5.0)
+    post = ppgen.infer(far, {"y": y}, tune=200, start="pathfinder", keep_warmup=True, progress=False)
+    assert abs(post.drawn.warmup.positions[:, 0] - 3002.0).max() < 5
+    _agrees(post.draws["mu"], 3002.0, np.sqrt(1 / 5))
 
 
 def test_netcdf_round_trip(schools, tmp_path):
@@ -215,6 +307,8 @@ def test_the_funnel_is_flagged():
         ({"method": "nutz"}, UnknownName, "Did you mean 'nuts'"),
         ({"target_acept": 0.9}, UnknownName, "option of method 'nuts'.*Did you mean 'target_accept'"),
         ({"target_accept": 1.5}, InvalidArgument, "target_accept: got 1.5"),
+        ({"start": "prior"}, UnknownName, "start: got 'prior'"),
+        ({"until_ess": 0}, InvalidArgument, "until_ess: got 0"),
         ({"metric": "full"}, UnknownName, "metric: got 'full'"),
         ({"max_tree_depth": 0}, InvalidArgument, "max_tree_depth"),
         ({"draws": 0}, InvalidArgument, "draws: got 0"),

@@ -42,7 +42,8 @@ def make_arviz(
     if not _LEGACY:
         return arviz.from_dict(filled, coords=dict(coords or {}), dims=names)
     log_prior = filled.pop("log_prior", None)  # 0.x has this group, but its from_dict drops it
-    data = arviz.from_dict(**filled, coords=dict(coords or {}), dims=names)
+    warmup = "warmup_posterior" in filled
+    data = arviz.from_dict(**filled, coords=dict(coords or {}), dims=names, save_warmup=warmup)
     if log_prior is not None:
         data.add_groups(log_prior=log_prior, coords=dict(coords or {}), dims=names)
     return data

@@ -11,7 +11,7 @@ import numpy as np
 from ppgen.inference.arviz_compat import ess_bulk, ess_tail, rhat
 from ppgen.inference.weights import Weights, explain_khat, khat_threshold
 
-__all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws"]
+__all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "scalars_of"]
 
 _LARGEST_RHAT = 1.01
 _SMALLEST_ESS_PER_CHAIN = 100
@@ -95,7 +95,7 @@ def diagnose_chains(
         >>> print(diagnose_chains({"mu": bad}, stats, max_tree_depth=10).problems[0])
         Chain 3 has not found what the others agree on (R-hat of mu is 1.53, without it 1.00): ...
     """
-    scalars = dict(_scalars({**draws, "log density": stats["lp"]}))
+    scalars = dict(scalars_of({**draws, "log density": stats["lp"]}))
     rhats = {name: rhat(values) for name, values in scalars.items()}
     bulk = {name: ess_bulk(values) for name, values in scalars.items()}
     tail = {name: ess_tail(values) for name, values in scalars.items()}
@@ -160,7 +160,7 @@ def diagnose_draws(
         weights = Weights(log_weights.ravel())
         khat, count = weights.khat, weights.ess
         if weights.usable:
-            problems += _off_by_weights(dict(_scalars(draws)), weights)
+            problems += _off_by_weights(dict(scalars_of(draws)), weights)
         else:
             problems.append(weights.explain("What was drawn from", remedy))
     elif khat is not None and khat > khat_threshold(int(np.prod(size))):
@@ -204,7 +204,7 @@ def _off_by_weights(scalars: Mapping[str, np.ndarray], weights: Weights) -> Iter
         )
 
 
-def _scalars(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def scalars_of(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     """Each entry of each site as ``(chain, draw)``; entries that never change say nothing."""
     for name, values in draws.items():
         flat = values.reshape(*values.shape[:2], -1)  # (chain, draw, entry)

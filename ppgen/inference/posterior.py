@@ -6,26 +6,24 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ppgen.errors import InferenceError, InferenceWarning, InvalidArgument
 from ppgen.inference import arviz_compat
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Method, Request
+from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
 from ppgen.inference.weights import LogEvidence, Weights
 from ppgen.program.arguments import is_array
-from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.density import Density
 from ppgen.program.sites import Site
 from ppgen.storage import check_writable
 
-__all__ = ["Posterior", "constrain_draws", "make_posterior"]
+__all__ = ["Posterior", "make_posterior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +123,14 @@ class Posterior:
             )
         shape = self.positions.shape[:2]
         chosen = weights.resample(int(np.prod(shape)), seed)
+
+        def pick(values: np.ndarray) -> np.ndarray:
+            return unflatten_draws(flatten_draws(values)[chosen], shape)
+
         drawn = replace(
             self.drawn,
-            positions=_unflatten(_flatten(self.positions)[chosen], shape),
-            stats={name: _unflatten(_flatten(value)[chosen], shape) for name, value in self.stats.items()},
+            positions=pick(self.positions),
+            stats={name: pick(value) for name, value in self.stats.items()},
             log_weights=np.zeros(shape),
             khat=weights.khat,
             ess=weights.ess,
@@ -207,7 +209,7 @@ class Posterior:
             UnsupportedProgram: if prior draws are asked for and a prior is improper.
         """
         alike = self._alike()
-        likelihood, log_prior, observed = _pointwise(self.density, alike.positions)
+        likelihood, log_prior, observed = pointwise(self.density, alike.positions)
         constant = {
             name: value for name, value in self.data.items() if is_array(value) and name not in observed
         }
@@ -234,9 +236,9 @@ class Posterior:
     def _draw_prior(self, n: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         positions = self.density.draw_prior(self.seed, n)[None]  # (1, n, dim)
         sites = constrain_draws(self.density, positions)
-        latent = {part.name: _flatten(sites[part.name]) for part in self.density.latents}
+        latent = {part.name: flatten_draws(sites[part.name]) for part in self.density.latents}
         drawn = self.density.simulate(self.seed + 1, latent)
-        return sites, {name: _unflatten(value, (1, n)) for name, value in drawn.items()}
+        return sites, {name: unflatten_draws(value, (1, n)) for name, value in drawn.items()}
 
     def predictive(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Posterior predictive draws: each observed site drawn anew once a posterior draw.
@@ -249,9 +251,9 @@ class Posterior:
         """
         names = [latent.name for latent in self.density.latents]
         shape = self.positions.shape[:2]
-        flat = {name: _flatten(self.draws[name]) for name in names}
+        flat = {name: flatten_draws(self.draws[name]) for name in names}
         drawn = self.density.simulate(seed, flat)
-        return {name: _unflatten(value, shape) for name, value in drawn.items()}
+        return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
 
     def to_netcdf(self, path: str | Path) -> Path:
         """Write :meth:`to_arviz` to a netCDF file, which ``arviz.from_netcdf`` reads.
@@ -308,58 +310,3 @@ def _plate_dims(sites: tuple[Site, ...]) -> dict[str, list[str]]:
         for site in sites
         if any(site.dims)
     }
-
-
-def constrain_draws(density: Density, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """Latent and deterministic sites at unconstrained positions ``(chain, draw, dim)``."""
-    with float64():
-        sites = _compile_constrain(density.graph)(density.inputs, _flatten(positions))
-    return {
-        site.name: _unflatten(np.asarray(sites[site.name]), positions.shape[:2])
-        for site in density.sites
-        if site.name in sites
-    }
-
-
-def _pointwise(
-    density: Density, positions: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Log likelihood and log prior by site at each position, and what was observed."""
-    shape = positions.shape[:2]
-    with float64():
-        likelihood, prior, observed = _compile_pointwise(density.graph)(density.inputs, _flatten(positions))
-    return (
-        {name: _unflatten(np.asarray(value), shape) for name, value in likelihood.items()},
-        {name: _unflatten(np.asarray(value), shape) for name, value in prior.items()},
-        {name: np.asarray(value) for name, value in observed.items()},
-    )
-
-
-@lru_cache(maxsize=64)
-def _compile_constrain(graph: Graph) -> Any:
-    def sites(inputs: Inputs, z: jax.Array) -> dict[str, jax.Array]:
-        point = graph(inputs, z)
-        return point.values | point.deterministics
-
-    return jax.jit(jax.vmap(sites, in_axes=(None, 0)))
-
-
-@lru_cache(maxsize=64)
-def _compile_pointwise(graph: Graph) -> Any:
-    def pointwise(inputs: Inputs, z: jax.Array) -> Any:
-        point = graph(inputs, z)
-        return point.log_likelihood, point.log_prior
-
-    def all_points(inputs: Inputs, z: jax.Array) -> Any:
-        likelihood, prior = jax.vmap(pointwise, in_axes=(None, 0))(inputs, z)
-        return likelihood, prior, graph(inputs, jnp.asarray(z)[0]).observed
-
-    return jax.jit(all_points)
-
-
-def _flatten(values: np.ndarray) -> np.ndarray:
-    return values.reshape(-1, *values.shape[2:])  # (chain * draw, *event)
-
-
-def _unflatten(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return values.reshape(*shape, *values.shape[1:])  # (chain, draw, *event)

@@ -23,7 +23,7 @@ class SamplingProgress:
 
     Args:
         title: what is running.
-        total: draws of all chains together, warm-up included.
+        total: draws of all chains together, warm-up included; :meth:`expect` adds to it.
         show: ``False`` keeps quiet.
     """
 
@@ -41,6 +41,7 @@ class SamplingProgress:
             disable=not show,
         )
         self._title = title
+        self._total = total
         self._task = self._bar.add_task(f"{title}: compiling", total=total)
 
     def __enter__(self) -> SamplingProgress:
@@ -54,6 +55,11 @@ class SamplingProgress:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def expect(self, draws: int) -> None:
+        """Say that so many more draws are to come."""
+        self._total += draws
+        self._bar.update(self._task, total=self._total)
 
     def advance(self, draws: int, divergences: int = 0) -> None:
         """Report that so many more draws are done."""

@@ -114,6 +114,7 @@ def _probe(program: Program, data: Mapping[str, Any]) -> Engine:
 def _probes() -> Iterator[Any]:
     """A handler for each imported language that raises on the first statement to reach it."""
     if "numpyro" in sys.modules:
+        yield sys.modules["jax"].enable_x64(True)  # as in the real run: rounding must not fail a check
         from numpyro.primitives import Messenger as NumPyroMessenger
 
         class NumPyroProbe(NumPyroMessenger):

@@ -1,0 +1,283 @@
+"""Markov chains of the No-U-Turn sampler, on BlackJAX's kernel, as one compiled loop.
+
+Warm-up and sampling share a single call to the kernel: compilation time grows with the number of
+places where the density is inlined, and this has one. Chains that share a core run as one vectorised
+batch; batches run in threads, one a core.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import blackjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.adaptation.metric_recipes import lookup_recipe
+from blackjax.adaptation.staged_adaptation import build_schedule
+from blackjax.adaptation.step_size import dual_averaging_adaptation
+from blackjax.mcmc.hmc import HMCState
+from jax.typing import ArrayLike
+
+from ppgen.program.density import float64
+from ppgen.program.graph import Graph, Inputs
+
+__all__ = ["CHUNK", "Chains", "Metric", "Record", "Rules", "compile_loop", "longest_window"]
+
+CHUNK = 256
+"""The most draws that one call of the compiled loop makes."""
+
+Metric = Literal["dense", "diagonal", "low_rank"]
+
+# What a step of the loop adapts: the step size; it and the metric; both, at the end of a window; nothing.
+_FAST, _SLOW, _SLOW_END, _SAMPLE = range(4)
+
+
+class Rules(NamedTuple):
+    """What is compiled into the loop.
+
+    Attributes:
+        target_accept: the acceptance rate that the step size is adapted to.
+        max_tree_depth: a trajectory has at most ``2 ** max_tree_depth - 1`` leapfrog steps.
+        metric: what the warm-up learns of the posterior's covariance.
+        memory: how many draws a low-rank metric is learnt from, :func:`longest_window`; 0 for others.
+    """
+
+    target_accept: float
+    max_tree_depth: int
+    metric: Metric
+    memory: int
+
+
+class Record(NamedTuple):
+    """What is kept of one draw, or of many: JAX arrays while sampling, NumPy arrays after."""
+
+    position: Any
+    lp: Any
+    acceptance_rate: Any
+    diverging: Any
+    energy: Any
+    tree_depth: Any
+    n_steps: Any
+    step_size: Any
+
+
+class _Chain(NamedTuple):
+    """Where one chain is, and what it has learnt about its target."""
+
+    state: HMCState  # position, log density, gradient
+    step_size: Any
+    metric: Any
+
+
+class _Batch(NamedTuple):
+    """Chains that run as one vectorised batch, and a random key for each."""
+
+    chains: _Chain
+    keys: jax.Array
+
+
+class Chains:
+    """Chains on their way: how far they are, and what it takes to go on.
+
+    Args:
+        graph, inputs: the target density.
+        rules: how the chains move and learn.
+        tune: length of the warm-up.
+        starts: ``(chain, …)`` states to start from.
+        key: a random key.
+    """
+
+    def __init__(
+        self, graph: Graph, inputs: Inputs, rules: Rules, *, tune: int, starts: HMCState, key: jax.Array
+    ) -> None:
+        self.inputs = inputs
+        self.tune = tune
+        self.done = 0
+        self._loop = compile_loop(graph, rules)
+        keys = jax.random.split(key, len(starts.position))
+        self._batches = _split(_Batch(self._loop.begin(starts), keys))
+        self._pool = ThreadPoolExecutor(len(self._batches))
+        # Before threads start: two of them would each compile the same loop.
+        self._loop.advance(inputs, *self._batches[0], jnp.zeros(CHUNK, int), 0, 0)
+
+    @property
+    def number(self) -> int:
+        """How many chains there are."""
+        return sum(len(batch.keys) for batch in self._batches)
+
+    def advance(self, count: int) -> Record:
+        """Move every chain by ``count`` draws, at most :data:`CHUNK`; ``(chain, draw, …)`` arrays."""
+        stages = np.full(CHUNK, _SAMPLE)
+        stages[:count] = _stages(self.tune, self.done, count)
+
+        def run(batch: _Batch) -> tuple[_Batch, Record]:
+            with float64():  # the setting is a thread's own
+                chains, record = self._loop.advance(
+                    self.inputs, batch.chains, batch.keys, jnp.asarray(stages), self.done, count
+                )
+                return batch._replace(chains=chains), jax.tree.map(np.asarray, record)
+
+        moved = list(self._pool.map(run, self._batches))
+        self._batches = [batch for batch, _ in moved]
+        self.done += count
+        parts = zip(*(record for _, record in moved), strict=True)
+        return Record(*(np.concatenate(part, 1)[:count].swapaxes(0, 1) for part in parts))
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Everything that it takes to go on, as arrays."""
+        leaves = zip(*(jax.tree.leaves(batch.chains) for batch in self._batches), strict=True)
+        state = {f"leaf_{i}": np.concatenate(parts) for i, parts in enumerate(leaves)}
+        state["keys"] = np.concatenate([jax.random.key_data(batch.keys) for batch in self._batches])
+        return state | {"done": np.array(self.done)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from where :meth:`save` was called."""
+        leaves, structure = jax.tree.flatten(self._batches[0].chains)
+        leaves = [jnp.asarray(state[f"leaf_{i}"]) for i in range(len(leaves))]
+        keys = jax.random.wrap_key_data(jnp.asarray(state["keys"]))
+        self._batches = _split(_Batch(jax.tree.unflatten(structure, leaves), keys))
+        self.done = int(state["done"])
+
+
+def _split(batch: _Batch) -> list[_Batch]:
+    """Equal batches, at most one a core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    chains = len(batch.keys)
+    count = max(batches for batches in range(1, cores + 1) if chains % batches == 0)
+    size = chains // count
+    return [jax.tree.map(lambda x, i=i: x[i * size : (i + 1) * size], batch) for i in range(count)]
+
+
+def _stages(tune: int, first: int, count: int) -> np.ndarray:
+    """What each of the next steps adapts: Stan's windows during the warm-up, nothing after."""
+    stages = np.full(max(tune, first + count), _SAMPLE)
+    if tune:
+        adapted, window_ends = np.asarray(build_schedule(tune)).T
+        stages[:tune] = np.where(window_ends, _SLOW_END, adapted)
+    return stages[first : first + count]
+
+
+def longest_window(tune: int) -> int:
+    """The most draws of one window of the warm-up, at the end of which the metric is learnt."""
+    window_ends = np.flatnonzero(_stages(tune, 0, tune) == _SLOW_END)
+    return int(np.diff(window_ends, prepend=0).max(initial=1))
+
+
+@lru_cache(maxsize=64)
+def compile_loop(graph: Graph, rules: Rules) -> _Loop:
+    """The loop for one traced program; equal programs share it."""
+    return _Loop(graph, rules)
+
+
+class _Loop:
+    """Warm-up and sampling of a batch of chains."""
+
+    def __init__(self, graph: Graph, rules: Rules) -> None:
+        self.graph = graph
+        self.rules = rules
+        self.kernel = blackjax.mcmc.nuts.build_kernel()
+        self.adapt_step_size = dual_averaging_adaptation(rules.target_accept)
+        self.adapt_metric = _metric(rules)
+        self.advance = jax.jit(self._advance)
+
+    def begin(self, states: HMCState) -> _Chain:
+        """Chains ``(chain, …)`` at their starts, with a unit metric and a unit step size."""
+        dim = states.position.shape[1]
+
+        def one(state: Any) -> _Chain:
+            return _Chain(state, self.adapt_step_size[0](1.0), self.adapt_metric.init(dim))
+
+        # Without weak types, the loop has one signature and is compiled once.
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(states))
+
+    def _advance(
+        self,
+        inputs: Inputs,
+        chains: _Chain,
+        keys: jax.Array,
+        stages: jax.Array,
+        first: ArrayLike,
+        count: ArrayLike,
+    ) -> tuple[_Chain, Record]:
+        """Move every chain by ``count`` draws; draw t of a chain uses its key folded with t."""
+        one_chain = jax.tree.map(lambda x: x[0], chains)
+        empty = jax.eval_shape(self._step, inputs, one_chain, keys[0], _SAMPLE)[1]
+        records = jax.tree.map(lambda x: jnp.zeros((CHUNK, len(keys), *x.shape), x.dtype), empty)
+
+        def body(i: Any, carry: tuple[_Chain, Record]) -> tuple[_Chain, Record]:
+            chains, records = carry
+            step_keys = jax.vmap(lambda key: jax.random.fold_in(key, first + i))(keys)
+            chains, record = jax.vmap(self._step, in_axes=(None, 0, 0, None))(
+                inputs, chains, step_keys, stages[i]
+            )
+            return chains, jax.tree.map(lambda all, one: all.at[i].set(one), records, record)
+
+        return jax.lax.fori_loop(0, count, body, (chains, records))
+
+    def _step(self, inputs: Inputs, chain: _Chain, key: jax.Array, stage: ArrayLike) -> tuple[_Chain, Record]:
+        """One draw of one chain, and what the warm-up learns from it."""
+        step_size = jnp.where(
+            stage == _SAMPLE,
+            jnp.exp(chain.step_size.log_step_size_avg),
+            jnp.exp(chain.step_size.log_step_size),
+        )
+        state, info = self.kernel(
+            key,
+            chain.state,
+            lambda z: self.graph(inputs, z).log_joint,
+            step_size,
+            chain.metric.inverse_mass_matrix,
+            self.rules.max_tree_depth,
+        )
+        record = Record(
+            state.position,
+            state.logdensity,
+            info.acceptance_rate,
+            info.is_divergent,
+            info.energy,
+            info.num_trajectory_expansions,
+            info.num_integration_steps,
+            step_size,
+        )
+        return self._learn(chain._replace(state=state), info.acceptance_rate, stage), record
+
+    def _learn(self, chain: _Chain, acceptance_rate: jax.Array, stage: ArrayLike) -> _Chain:
+        """Adapt the step size always, the metric in slow windows, and neither while sampling."""
+        begin_step_size, update_step_size, end_step_size = self.adapt_step_size
+
+        def fast(chain: _Chain) -> _Chain:
+            return chain._replace(step_size=update_step_size(chain.step_size, acceptance_rate))
+
+        def slow(chain: _Chain) -> _Chain:
+            state = chain.state
+            metric = self.adapt_metric.update(chain.metric, state.position, state.logdensity_grad)
+            return fast(chain)._replace(metric=metric)
+
+        def slow_end(chain: _Chain) -> _Chain:
+            chain = slow(chain)
+            restart = begin_step_size(end_step_size(chain.step_size))
+            return chain._replace(step_size=restart, metric=self.adapt_metric.final(chain.metric))
+
+        branches = (fast, slow, slow_end, lambda chain: chain)
+        return jax.lax.switch(stage, [_keep_types(branch) for branch in branches], chain)
+
+
+def _metric(rules: Rules) -> Any:
+    """How the metric is learnt: Welford's covariance, or the low-rank Fisher estimate of nutpie."""
+    if rules.metric == "low_rank":
+        return lookup_recipe("fisher_low_rank").build_core(buffer_size=rules.memory)
+    return lookup_recipe("welford_dense" if rules.metric == "dense" else "welford_diag").build_core()
+
+
+def _keep_types(branch: Callable[[_Chain], _Chain]) -> Callable[[_Chain], _Chain]:
+    """All branches of a switch must agree in dtypes, and Python numbers in a recipe's state do not."""
+
+    def same(chain: _Chain) -> _Chain:
+        return jax.tree.map(lambda new, old: jnp.asarray(new, jnp.asarray(old).dtype), branch(chain), chain)
+
+    return same

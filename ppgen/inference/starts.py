@@ -1,0 +1,112 @@
+"""Where Markov chains start: points with a finite log density and gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+import blackjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.mcmc.hmc import HMCState
+from blackjax.vi import pathfinder
+
+from ppgen.errors import DataError, InferenceError
+from ppgen.program.density import Density
+from ppgen.program.graph import Graph, Inputs
+
+__all__ = ["Start", "find_start"]
+
+Start = Literal["uniform", "pathfinder"]
+
+_TRIES = 100
+
+
+def find_start(density: Density, key: jax.Array, chains: int, how: Start = "uniform") -> HMCState:
+    """A point with finite log density and gradient for each chain.
+
+    Points are uniform on (-2, 2) in unconstrained space, as in Stan; later tries draw nearer to 0.
+    With ``"pathfinder"`` each is then moved to a draw of the Gaussian that Pathfinder (arXiv:2108.03782)
+    finds from there, where that has a higher log density.
+
+    Raises:
+        InferenceError: if no finite log density is found for some chain.
+        DataError: if an observation lies outside the support of its site.
+    """
+    start_key, path_key = jax.random.split(key)
+    state = _uniform(density, start_key, chains)
+    return _along_paths(density, path_key, state) if how == "pathfinder" else state
+
+
+def _uniform(density: Density, key: jax.Array, chains: int) -> HMCState:
+    evaluate = _compile_states(density.graph)
+    positions = jnp.zeros((chains, density.dim))
+    found = np.zeros(chains, dtype=bool)
+    for attempt, subkey in enumerate(jax.random.split(key, _TRIES)):
+        radius = 2.0 * (1 - attempt / _TRIES)
+        fresh = jax.random.uniform(subkey, positions.shape, positions.dtype, -radius, radius)
+        positions = jnp.where(found[:, None], positions, fresh)
+        state = evaluate(density.inputs, positions)
+        found = _finite(state)
+        if found.all():
+            return state
+    raise _no_start(density, positions[int(np.argmin(found))])
+
+
+def _along_paths(density: Density, key: jax.Array, state: HMCState) -> HMCState:
+    keys = jax.random.split(key, len(state.position))
+    drawn = _compile_paths(density.graph)(density.inputs, keys, state.position)
+    moved = _compile_states(density.graph)(density.inputs, drawn)
+    better = _finite(moved) & np.asarray(moved.logdensity > state.logdensity)
+
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, moved, state)
+
+
+def _finite(state: HMCState) -> np.ndarray:
+    return np.isfinite(state.logdensity) & np.isfinite(state.logdensity_grad).all(axis=1)
+
+
+@lru_cache(maxsize=64)
+def _compile_states(graph: Graph) -> Callable[..., HMCState]:
+    def state(inputs: Inputs, z: jax.Array) -> HMCState:
+        return blackjax.mcmc.hmc.init(z, lambda z: graph(inputs, z).log_joint)
+
+    return jax.jit(jax.vmap(state, in_axes=(None, 0)))
+
+
+@lru_cache(maxsize=16)
+def _compile_paths(graph: Graph) -> Callable[..., jax.Array]:
+    def draw(inputs: Inputs, key: jax.Array, z: jax.Array) -> jax.Array:
+        fit_key, draw_key = jax.random.split(key)
+        path, _ = pathfinder.approximate(fit_key, lambda z: graph(inputs, z).log_joint, z)
+        return pathfinder.sample(draw_key, path, 1)[0][0]
+
+    return jax.jit(jax.vmap(draw, in_axes=(None, 0, 0)))
+
+
+def _no_start(density: Density, z: jax.Array) -> InferenceError | DataError:
+    """Name the sites that keep the log density from being finite."""
+    point = density.evaluate(z)
+    for name, possible in point.in_support.items():
+        if not possible:
+            return DataError(
+                f"site {name!r}",
+                got="observations outside the support of its distribution",
+                expected="values that the distribution can produce",
+                fix="Check the data, or the distribution, of this site.",
+            )
+    by_site: dict[str, Any] = point.log_prior | point.log_likelihood
+    bad = [name for name, value in by_site.items() if not np.isfinite(value).all()]
+    return InferenceError(
+        "program",
+        got=f"no finite log density and gradient at any of {_TRIES} starts"
+        + (f"; not finite at: {', '.join(bad)}" if bad else ""),
+        expected="a finite log density near 0 in unconstrained space",
+        fix="Check these sites for overflow, logs of 0 and priors that exclude the data; rescale the data "
+        "or the parameters to the order of 1.",
+    )
