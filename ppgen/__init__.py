@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ppgen import data, errors, evaluation, inference, models, plots, program, report
     from ppgen.evaluation.evaluate import evaluate
     from ppgen.evaluation.scorecard import Scorecard
+    from ppgen.inference.citations import cite
     from ppgen.inference.infer import infer
     from ppgen.inference.posterior import Posterior
     from ppgen.inference.training.train import train
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Posterior",
     "Scorecard",
+    "cite",
     "data",
     "errors",
     "evaluate",
@@ -46,6 +48,7 @@ _ROOMS = ("data", "errors", "evaluation", "inference", "models", "plots", "progr
 _HOMES = {
     "Posterior": "ppgen.inference.posterior",
     "Scorecard": "ppgen.evaluation.scorecard",
+    "cite": "ppgen.inference.citations",
     "evaluate": "ppgen.evaluation.evaluate",
     "infer": "ppgen.inference.infer",
     "load": "ppgen.models.files",

@@ -14,7 +14,10 @@ from ppgen.errors import (
     InferenceError,
     InferenceWarning,
     InvalidArgument,
+    ProgramError,
+    StorageError,
     UnknownName,
+    UnsupportedProgram,
 )
 from ppgen.inference import chains, checkpoint
 from ppgen.inference.arviz_compat import ess_bulk
@@ -246,6 +249,52 @@ def test_netcdf_round_trip(schools, tmp_path):
     np.testing.assert_array_equal(back.posterior["mu"], schools.draws["mu"])
     with pytest.raises(ppgen.errors.StorageError, match="folder does not exist"):
         schools.to_netcdf(tmp_path / "missing" / "schools.nc")
+
+
+@pytest.mark.filterwarnings("ignore:ppgen group is not defined:UserWarning")
+def test_a_saved_posterior_goes_on_where_it_stopped(tmp_path):
+    import arviz
+
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    settings = {"tune": 300, "seed": 4, "progress": False, "target_accept": 0.85, "keep_warmup": True}
+    post = ppgen.infer(regression, data, draws=1000, **settings)
+    back = ppgen.Posterior.load(post.save(tmp_path / "line.nc"), regression)
+    np.testing.assert_array_equal(back.draws["beta"], post.draws["beta"])
+    np.testing.assert_array_equal(back.drawn.warmup.positions, post.drawn.warmup.positions)
+    assert back.diagnostics == post.diagnostics
+    assert back.settings == post.settings
+    assert back.dims == post.dims
+    longer = post.extend(500, progress=False)
+    np.testing.assert_array_equal(back.extend(500, progress=False).positions, longer.positions)
+
+    assert arviz.from_netcdf(str(tmp_path / "line.nc"), engine="h5netcdf").posterior["beta"].shape == (
+        4,
+        1000,
+        2,
+    )
+    with pytest.raises(ProgramError, match="a log density of"):
+        ppgen.Posterior.load(tmp_path / "line.nc", lambda x, y: regression(x, 2 * y))
+    (tmp_path / "broken.nc").write_bytes(b"CDF")
+    for name in ("missing.nc", "broken.nc"):
+        with pytest.raises(StorageError, match="missing, damaged"):
+            ppgen.Posterior.load(tmp_path / name, regression)
+
+
+def test_prior_draws_come_as_arviz_groups():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    post = ppgen.infer(regression, data, draws=500, tune=300, progress=False)
+    groups = post.to_arviz(prior=2000)
+    assert groups.prior["beta"].shape == (1, 2000, 2)
+    assert abs(float(groups.prior["beta"].std()) / 10 - 1) < 0.05
+    spread = np.sqrt(100 * (1 + data["x"] ** 2) + 1)
+    np.testing.assert_allclose(groups.prior_predictive["y"].std(("chain", "draw")), spread, rtol=0.1)
+
+    def flat(y):
+        mu = numpyro.sample("mu", dist.ImproperUniform(dist.constraints.real, (), ()))
+        numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    with pytest.raises(UnsupportedProgram, match="site 'mu': got a prior that cannot be drawn from"):
+        ppgen.infer(flat, {"y": np.zeros(3)}, draws=500, tune=300, progress=False).to_arviz(prior=10)
 
 
 # -- what is wrong, in sentences -------------------------------------------------------------------------

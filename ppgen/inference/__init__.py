@@ -7,12 +7,34 @@ imports torch, so each is imported when it is first used.
 from importlib import import_module
 from typing import Any
 
-__all__ = ["NUTS", "Diagnostics", "Posterior"]
+__all__ = [
+    "AIS",
+    "NUTS",
+    "SMC",
+    "SVI",
+    "Auto",
+    "Diagnostics",
+    "Importance",
+    "Laplace",
+    "Pathfinder",
+    "Posterior",
+    "Rejection",
+    "cite",
+]
 
 _HOMES = {
-    "NUTS": "ppgen.inference.nuts",
+    "AIS": "ppgen.inference.ais",
+    "Auto": "ppgen.inference.auto",
     "Diagnostics": "ppgen.inference.diagnostics",
+    "Importance": "ppgen.inference.importance",
+    "Laplace": "ppgen.inference.laplace",
+    "NUTS": "ppgen.inference.nuts",
+    "Pathfinder": "ppgen.inference.pathfinder",
     "Posterior": "ppgen.inference.posterior",
+    "Rejection": "ppgen.inference.rejection",
+    "SMC": "ppgen.inference.smc",
+    "SVI": "ppgen.inference.svi",
+    "cite": "ppgen.inference.citations",
 }
 
 

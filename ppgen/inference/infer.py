@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.errors import InvalidArgument
 from ppgen.inference.compilation import use_persistent_cache
-from ppgen.inference.method import Method, Request
+from ppgen.inference.method import Request
+from ppgen.inference.methods import make_method
 from ppgen.inference.posterior import Posterior, make_posterior
 from ppgen.program.arguments import check_data
 from ppgen.program.family import Program
 from ppgen.program.read import read_density
 
 __all__ = ["infer"]
-
-# The file and the class of each method; a file is imported when its method is first used.
-_METHODS = {
-    "nuts": ("nuts", "NUTS"),
-}
 
 
 def infer(
@@ -50,13 +44,16 @@ def infer(
     Args:
         program: a NumPyro or Pyro callable with ``sample`` statements.
         data: its keyword arguments; arrays, lists and pandas columns become arrays.
-        method: ``"nuts"``, the No-U-Turn sampler.
+        method: ``"nuts"``, the No-U-Turn sampler; ``"svi"``, a guide fitted by variational inference;
+            ``"laplace"``, ``"pathfinder"``, ``"importance"``, ``"rejection"``, ``"smc"``, ``"ais"``; or
+            ``"auto"``, the cheapest of them whose own diagnostics vouch for it.
         draws, tune, chains: draws a chain after warm-up, length of the warm-up, number of chains.
         seed: the same seed gives the same draws on the same machine.
         coords, dims: names for the entries of sites, as ArviZ takes them; plates give theirs.
         engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
         progress: show a progress bar.
-        **options: the method's own; for NUTS see :class:`ppgen.inference.NUTS`.
+        **options: the method's own, the fields of its class: :class:`ppgen.inference.NUTS`,
+            :class:`ppgen.inference.SVI` and so on.
 
     Returns:
         A :class:`Posterior`. What its diagnostics find wrong is also raised as an
@@ -77,7 +74,7 @@ def infer(
         >>> print(f"{post.draws['mu'].mean():.1f} ± {post.draws['mu'].std():.1f}")
         1.5 ± 0.5
     """
-    settings = _settings(method, options)
+    settings = make_method(method, options)
     _check_counts(draws=draws, tune=tune, chains=chains, seed=seed)
     request = Request(draws, tune, chains, seed, progress)
     begin = time.perf_counter()
@@ -91,21 +88,9 @@ def infer(
     return posterior
 
 
-def _settings(method: str, options: Mapping[str, Any]) -> Method:
-    """The method with its options, each name checked."""
-    if method not in _METHODS:
-        raise UnknownName("method", method, _METHODS)
-    module, name = _METHODS[method]
-    kind = getattr(import_module(f"ppgen.inference.{module}"), name)
-    known = [field.name for field in fields(kind)]
-    for option in options:
-        if option not in known:
-            raise UnknownName(f"option of method {method!r}", option, known)
-    return kind(**options)
-
-
 def _check_counts(**counts: int) -> None:
     smallest = {"draws": 4, "tune": 0, "chains": 1, "seed": 0}
+    largest = {"chains": 1000}
     usual = {"draws": 1000, "tune": 1000, "chains": 4, "seed": 0}
     for name, count in counts.items():
         whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
@@ -115,4 +100,11 @@ def _check_counts(**counts: int) -> None:
                 got=repr(count),
                 expected=f"an integer of at least {smallest[name]}",
                 fix=f"Write {name}={usual[name]}.",
+            )
+        if count > largest.get(name, count):
+            raise InvalidArgument(
+                name,
+                got=str(count),
+                expected=f"at most {largest[name]}: more {name} than that say nothing more",
+                fix="Write chains=4 and as many draws as you need.",
             )

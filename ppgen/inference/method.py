@@ -8,8 +8,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ppgen.errors import InferenceError
 from ppgen.inference.diagnostics import Diagnostics
-from ppgen.inference.weights import LogEvidence
+from ppgen.inference.pointwise import flatten_draws, unflatten_draws
+from ppgen.inference.weights import LogEvidence, Weights, khat_threshold
 from ppgen.program.density import Density
 
 __all__ = ["Drawn", "Method", "Request"]
@@ -52,6 +54,7 @@ class Drawn:
         warmup: the draws of the warm-up, if they were to be kept.
         state: the arrays that it takes to go on drawing.
         fit: what was fitted on the way, such as a guide with its history.
+        by: the method that drew, where the one that was asked for chose among others.
         cites: keys of :mod:`ppgen.inference.citations`.
     """
 
@@ -66,7 +69,47 @@ class Drawn:
     warmup: Drawn | None = None
     state: Mapping[str, np.ndarray] = field(default_factory=dict)
     fit: Any = None
+    by: Method | None = None
     cites: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> Weights | None:
+        """The importance weights ``(chain * draw,)``; ``None`` where all draws count alike."""
+        if self.log_weights is None or np.ptp(self.log_weights) == 0:
+            return None
+        return Weights(self.log_weights.ravel())
+
+    def corrected(self, seed: int) -> Drawn:
+        """The same draws, resampled by their weights; themselves, if all count alike.
+
+        Raises:
+            InferenceError: if the Pareto shape of the weights does not allow it.
+        """
+        weights = self.weights
+        if weights is None:
+            return self
+        if not weights.usable:
+            largest = khat_threshold(len(weights.raw))
+            raise InferenceError(
+                "corrected",
+                got=f"importance weights with a Pareto k-hat of {weights.khat:.2f}",
+                expected=f"at most {largest:.2f}, or they cannot be trusted",
+                fix="Take a richer guide (guide='nsf'), or method='nuts'.",
+            )
+        shape = self.positions.shape[:2]
+        chosen = weights.resample(int(np.prod(shape)), seed)
+
+        def pick(values: np.ndarray) -> np.ndarray:
+            return unflatten_draws(flatten_draws(values)[chosen], shape)
+
+        return replace(
+            self,
+            positions=pick(self.positions),
+            stats={name: pick(value) for name, value in self.stats.items()},
+            log_weights=np.zeros(shape),
+            khat=weights.khat,
+            ess=weights.ess,
+        )
 
     def followed_by(self, more: Drawn) -> Drawn:
         """These draws with more of the same chains after them."""
@@ -75,7 +118,7 @@ class Drawn:
         if self.log_weights is not None and more.log_weights is not None:
             weights = np.concatenate([self.log_weights, more.log_weights], 1)
         positions = np.concatenate([self.positions, more.positions], 1)
-        return replace(more, positions=positions, stats=stats, log_weights=weights, warmup=self.warmup)
+        return replace(self, positions=positions, stats=stats, log_weights=weights, state=more.state)
 
 
 @runtime_checkable

@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ppgen.errors import InferenceError, InferenceWarning, InvalidArgument
+from ppgen.errors import InferenceWarning, InvalidArgument, ProgramError
 from ppgen.inference import arviz_compat
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
-from ppgen.inference.weights import LogEvidence, Weights
+from ppgen.inference.posterior_file import read_posterior, write_posterior
+from ppgen.inference.weights import LogEvidence
 from ppgen.program.arguments import is_array
 from ppgen.program.density import Density
+from ppgen.program.family import Program
+from ppgen.program.read import read_density
 from ppgen.program.sites import Site
 from ppgen.storage import check_writable
 
@@ -91,12 +93,6 @@ class Posterior:
         """The log marginal likelihood with its standard error, for methods that estimate it."""
         return self.drawn.log_evidence
 
-    @cached_property
-    def _weights(self) -> Weights | None:
-        """The weights, if draws count differently."""
-        raw = self.log_weights
-        return Weights(raw.ravel()) if raw is not None and np.ptp(raw) > 0 else None
-
     def corrected(self, seed: int = 0) -> Posterior:
         """The same draws, resampled by their Pareto-smoothed importance weights.
 
@@ -111,31 +107,9 @@ class Posterior:
         References:
             Vehtari, Simpson, Gelman, Yao and Gabry, *Pareto smoothed importance sampling*, arXiv:1507.02646.
         """
-        weights = self._weights
-        if weights is None:
+        if self.drawn.weights is None:
             return self
-        if not weights.usable:
-            raise InferenceError(
-                "corrected",
-                got=f"importance weights with a Pareto k-hat of {weights.khat:.2f}",
-                expected="less than the threshold at which they can be trusted",
-                fix="Take a richer guide (guide='nsf'), or method='nuts'.",
-            )
-        shape = self.positions.shape[:2]
-        chosen = weights.resample(int(np.prod(shape)), seed)
-
-        def pick(values: np.ndarray) -> np.ndarray:
-            return unflatten_draws(flatten_draws(values)[chosen], shape)
-
-        drawn = replace(
-            self.drawn,
-            positions=pick(self.positions),
-            stats={name: pick(value) for name, value in self.stats.items()},
-            log_weights=np.zeros(shape),
-            khat=weights.khat,
-            ess=weights.ess,
-        )
-        return self._with(drawn, self.request, self.seconds)
+        return self._with(self.drawn.corrected(seed), self.request, self.seconds)
 
     def extend(self, draws: int = 1000, *, progress: bool = True) -> Posterior:
         """Go on drawing where the method stopped, without a new warm-up.
@@ -191,7 +165,7 @@ class Posterior:
 
         Draws with importance weights are resampled by them first, where their Pareto shape allows it.
         """
-        return arviz_compat.summarise(self._alike()._arviz({"posterior": self._alike().draws}))
+        return arviz_compat.summarise(self._arviz({"posterior": self._alike().draws}))
 
     def to_arviz(self, *, predictive: bool = False, prior: int = 0) -> Any:
         """Everything as ArviZ data.
@@ -231,7 +205,8 @@ class Posterior:
 
     def _alike(self) -> Posterior:
         """These draws where all count alike, else what their weights make of them, if they can be used."""
-        return self.corrected(self.seed) if self._weights is not None and self._weights.usable else self
+        weights = self.drawn.weights
+        return self.corrected(self.seed) if weights is not None and weights.usable else self
 
     def _draw_prior(self, n: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         positions = self.density.draw_prior(self.seed, n)[None]  # (1, n, dim)
@@ -254,6 +229,52 @@ class Posterior:
         flat = {name: flatten_draws(self.draws[name]) for name in names}
         drawn = self.density.simulate(seed, flat)
         return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
+
+    def save(self, path: str | Path) -> Path:
+        """Write a netCDF file that ArviZ reads, and that :meth:`load` makes this posterior of again.
+
+        Raises:
+            StorageError: if the file cannot be written, or the method has an option (a guide of the
+                user's own) that cannot be stored.
+        """
+        return write_posterior(
+            path,
+            self.to_arviz(),
+            settings=self.settings,
+            request=self.request,
+            drawn=self.drawn,
+            data=self.data,
+            seconds=self.seconds,
+            coords=self.coords,
+            dims=self.dims,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, program: Program, *, engine: str | None = None) -> Posterior:
+        """Read a posterior that :meth:`save` wrote; it can be extended and used as if just drawn.
+
+        Args:
+            path: the file.
+            program: the program that it is a posterior of: files hold no code.
+            engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
+
+        Raises:
+            StorageError: if the file is missing, damaged, or not of ppgen.
+            ProgramError: if the program gives the draws another log density than the saved one did.
+        """
+        stored = read_posterior(path)
+        density = read_density(program, stored.data, engine=engine)
+        _check_same_program(density, stored.drawn)
+        return make_posterior(
+            density,
+            stored.data,
+            stored.settings,
+            stored.request,
+            stored.drawn,
+            stored.seconds,
+            coords=stored.coords,
+            dims=stored.dims,
+        )
 
     def to_netcdf(self, path: str | Path) -> Path:
         """Write :meth:`to_arviz` to a netCDF file, which ``arviz.from_netcdf`` reads.
@@ -287,6 +308,7 @@ def make_posterior(
     dims: Mapping[str, Sequence[str]] | None = None,
 ) -> Posterior:
     """Bring what a method drew into the program's own space, and judge it."""
+    settings = drawn.by or settings
     sites = constrain_draws(density, drawn.positions)
     latent = {part.name: sites[part.name] for part in density.latents}
     return Posterior(
@@ -301,6 +323,19 @@ def make_posterior(
         coords=coords or {},
         dims={**_plate_dims(density.sites), **(dims or {})},
     )
+
+
+def _check_same_program(density: Density, drawn: Drawn) -> None:
+    """Hold the log density of the last draw against the one that was stored with it."""
+    last, stored = drawn.positions[0, -1], drawn.stats["lp"][0, -1]
+    found = float(density.log_prob(last)) if len(last) == density.dim else np.nan
+    if not np.isclose(found, stored, rtol=1e-6, atol=1e-6):
+        raise ProgramError(
+            "program",
+            got=f"a log density of {found:.6g} at the last draw, with {density.dim} unconstrained dimensions",
+            expected=f"{stored:.6g} with {len(last)}, as the program had that was saved",
+            fix="Load the file with the program that it was saved from.",
+        )
 
 
 def _plate_dims(sites: tuple[Site, ...]) -> dict[str, list[str]]:
