@@ -5,8 +5,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as numpyro_dist
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -20,7 +18,7 @@ from torch import nn
 
 import ppgen
 from ppgen.errors import ProgramError, UnsupportedProgram
-from ppgen.models.bayesian.eight_schools import eight_schools as numpyro_eight_schools
+from ppgen.models.bayesian.in_pyro.eight_schools import eight_schools
 from ppgen.program import read_density
 from ppgen.program.bijections import find_bijection
 from ppgen.program.lowering import record
@@ -42,15 +40,6 @@ def double():
 
 
 # -- programs of many shapes -------------------------------------------------------------------------------
-
-
-def eight_schools(sigma, y):
-    mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
-    tau = pyro.sample("tau", dist.HalfCauchy(5.0))
-    with pyro.plate("school", len(sigma)):
-        z = pyro.sample("z", dist.Normal(0.0, 1.0))
-        theta = pyro.deterministic("theta", mu + tau * z)
-        pyro.sample("y", dist.Normal(theta, sigma), obs=y)
 
 
 def simplex(counts):
@@ -502,217 +491,6 @@ def test_simulated_observations_have_the_programs_distribution():
     np.testing.assert_allclose(drawn.std(0), SCHOOLS["sigma"], rtol=0.15)
     np.testing.assert_array_equal(density.simulate(0, values)["y"], drawn)
     assert not np.array_equal(density.simulate(1, values)["y"], drawn)
-
-
-# -- the same program in both languages ----------------------------------------------------------------
-
-
-def _ar_pyro(y, K):
-    alpha = pyro.sample("alpha", dist.Normal(0.0, 10.0))
-    beta = pyro.sample("beta", dist.Normal(0.0, 10.0).expand([K]).to_event(1))
-    sigma = pyro.sample("sigma", dist.HalfCauchy(2.5))
-    lags = torch.stack([y[K - k - 1 : len(y) - k - 1] for k in range(K)], -1)
-    pyro.sample("y", dist.Normal(alpha + lags @ beta, sigma).to_event(1), obs=y[K:])
-
-
-def _ar_numpyro(y, K):
-    alpha = numpyro.sample("alpha", numpyro_dist.Normal(0.0, 10.0))
-    beta = numpyro.sample("beta", numpyro_dist.Normal(0.0, 10.0).expand([K]).to_event(1))
-    sigma = numpyro.sample("sigma", numpyro_dist.HalfCauchy(2.5))
-    lags = jnp.stack([y[K - k - 1 : len(y) - k - 1] for k in range(K)], -1)
-    numpyro.sample("y", numpyro_dist.Normal(alpha + lags @ beta, sigma).to_event(1), obs=y[K:])
-
-
-def _garch_pyro(y, sigma1):
-    mu = pyro.sample("mu", dist.ImproperUniform(constraints.real, (), ()))
-    alpha0 = pyro.sample("alpha0", dist.ImproperUniform(constraints.positive, (), ()))
-    alpha1 = pyro.sample("alpha1", dist.Uniform(0.0, 1.0))
-    beta1 = pyro.sample("beta1", dist.Uniform(0.0, 1.0 - alpha1))
-    sigmas = [sigma1]
-    for t in range(1, len(y)):
-        sigmas.append((alpha0 + alpha1 * (y[t - 1] - mu) ** 2 + beta1 * sigmas[-1] ** 2).sqrt())
-    pyro.sample("y", dist.Normal(mu, torch.stack(sigmas)).to_event(1), obs=y)
-
-
-def _garch_numpyro(y, sigma1):
-    real, positive = numpyro_dist.constraints.real, numpyro_dist.constraints.positive
-    mu = numpyro.sample("mu", numpyro_dist.ImproperUniform(real, (), ()))
-    alpha0 = numpyro.sample("alpha0", numpyro_dist.ImproperUniform(positive, (), ()))
-    alpha1 = numpyro.sample("alpha1", numpyro_dist.Uniform(0.0, 1.0))
-    beta1 = numpyro.sample("beta1", numpyro_dist.Uniform(0.0, 1.0 - alpha1))
-
-    def move(sigma, y):
-        return jnp.sqrt(alpha0 + alpha1 * (y - mu) ** 2 + beta1 * sigma**2), sigma
-
-    _, sigmas = jax.lax.scan(move, sigma1, y)
-    numpyro.sample("y", numpyro_dist.Normal(mu, sigmas).to_event(1), obs=y)
-
-
-def _poisson_process_pyro(x, k):
-    rho = pyro.sample("rho", dist.Gamma(25.0, 4.0))
-    alpha = pyro.sample("alpha", dist.HalfNormal(2.0))
-    noise = pyro.sample("noise", dist.Normal(0.0, 1.0).expand([len(x)]).to_event(1))
-    kernel = alpha**2 * torch.exp(-((x[:, None] - x) ** 2) / (2 * rho**2)) + 1e-10 * torch.eye(len(x))
-    f = pyro.deterministic("f", torch.linalg.cholesky(kernel) @ noise)
-    pyro.sample("k", dist.Poisson(f.exp()).to_event(1), obs=k)
-
-
-def _poisson_process_numpyro(x, k):
-    rho = numpyro.sample("rho", numpyro_dist.Gamma(25.0, 4.0))
-    alpha = numpyro.sample("alpha", numpyro_dist.HalfNormal(2.0))
-    noise = numpyro.sample("noise", numpyro_dist.Normal(0.0, 1.0).expand([len(x)]).to_event(1))
-    kernel = alpha**2 * jnp.exp(-((x[:, None] - x) ** 2) / (2 * rho**2)) + 1e-10 * jnp.eye(len(x))
-    f = numpyro.deterministic("f", jnp.linalg.cholesky(kernel) @ noise)
-    numpyro.sample("k", numpyro_dist.Poisson(jnp.exp(f)).to_event(1), obs=k)
-
-
-def _two_normals_pyro(y):
-    mu = pyro.sample("mu", dist.ImproperUniform(constraints.ordered_vector, (), (2,)))
-    pyro.factor("prior", dist.Normal(0.0, 2.0).log_prob(mu).sum())
-    sigma = pyro.sample("sigma", dist.HalfNormal(2.0).expand([2]).to_event(1))
-    theta = pyro.sample("theta", dist.Beta(5.0, 5.0))
-    weights = dist.Categorical(torch.stack([theta, 1 - theta]))
-    with pyro.plate("row", len(y)):
-        pyro.sample("y", dist.MixtureSameFamily(weights, dist.Normal(mu, sigma)), obs=y)
-
-
-def _two_normals_numpyro(y):
-    ordered_vector = numpyro_dist.constraints.ordered_vector
-    mu = numpyro.sample("mu", numpyro_dist.ImproperUniform(ordered_vector, (), (2,)))
-    numpyro.factor("prior", numpyro_dist.Normal(0.0, 2.0).log_prob(mu).sum())
-    sigma = numpyro.sample("sigma", numpyro_dist.HalfNormal(2.0).expand([2]).to_event(1))
-    theta = numpyro.sample("theta", numpyro_dist.Beta(5.0, 5.0))
-    weights = numpyro_dist.Categorical(jnp.stack([theta, 1 - theta]))
-    with numpyro.plate("row", len(y)):
-        numpyro.sample("y", numpyro_dist.MixtureSameFamily(weights, numpyro_dist.Normal(mu, sigma)), obs=y)
-
-
-def _flat_regression_pyro(x, y):
-    beta = pyro.sample("beta", dist.ImproperUniform(constraints.real_vector, (), (x.shape[1],)))
-    sigma = pyro.sample("sigma", dist.ImproperUniform(constraints.positive, (), ()))
-    pyro.sample("y", dist.Normal(x @ beta, sigma).to_event(1), obs=y)
-
-
-def _flat_regression_numpyro(x, y):
-    real_vector, positive = numpyro_dist.constraints.real_vector, numpyro_dist.constraints.positive
-    beta = numpyro.sample("beta", numpyro_dist.ImproperUniform(real_vector, (), (x.shape[1],)))
-    sigma = numpyro.sample("sigma", numpyro_dist.ImproperUniform(positive, (), ()))
-    numpyro.sample("y", numpyro_dist.Normal(x @ beta, sigma).to_event(1), obs=y)
-
-
-def _kidscore_pyro(x, y):
-    beta = pyro.sample("beta", dist.ImproperUniform(constraints.real_vector, (), (x.shape[1],)))
-    sigma = pyro.sample("sigma", dist.HalfCauchy(2.5))
-    pyro.sample("y", dist.Normal(x @ beta, sigma).to_event(1), obs=y)
-
-
-def _kidscore_numpyro(x, y):
-    real_vector = numpyro_dist.constraints.real_vector
-    beta = numpyro.sample("beta", numpyro_dist.ImproperUniform(real_vector, (), (x.shape[1],)))
-    sigma = numpyro.sample("sigma", numpyro_dist.HalfCauchy(2.5))
-    numpyro.sample("y", numpyro_dist.Normal(x @ beta, sigma).to_event(1), obs=y)
-
-
-def _diamonds_pyro(X, Y):
-    centred = X[:, 1:] - X[:, 1:].mean(0)
-    b = pyro.sample("b", dist.Normal(0.0, 1.0).expand([centred.shape[1]]).to_event(1))
-    intercept = pyro.sample("Intercept", dist.StudentT(3.0, 8.0, 10.0))
-    sigma = pyro.sample("sigma", dist.ImproperUniform(constraints.positive, (), ()))
-    pyro.factor("sigma_prior", dist.StudentT(3.0, 0.0, 10.0).log_prob(sigma))
-    pyro.sample("Y", dist.Normal(intercept + centred @ b, sigma).to_event(1), obs=Y)
-
-
-def _diamonds_numpyro(X, Y):
-    centred = X[:, 1:] - X[:, 1:].mean(0)
-    b = numpyro.sample("b", numpyro_dist.Normal(0.0, 1.0).expand([centred.shape[1]]).to_event(1))
-    intercept = numpyro.sample("Intercept", numpyro_dist.StudentT(3.0, 8.0, 10.0))
-    sigma = numpyro.sample("sigma", numpyro_dist.ImproperUniform(numpyro_dist.constraints.positive, (), ()))
-    numpyro.factor("sigma_prior", numpyro_dist.StudentT(3.0, 0.0, 10.0).log_prob(sigma))
-    numpyro.sample("Y", numpyro_dist.Normal(intercept + centred @ b, sigma).to_event(1), obs=Y)
-
-
-def _predators_pyro(y_init, y):
-    positive = constraints.independent(constraints.positive, 1)
-    theta = pyro.sample("theta", dist.ImproperUniform(positive, (), (4,)))
-    means, scales = torch.tensor([1.0, 0.05, 1.0, 0.05]), torch.tensor([0.5, 0.05, 0.5, 0.05])
-    pyro.factor("theta_prior", dist.Normal(means, scales).log_prob(theta).sum())
-    start = pyro.sample("z_init", dist.LogNormal(math.log(10), 1.0).expand([2]).to_event(1))
-    sigma = pyro.sample("sigma", dist.LogNormal(-1.0, 1.0).expand([2]).to_event(1))
-
-    def slope(u):
-        return torch.stack([(theta[0] - theta[1] * u[1]) * u[0], (theta[3] * u[0] - theta[2]) * u[1]])
-
-    path = [start]
-    for _ in range(len(y)):
-        path.append(rk4(slope, path[-1], 0.05))
-    pyro.sample("y_init", dist.LogNormal(start.log(), sigma).to_event(1), obs=y_init)
-    pyro.sample("y", dist.LogNormal(torch.stack(path[1:]).log(), sigma).to_event(2), obs=y)
-
-
-def _predators_numpyro(y_init, y):
-    positive = numpyro_dist.constraints.independent(numpyro_dist.constraints.positive, 1)
-    theta = numpyro.sample("theta", numpyro_dist.ImproperUniform(positive, (), (4,)))
-    means, scales = jnp.array([1.0, 0.05, 1.0, 0.05]), jnp.array([0.5, 0.05, 0.5, 0.05])
-    numpyro.factor("theta_prior", numpyro_dist.Normal(means, scales).log_prob(theta).sum())
-    start = numpyro.sample("z_init", numpyro_dist.LogNormal(math.log(10), 1.0).expand([2]).to_event(1))
-    sigma = numpyro.sample("sigma", numpyro_dist.LogNormal(-1.0, 1.0).expand([2]).to_event(1))
-
-    def slope(u):
-        return jnp.stack([(theta[0] - theta[1] * u[1]) * u[0], (theta[3] * u[0] - theta[2]) * u[1]])
-
-    def move(u, _):
-        return (rk4(slope, u, 0.05),) * 2
-
-    _, path = jax.lax.scan(move, start, None, length=len(y))
-    numpyro.sample("y_init", numpyro_dist.LogNormal(jnp.log(start), sigma).to_event(1), obs=y_init)
-    numpyro.sample("y", numpyro_dist.LogNormal(jnp.log(path), sigma).to_event(2), obs=y)
-
-
-def _interaction(a, b):
-    return np.stack([np.ones(len(a)), a, b, np.asarray(a) * b], -1)
-
-
-# Pyro's program, NumPyro's, and what they take from the reference's data; long recursions are cut short.
-BOTH = {
-    "eight_schools_noncentered": (eight_schools, numpyro_eight_schools, lambda d: SCHOOLS),
-    "arK": (_ar_pyro, _ar_numpyro, lambda d: {"y": d["y"], "K": d["K"]}),
-    "garch11": (_garch_pyro, _garch_numpyro, lambda d: {"y": d["y"][:40], "sigma1": d["sigma1"]}),
-    "gp_pois_regr": (
-        _poisson_process_pyro,
-        _poisson_process_numpyro,
-        lambda d: {"x": np.array(d["x"], float), "k": d["k"]},
-    ),
-    "low_dim_gauss_mix": (_two_normals_pyro, _two_normals_numpyro, lambda d: {"y": d["y"]}),
-    "logearn_interaction": (
-        _flat_regression_pyro,
-        _flat_regression_numpyro,
-        lambda d: {"x": _interaction(d["height"], d["male"]), "y": np.log(d["earn"])},
-    ),
-    "kidscore_interaction": (
-        _kidscore_pyro,
-        _kidscore_numpyro,
-        lambda d: {"x": _interaction(d["mom_hs"], d["mom_iq"]), "y": np.array(d["kid_score"], float)},
-    ),
-    "diamonds": (_diamonds_pyro, _diamonds_numpyro, lambda d: {"X": d["X"], "Y": d["Y"]}),
-    "lotka_volterra": (
-        _predators_pyro,
-        _predators_numpyro,
-        lambda d: {"y_init": np.array(d["y_init"], float), "y": np.array(d["y"], float)[:8]},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_both_languages_agree(name, reference):
-    in_pyro, in_numpyro, take = BOTH[name]
-    data = take(reference(name)[0])
-    first, second = read_density(in_pyro, data), read_density(in_numpyro, data)
-    assert [latent.name for latent in first.latents] == [latent.name for latent in second.latents]
-    with jax.enable_x64(True):
-        for z in 0.3 * np.random.default_rng(3).normal(size=(3, first.dim)):
-            one, two = (jax.jit(d.graph)(d.inputs, z).log_joint for d in (first, second))
-            assert np.isfinite(one)
-            np.testing.assert_allclose(one, two, rtol=1e-9)
 
 
 # -- what cannot be lowered ------------------------------------------------------------------------------

@@ -99,8 +99,7 @@ class Chains:
         self.tune = tune
         self.done = 0
         self._loop = compile_loop(graph, rules)
-        keys = jax.random.split(key, len(starts.position))
-        self._batches = _split(_Batch(self._loop.begin(starts), keys))
+        self._batches = _split(self._loop.begin(starts, key))
         self._pool = ThreadPoolExecutor(len(self._batches))
         # Before threads start: two of them would each compile the same loop.
         self._loop.advance(inputs, *self._batches[0], jnp.zeros(CHUNK, int), 0, 0)
@@ -144,6 +143,7 @@ class Chains:
         self.done = int(state["done"])
 
 
+@jax.jit  # each slice alone would be compiled alone
 def _split(batch: _Batch) -> list[_Batch]:
     """Equal batches, at most one a core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -183,17 +183,19 @@ class _Loop:
         self.kernel = blackjax.mcmc.nuts.build_kernel()
         self.adapt_step_size = dual_averaging_adaptation(rules.target_accept)
         self.adapt_metric = _metric(rules)
+        self.begin = jax.jit(self._begin)
         self.advance = jax.jit(self._advance)
 
-    def begin(self, states: HMCState) -> _Chain:
+    def _begin(self, states: HMCState, key: jax.Array) -> _Batch:
         """Chains ``(chain, …)`` at their starts, with a unit metric and a unit step size."""
-        dim = states.position.shape[1]
+        count, dim = states.position.shape
 
         def one(state: Any) -> _Chain:
             return _Chain(state, self.adapt_step_size[0](1.0), self.adapt_metric.init(dim))
 
         # Without weak types, the loop has one signature and is compiled once.
-        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(states))
+        chains = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(states))
+        return _Batch(chains, jax.random.split(key, count))
 
     def _advance(
         self,
@@ -205,9 +207,10 @@ class _Loop:
         count: ArrayLike,
     ) -> tuple[_Chain, Record]:
         """Move every chain by ``count`` draws; draw t of a chain uses its key folded with t."""
-        one_chain = jax.tree.map(lambda x: x[0], chains)
-        empty = jax.eval_shape(self._step, inputs, one_chain, keys[0], _SAMPLE)[1]
-        records = jax.tree.map(lambda x: jnp.zeros((CHUNK, len(keys), *x.shape), x.dtype), empty)
+        size = (CHUNK, len(keys))
+        position, number = jnp.zeros((CHUNK, *chains.state.position.shape)), jnp.zeros(size)
+        flag, whole = jnp.zeros(size, bool), jnp.zeros(size, int)
+        records = Record(position, number, number, flag, number, whole, whole, number)
 
         def body(i: Any, carry: tuple[_Chain, Record]) -> tuple[_Chain, Record]:
             chains, records = carry

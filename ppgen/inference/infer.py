@@ -32,6 +32,7 @@ def infer(
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     engine: str | None = None,
+    backend: str = "jax",
     progress: bool = True,
     **options: Any,
 ) -> Posterior:
@@ -51,6 +52,7 @@ def infer(
         seed: the same seed gives the same draws on the same machine.
         coords, dims: names for the entries of sites, as ArviZ takes them; plates give theirs.
         engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
+        backend: ``"native"`` has a Pyro program run by Pyro at every step, where it cannot be lowered.
         progress: show a progress bar.
         **options: the method's own, the fields of its class: :class:`ppgen.inference.NUTS`,
             :class:`ppgen.inference.SVI` and so on.
@@ -80,7 +82,7 @@ def infer(
     begin = time.perf_counter()
     use_persistent_cache()
     checked = check_data(data)
-    density = read_density(program, checked, engine=engine)
+    density = read_density(program, checked, engine=engine, backend=backend)
     drawn = settings.draw(density, request)
     seconds = time.perf_counter() - begin
     posterior = make_posterior(density, checked, settings, request, drawn, seconds, coords=coords, dims=dims)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,14 @@ import numpy as np
 
 from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference.arviz_compat import ess_bulk, ess_tail
-from ppgen.inference.chains import CHUNK, Chains, Metric, Record, Rules, longest_window
+from ppgen.inference.chains import Chains, Metric, Record, Rules, longest_window
 from ppgen.inference.checkpoint import Checkpoint, fingerprint
 from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, scalars_of
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.pointwise import constrain_draws
 from ppgen.inference.progress import SamplingProgress
+from ppgen.inference.sampling import Sampling
+from ppgen.inference.space import Space, guide_space, own_space
 from ppgen.inference.starts import find_start
 from ppgen.program.density import Density, float64
 
@@ -26,7 +27,7 @@ __all__ = ["NUTS"]
 
 # A dense metric costs dim² a leapfrog step and needs a few draws a dimension to be estimated.
 _LARGEST_DENSE_DIM = 100
-_ROUND_SECONDS = 2.0  # between two looks at the progress bar and the checkpoint, about
+_GUIDES = ("nsf", "realnvp", "iaf", "full_rank", "low_rank", "mean_field")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class NUTS:
             leads from there.
         until_ess: keep drawing until the smallest bulk and tail effective sample size reach this.
         max_draws: but no more draws a chain than this.
+        guide: the name of a flow (``"nsf"``, ``"realnvp"``, ``"iaf"``) that is fitted first; the chains then
+            move in its space, where the posterior is nearly a standard normal (NeuTra, arXiv:1903.03704).
         keep_warmup: keep the draws of the warm-up as well.
         checkpoint: a file that is kept up to date with all that was drawn; a later call with the same
             program, data, options and seed goes on from it.
@@ -60,6 +63,7 @@ class NUTS:
     max_tree_depth: int = 10
     metric: Literal["auto", "dense", "diagonal", "low_rank"] = "auto"
     start: Literal["uniform", "pathfinder"] = "uniform"
+    guide: str | None = None
     until_ess: int | None = None
     max_draws: int = 50_000
     keep_warmup: bool = False
@@ -84,6 +88,8 @@ class NUTS:
             raise UnknownName("metric", self.metric, ("auto", "dense", "diagonal", "low_rank"))
         if self.start not in ("uniform", "pathfinder"):
             raise UnknownName("start", self.start, ("uniform", "pathfinder"))
+        if self.guide is not None and self.guide not in _GUIDES:
+            raise UnknownName("guide", self.guide, _GUIDES)
         for name, value in (("until_ess", self.until_ess), ("max_draws", self.max_draws)):
             if value is not None and value < 1:
                 raise InvalidArgument(
@@ -98,26 +104,27 @@ class NUTS:
             DataError: if an observation lies outside the support of its site.
             StorageError: if the checkpoint cannot be written, or is that of another run.
         """
+        space = own_space(density) if self.guide is None else guide_space(density, self.guide, request)
         rules = self._rules(density, request)
-        run = fingerprint(
-            density.graph.text, density.inputs, rules, request[1:4], self.start
-        )  # tune, chains, seed
+        run = fingerprint(space.graph.text, space.inputs, rules, request.tune, request.chains, request.seed)
         checkpoint = Checkpoint(self.checkpoint, run)
         with SamplingProgress("NUTS", 0, show=request.progress) as bar, float64():
-            drawing = _Drawing(self._begin(density, request), bar, checkpoint)
-            drawing.until(request.tune + request.draws)
-            while (missing := self._missing(density, drawing.draws(request.tune))) > 0:
-                drawing.until(drawing.chains.done + missing)
-        return self._drawn(drawing, request.tune)
+            sampling = Sampling(self._begin(space, rules, request), bar, checkpoint)
+            sampling.until(request.tune + request.draws)
+            while (missing := self._missing(space, sampling.draws(request.tune))) > 0:
+                sampling.until(sampling.chains.done + missing)
+        return self._drawn(space, sampling, request.tune)
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Go on with the chains where they stopped."""
+        guide, state = self.guide, drawn.state
+        space = own_space(density) if guide is None else guide_space(density, guide, request, state)
         with SamplingProgress("NUTS", 0, show=request.progress) as bar, float64():
-            chains = self._begin(density, request)
-            chains.restore(drawn.state)
-            drawing = _Drawing(chains, bar, Checkpoint(None, ""))
-            drawing.until(chains.done + request.draws)
-        return self._drawn(drawing, 0)
+            chains = self._begin(space, self._rules(density, request), request)
+            chains.restore(state)
+            sampling = Sampling(chains, bar, Checkpoint(None, ""))
+            sampling.until(chains.done + request.draws)
+        return self._drawn(space, sampling, 0)
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Judge the chains."""
@@ -125,11 +132,10 @@ class NUTS:
             draws, drawn.stats, max_tree_depth=self.max_tree_depth, findings=drawn.findings
         )
 
-    def _begin(self, density: Density, request: Request) -> Chains:
+    def _begin(self, space: Space, rules: Rules, request: Request) -> Chains:
         start_key, chain_key = jax.random.split(jax.random.key(request.seed))
-        starts = find_start(density, start_key, request.chains, self.start)
-        rules = self._rules(density, request)
-        return Chains(density.graph, density.inputs, rules, tune=request.tune, starts=starts, key=chain_key)
+        starts = find_start(space, start_key, request.chains, self.start)
+        return Chains(space.graph, space.inputs, rules, tune=request.tune, starts=starts, key=chain_key)
 
     def _rules(self, density: Density, request: Request) -> Rules:
         metric: Metric = "diagonal"
@@ -142,13 +148,13 @@ class NUTS:
         memory = longest_window(request.tune) if metric == "low_rank" else 0
         return Rules(self.target_accept, self.max_tree_depth, metric, memory)
 
-    def _missing(self, density: Density, record: Record) -> int:
+    def _missing(self, space: Space, record: Record) -> int:
         """How many more draws a chain it seems to take until the effective sample sizes suffice."""
         count = record.lp.shape[1]
         if self.until_ess is None or count >= self.max_draws:
             return 0
-        sites = constrain_draws(density, record.position)
-        latent = {part.name: sites[part.name] for part in density.latents}
+        sites = constrain_draws(space.density, space.to_program(record.position))
+        latent = {part.name: sites[part.name] for part in space.density.latents}
         scalars = [values for _, values in scalars_of({**latent, "lp": record.lp})]
         smallest = min(min(ess_bulk(values), ess_tail(values)) for values in scalars)
         if smallest >= self.until_ess:
@@ -157,48 +163,22 @@ class NUTS:
         factor = min(2.0, 1.1 * self.until_ess / smallest) if smallest > 0 else 2.0
         return min(int(np.ceil(count * factor)), self.max_draws) - count
 
-    def _drawn(self, drawing: _Drawing, tune: int) -> Drawn:
-        stats = drawing.draws(tune)._asdict()
-        drawn = Drawn(stats.pop("position"), stats, state=drawing.chains.save(), cites=("nuts", "blackjax"))
-        if not (self.keep_warmup and tune):
-            return drawn
-        warmup = drawing.draws(0, tune)._asdict()
-        return replace(drawn, warmup=Drawn(warmup.pop("position"), warmup))
+    def _drawn(self, space: Space, sampling: Sampling, tune: int) -> Drawn:
+        drawn = _in_program(space, sampling.draws(tune))
+        warmup = _in_program(space, sampling.draws(0, tune)) if self.keep_warmup and tune else None
+        return replace(
+            drawn,
+            how=space.how,
+            warmup=warmup,
+            state=sampling.chains.save() | dict(space.state),
+            cites=("nuts", "blackjax") if self.guide is None else ("nuts", "blackjax", "neutra", self.guide),
+        )
 
 
-class _Drawing:
-    """Drives the chains round by round, and keeps what they draw."""
-
-    def __init__(self, chains: Chains, bar: SamplingProgress, checkpoint: Checkpoint) -> None:
-        self.chains = chains
-        self._bar = bar
-        self._checkpoint = checkpoint
-        self._records: list[Record] = []
-        saved = checkpoint.load()
-        if saved is not None:
-            self._records.append(Record(*(saved[f"record_{name}"] for name in Record._fields)))
-            chains.restore(saved)
-
-    def until(self, steps: int) -> None:
-        """Draw until each chain has made so many steps, warm-up included."""
-        self._bar.expect((steps - self.chains.done) * self.chains.number)
-        count = 16
-        while self.chains.done < steps:
-            begin = time.perf_counter()
-            record = self.chains.advance(min(count, steps - self.chains.done))
-            self._records.append(record)
-            self._bar.advance(record.lp.size, int(record.diverging.sum()))
-            if self._checkpoint.is_due():
-                self._save()
-            pace = _ROUND_SECONDS / max(time.perf_counter() - begin, 1e-3)
-            count = int(np.clip(count * min(2.0, pace), 1, CHUNK))
-        self._save()
-
-    def draws(self, first: int, last: int | None = None) -> Record:
-        """The draws from one step to another, ``(chain, draw, …)``."""
-        self._records = [Record(*(np.concatenate(parts, 1) for parts in zip(*self._records, strict=True)))]
-        return Record(*(values[:, first:last] for values in self._records[0]))
-
-    def _save(self) -> None:
-        records = {f"record_{name}": values for name, values in self.draws(0)._asdict().items()}
-        self._checkpoint.save(self.chains.save() | records)
+def _in_program(space: Space, record: Record) -> Drawn:
+    """What was drawn, in the program's unconstrained space."""
+    stats = record._asdict()
+    positions = space.to_program(stats.pop("position"))
+    if space.state:  # the chains saw another log density than the program's
+        stats["lp"] = space.log_joint(positions)
+    return Drawn(positions, stats)

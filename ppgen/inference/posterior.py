@@ -212,8 +212,24 @@ class Posterior:
         positions = self.density.draw_prior(self.seed, n)[None]  # (1, n, dim)
         sites = constrain_draws(self.density, positions)
         latent = {part.name: flatten_draws(sites[part.name]) for part in self.density.latents}
+        latent |= self.density.infer_discrete(self.seed + 2, positions[0], given_data=False)
         drawn = self.density.simulate(self.seed + 1, latent)
         return sites, {name: unflatten_draws(value, (1, n)) for name, value in drawn.items()}
+
+    def infer_discrete(self, seed: int = 0) -> dict[str, np.ndarray]:
+        """Draws of the discrete latents, which were summed out: one joint draw a posterior draw.
+
+        They are drawn from their exact posterior given the continuous sites of that draw.
+
+        Args:
+            seed: the same seed gives the same draws.
+
+        Returns:
+            Each discrete latent site as ``(chain, draw, *shape)``; empty if the program has none.
+        """
+        shape = self.positions.shape[:2]
+        drawn = self.density.infer_discrete(seed, flatten_draws(self.positions))
+        return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
 
     def predictive(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Posterior predictive draws: each observed site drawn anew once a posterior draw.
@@ -227,6 +243,7 @@ class Posterior:
         names = [latent.name for latent in self.density.latents]
         shape = self.positions.shape[:2]
         flat = {name: flatten_draws(self.draws[name]) for name in names}
+        flat |= {name: flatten_draws(value) for name, value in self.infer_discrete(seed).items()}
         drawn = self.density.simulate(seed, flat)
         return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
 

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.mcmc.hmc import HMCState
 from blackjax.vi import pathfinder
+from jax.typing import ArrayLike
 
 from ppgen.errors import DataError, InferenceError
+from ppgen.inference.space import Space
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 
@@ -24,7 +26,7 @@ Start = Literal["uniform", "pathfinder"]
 _TRIES = 100
 
 
-def find_start(density: Density, key: jax.Array, chains: int, how: Start = "uniform") -> HMCState:
+def find_start(space: Space, key: jax.Array, chains: int, how: Start = "uniform") -> HMCState:
     """A point with finite log density and gradient for each chain.
 
     Points are uniform on (-2, 2) in unconstrained space, as in Stan; later tries draw nearer to 0.
@@ -36,30 +38,28 @@ def find_start(density: Density, key: jax.Array, chains: int, how: Start = "unif
         DataError: if an observation lies outside the support of its site.
     """
     start_key, path_key = jax.random.split(key)
-    state = _uniform(density, start_key, chains)
-    return _along_paths(density, path_key, state) if how == "pathfinder" else state
+    state = _uniform(space, start_key, chains)
+    return _along_paths(space, path_key, state) if how == "pathfinder" else state
 
 
-def _uniform(density: Density, key: jax.Array, chains: int) -> HMCState:
-    evaluate = _compile_states(density.graph)
-    positions = jnp.zeros((chains, density.dim))
-    found = np.zeros(chains, dtype=bool)
-    for attempt, subkey in enumerate(jax.random.split(key, _TRIES)):
+def _uniform(space: Space, key: jax.Array, chains: int) -> HMCState:
+    look = _compile_look(space.graph)
+    positions, found = jnp.zeros((chains, space.dim)), jnp.zeros(chains, bool)
+    for attempt in range(_TRIES):
         radius = 2.0 * (1 - attempt / _TRIES)
-        fresh = jax.random.uniform(subkey, positions.shape, positions.dtype, -radius, radius)
-        positions = jnp.where(found[:, None], positions, fresh)
-        state = evaluate(density.inputs, positions)
-        found = _finite(state)
-        if found.all():
+        state, found = look(space.inputs, jax.random.fold_in(key, attempt), radius, positions, found)
+        if np.all(found):
             return state
-    raise _no_start(density, positions[int(np.argmin(found))])
+        positions = state.position
+    failed = np.asarray(positions)[None, [int(np.argmin(found))]]  # (1, 1, dim)
+    raise _no_start(space.density, space.to_program(failed)[0, 0])
 
 
-def _along_paths(density: Density, key: jax.Array, state: HMCState) -> HMCState:
+def _along_paths(space: Space, key: jax.Array, state: HMCState) -> HMCState:
     keys = jax.random.split(key, len(state.position))
-    drawn = _compile_paths(density.graph)(density.inputs, keys, state.position)
-    moved = _compile_states(density.graph)(density.inputs, drawn)
-    better = _finite(moved) & np.asarray(moved.logdensity > state.logdensity)
+    drawn = _compile_paths(space.graph)(space.inputs, keys, state.position)
+    moved = _compile_states(space.graph)(space.inputs, drawn)
+    better = _finite(moved) & (moved.logdensity > state.logdensity)
 
     def choose(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -67,16 +67,31 @@ def _along_paths(density: Density, key: jax.Array, state: HMCState) -> HMCState:
     return jax.tree.map(choose, moved, state)
 
 
-def _finite(state: HMCState) -> np.ndarray:
-    return np.isfinite(state.logdensity) & np.isfinite(state.logdensity_grad).all(axis=1)
+def _finite(state: HMCState) -> jax.Array:
+    return jnp.isfinite(state.logdensity) & jnp.isfinite(state.logdensity_grad).all(axis=1)
+
+
+@lru_cache(maxsize=64)
+def _compile_look(graph: Graph) -> Callable[..., tuple[HMCState, jax.Array]]:
+    """One more try for each chain that has not found a start yet."""
+
+    def look(
+        inputs: Inputs, key: jax.Array, radius: ArrayLike, positions: jax.Array, found: jax.Array
+    ) -> tuple[HMCState, jax.Array]:
+        fresh = jax.random.uniform(key, positions.shape, positions.dtype, -radius, radius)
+        state = jax.vmap(lambda z: _state(graph, inputs, z))(jnp.where(found[:, None], positions, fresh))
+        return state, _finite(state)
+
+    return jax.jit(look)
 
 
 @lru_cache(maxsize=64)
 def _compile_states(graph: Graph) -> Callable[..., HMCState]:
-    def state(inputs: Inputs, z: jax.Array) -> HMCState:
-        return blackjax.mcmc.hmc.init(z, lambda z: graph(inputs, z).log_joint)
+    return jax.jit(jax.vmap(lambda inputs, z: _state(graph, inputs, z), in_axes=(None, 0)))
 
-    return jax.jit(jax.vmap(state, in_axes=(None, 0)))
+
+def _state(graph: Graph, inputs: Inputs, z: jax.Array) -> HMCState:
+    return blackjax.mcmc.hmc.init(z, lambda z: graph(inputs, z).log_joint)
 
 
 @lru_cache(maxsize=16)
@@ -89,7 +104,7 @@ def _compile_paths(graph: Graph) -> Callable[..., jax.Array]:
     return jax.jit(jax.vmap(draw, in_axes=(None, 0, 0)))
 
 
-def _no_start(density: Density, z: jax.Array) -> InferenceError | DataError:
+def _no_start(density: Density, z: np.ndarray) -> InferenceError | DataError:
     """Name the sites that keep the log density from being finite."""
     point = density.evaluate(z)
     for name, possible in point.in_support.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from ppgen.program.family import Engine
 from ppgen.program.graph import Graph, Inputs
 from ppgen.program.sites import Site
 
-__all__ = ["Density", "Evaluation", "Latent", "float64", "lay_out"]
+__all__ = ["Density", "DrawDiscrete", "Evaluation", "Latent", "float64", "lay_out"]
 
 
 def float64() -> Any:
@@ -26,14 +26,18 @@ def float64() -> Any:
 class Evaluation(NamedTuple):
     """What a program says at one point of unconstrained space.
 
+    Finite discrete latents are summed out of all of it.
+
     Attributes:
         log_joint: the log density of the unconstrained point, the Jacobian included.
         log_base: the part of it that is a normalised density, that of the latent sites alone, if all
             of their priors are proper; scales do not count here.
-        values: the latent sites in their own supports.
-        deterministics: the deterministic sites.
-        log_prior: each latent site's log density, one entry a batch element.
-        log_likelihood: each observed site's log density, one entry an observation.
+        values: the continuous latent sites in their own supports.
+        deterministics: the deterministic sites, without those that depend on a discrete latent.
+        log_prior: each continuous latent site's log density, one entry a batch element.
+        log_likelihood: each observed site's log density, one entry an observation. Where discrete latents
+            tie several entries or sites together, it is one number for all that are tied, under a name of
+            its own: ``y_marginal``, ``x+y_marginal``. So it is with ``log_prior``.
         observed: the observations themselves, by observed site.
         in_support: for each observed site, whether every observation lies in the support.
     """
@@ -46,6 +50,15 @@ class Evaluation(NamedTuple):
     log_likelihood: dict[str, jax.Array]
     observed: dict[str, jax.Array]
     in_support: dict[str, jax.Array]
+
+
+@runtime_checkable
+class DrawDiscrete(Protocol):
+    """Draws the discrete latent sites at points of the continuous ones."""
+
+    def __call__(self, seed: int, positions: np.ndarray, *, given_data: bool = True) -> dict[str, np.ndarray]:
+        """Each discrete site as ``(n, *shape)``, at ``positions (n, dim)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,8 @@ class Density:
     .. math:: \log \pi(z) = \log p(y \mid x(z)) + \log p(x(z)) + \log |\det \partial x / \partial z|
 
     Every method is a pure JAX function of the vector ``z (dim,)``, in double precision. Nothing in
-    here depends on the language the program was written in.
+    here depends on the language the program was written in. Finite discrete latents are summed out of
+    the density: :math:`x` is continuous.
 
     Attributes:
         engine: the language of the program.
@@ -91,8 +105,12 @@ class Density:
         graph: the traced program, ``(inputs, z) -> Evaluation``; equal for equal operations.
         inputs: the arrays that the graph reads: data and what the program closed over.
         invert: from latent values to ``z``.
-        simulate: from a seed and ``n`` values of each latent site to ``n`` fresh values of each observed one.
+        simulate: from a seed and ``n`` values of each latent site, discrete ones too, to ``n`` fresh values
+            of each observed one.
         draw_prior: from a seed and a number ``n`` to ``z (n, dim)``, drawn from the latent sites' priors.
+        infer_discrete: from a seed and ``z (n, dim)`` to ``n`` values of each discrete latent site, drawn
+            jointly from their exact posterior given ``z``; with ``given_data=False`` from their law given
+            ``z`` alone.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist
@@ -114,6 +132,7 @@ class Density:
     invert: Callable[[dict[str, jax.Array]], jax.Array]
     simulate: Callable[[int, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
     draw_prior: Callable[[int, int], np.ndarray]
+    infer_discrete: DrawDiscrete
 
     @property
     def dim(self) -> int:

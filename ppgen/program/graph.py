@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
+from ppgen.program.rolling import roll
+
 __all__ = ["Graph", "Inputs", "trace"]
 
 
@@ -50,6 +52,8 @@ class Graph:
 def trace(function: Callable[..., Any], arrays: list[Any], *args: Any) -> tuple[Graph, Inputs]:
     """Record what ``function(arrays, *args)`` does, apart from the arrays that it reads.
 
+    Loops that Python unrolled are rolled up again: :func:`~ppgen.program.rolling.roll`.
+
     Example:
         >>> import jax.numpy as jnp
         >>> shift = jnp.ones(3)
@@ -61,7 +65,7 @@ def trace(function: Callable[..., Any], arrays: list[Any], *args: Any) -> tuple[
         False
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(arrays, *args)
-    structure = jax.tree.structure(shapes)
+    closed, structure = roll(closed), jax.tree.structure(shapes)
     # Some operations print the memory address of a Python function; it says nothing about what they do.
     operations = re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr))
     graph = Graph(f"{operations}\n{structure}", closed.jaxpr, structure)

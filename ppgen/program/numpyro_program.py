@@ -2,14 +2,16 @@
 
 The program is run under handlers that put each latent site at the image of its part of an
 unconstrained vector. One abstract run finds the layout of that vector; a second is traced into a
-graph. No sampling from the prior is needed, so improper priors are fine.
+graph. No sampling from the prior is needed, so improper priors are fine. Discrete latents are summed
+out; a scan that they are in is unrolled for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +19,21 @@ import numpy as np
 import numpyro
 from jax import errors as jax_errors
 from numpyro import handlers
+from numpyro.contrib.control_flow.scan import _subs_wrapper, scan_wrapper
 from numpyro.distributions import Delta, Distribution, ExpandedDistribution, Unit, biject_to
 from numpyro.distributions.distribution import Independent, MaskedDistribution
+from numpyro.ops.pytree import PytreeTrace
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
 from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
+from ppgen.program.enumeration import QUICKLY, Discrete, Summed, all_combinations, drawer, not_finite, sum_out
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
 from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape, no_prior_draws
+from ppgen.program.tables import Table
+from ppgen.program.terms import Statements, Terms, same_scale, sum_up
 
 __all__ = ["numpyro_density", "numpyro_sites"]
 
@@ -38,6 +45,7 @@ _Trace = Mapping[str, Any]
 _JACOBIAN = "__log_abs_det_jacobian__"
 
 _WAS_OBSERVED = "ppgen_was_observed"
+_STEP = "ppgen_step"  # the site and the step that a message of an unrolled scan is of
 
 # JAX raises these where Python needs the numbers of an array that is only being traced.
 _NEEDS_NUMBERS = (jax_errors.JAXTypeError, jax_errors.NonConcreteBooleanIndexError)
@@ -48,8 +56,9 @@ def numpyro_sites(program: Program, data: Mapping[str, Any]) -> tuple[Site, ...]
 
     Raises:
         ProgramError: if the program fails on this data, or a site's parameters and value broadcast.
+        UnsupportedProgram: if a discrete latent has no finite support.
     """
-    return _read(program, data)[0]
+    return _read(program, data).sites
 
 
 def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
@@ -57,12 +66,13 @@ def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
 
     Raises:
         ProgramError: as :func:`numpyro_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents, free parameters and subsampling plates.
+        UnsupportedProgram: for discrete latents that cannot be summed out, free parameters and subsampling
+            plates.
     """
-    sites, layout = _read(program, data)
-    check_latents(sites)
-    latents = lay_out(layout)
-    graph, inputs = _trace(program, data, latents)
+    read = _read(program, data)
+    check_latents(read.sites)
+    latents = lay_out(read.layout)
+    traced = _trace(program, data, latents, read.discrete)
 
     def invert(values: dict[str, jax.Array]) -> jax.Array:
         with float64(), _explained():
@@ -82,19 +92,43 @@ def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
             keys = jax.random.split(jax.random.key(seed), n)
             return np.asarray(jax.jit(jax.vmap(lambda key: _draw_prior(program, data, latents, key)))(keys))
 
-    return Density("numpyro", sites, latents, graph, inputs, invert, simulate, draw_prior)
+    return Density(
+        engine="numpyro",
+        sites=read.sites,
+        latents=latents,
+        graph=traced.graph,
+        inputs=traced.inputs,
+        invert=invert,
+        simulate=simulate,
+        draw_prior=draw_prior,
+        infer_discrete=drawer(traced.summed, traced.inputs.arrays),
+    )
 
 
 # -- reading the sites ---------------------------------------------------------------------------------
 
 
-def _read(program: Program, data: Mapping[str, Any]) -> tuple[tuple[Site, ...], dict[str, tuple[int, ...]]]:
-    """One abstract run: the sites, and the unconstrained shape of each latent one."""
+class _Reading(NamedTuple):
+    """What one abstract run shows.
+
+    Attributes:
+        sites: the sites.
+        layout: the unconstrained shape of each continuous latent one.
+        discrete: the discrete latent statements; in a scan each step is one.
+    """
+
+    sites: tuple[Site, ...]
+    layout: dict[str, tuple[int, ...]]
+    discrete: dict[str, Discrete]
+
+
+def _read(program: Program, data: Mapping[str, Any]) -> _Reading:
     sites: list[Site] = []
     layout: dict[str, tuple[int, ...]] = {}
+    supports: dict[str, _Support] = {}
 
     def run(arrays: _Arrays) -> None:
-        for message in _run(program, data, arrays, _any_point).values():
+        for message in _run(program, data, arrays, _any_point(supports)).values():
             site = _site(message)
             if site is None:
                 continue
@@ -106,13 +140,53 @@ def _read(program: Program, data: Mapping[str, Any]) -> tuple[tuple[Site, ...], 
         for arrays in ways_to_trace(data):
             sites.clear()
             layout.clear()
+            supports.clear()
             try:
                 jax.eval_shape(run, arrays)
                 break
             except _NEEDS_NUMBERS:
                 if not arrays:
                     raise
-    return tuple(sites), layout
+    discrete = {}
+    for site in sites:
+        if site.name in supports:
+            discrete.update(supports[site.name].statements(site))
+    return _Reading(tuple(sites), layout, discrete)
+
+
+class _Support(NamedTuple):
+    """The values of a discrete latent site.
+
+    Attributes:
+        values: ``(number of values, *event)``.
+        in_scan: whether the site is inside numpyro's scan.
+    """
+
+    values: np.ndarray
+    in_scan: bool
+
+    def statements(self, site: Site) -> dict[str, Discrete]:
+        """The site as one statement, or as one a step."""
+        batch = site.shape[: len(site.shape) - site.event_dim]
+        if not self.in_scan:
+            return {site.name: Discrete(self.values, batch)}
+        return {_step_name(site.name, step): Discrete(self.values, batch[1:]) for step in range(batch[0])}
+
+
+def _support(message: Any) -> np.ndarray:
+    """Every value of a discrete latent site, ``(number of values, *event)``."""
+    name, distribution = message["name"], message["fn"]
+    base = _base(distribution)
+    unlistable = not_finite(name, type(base).__name__)
+    if not base.has_enumerate_support:
+        raise unlistable
+    try:
+        with jax.ensure_compile_time_eval():
+            values = np.asarray(base.enumerate_support(expand=False))
+    except NotImplementedError:
+        raise unlistable from None
+    values = values.reshape(len(values), *base.event_shape)
+    return all_combinations(values, distribution.event_shape[: distribution.event_dim - base.event_dim])
 
 
 def _site(message: Any) -> Site | None:
@@ -171,11 +245,16 @@ def _support_name(distribution: Distribution) -> str:
 
 
 def _run(
-    program: Program, data: Mapping[str, Any], arrays: _Arrays, substitute: Callable[[Any], Any]
+    program: Program,
+    data: Mapping[str, Any],
+    arrays: _Arrays,
+    substitute: Callable[[Any], Any],
+    *,
+    unroll: bool = False,
 ) -> _Trace:
     """Run the program with latent sites substituted, and give back its trace."""
     guarded = _NoFreeParameters(handlers.substitute(program, substitute_fn=substitute))
-    return handlers.trace(guarded).get_trace(**{**data, **arrays})
+    return handlers.trace(_UnrollScans(guarded) if unroll else guarded).get_trace(**{**data, **arrays})
 
 
 class _NoFreeParameters(numpyro.primitives.Messenger):
@@ -199,92 +278,189 @@ class _NoFreeParameters(numpyro.primitives.Messenger):
             )
 
 
-def _any_point(message: Any) -> Any:
-    """Some value in the support of a latent site: the image of zero."""
-    if message["type"] != "sample" or message["is_observed"] or message["value"] is not None:
-        return None
-    distribution = message["fn"]
-    shape = (*message["kwargs"].get("sample_shape", ()), *distribution.shape())
-    if distribution.is_discrete:
-        return jnp.zeros(shape, dtype=int)
-    bijection = biject_to(distribution.support)
-    return bijection(jnp.zeros(bijection.inverse_shape(shape)))
+def _any_point(supports: dict[str, _Support] | None = None) -> Callable[[Any], Any]:
+    """Put each latent site at some value in its support: the image of zero, or the first in the list."""
+
+    def substitute(message: Any) -> Any:
+        if message["type"] != "sample" or message["is_observed"] or message["value"] is not None:
+            return None
+        distribution = message["fn"]
+        shape = (*message["kwargs"].get("sample_shape", ()), *distribution.shape())
+        if distribution.is_discrete:
+            values = _support(message)
+            if supports is not None:
+                supports[message["name"]] = _Support(values, "_scan_current_index" in message["infer"])
+            return jnp.broadcast_to(values[0], shape)
+        bijection = biject_to(distribution.support)
+        return bijection(jnp.zeros(bijection.inverse_shape(shape)))
+
+    return substitute
 
 
-def _point(latents: tuple[Latent, ...], z: jax.Array) -> Callable[[Any], Any]:
+def _point(latents: tuple[Latent, ...], z: jax.Array, discrete: Mapping[str, Any]) -> Callable[[Any], Any]:
     """Put each latent site at the image of its slice of ``z``, and record the Jacobian."""
     parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in latents}
 
     def substitute(message: Any) -> Any:
-        if message["type"] != "sample" or message["name"] not in parts:
+        if message["type"] != "sample":
             return None
-        part, distribution = parts[message["name"]], message["fn"]
-        bijection = biject_to(distribution.support)
         step = message["infer"].get("_scan_current_index")
+        name = message["name"]
+        if name not in parts:
+            # Only steps of an unrolled scan have discrete latents of their own.
+            return discrete.get(_step_name(name, step) if isinstance(step, int) else name)
+        part, distribution = parts[name], message["fn"]
+        bijection = biject_to(distribution.support)
         shape = (*message["kwargs"].get("sample_shape", ()), *distribution.shape())
         if step is not None and part.ndim > len(bijection.inverse_shape(shape)):
             part = part[step]  # inside numpyro's scan, one step of the whole series
         value = bijection(part)
         jacobian = bijection.log_abs_det_jacobian(part, value)
-        numpyro.deterministic(f"{_JACOBIAN}/{message['name']}", jnp.sum(jacobian))
+        numpyro.deterministic(f"{_JACOBIAN}/{name}", jnp.sum(jacobian))
         return value
 
     return substitute
 
 
+class _UnrollScans(numpyro.primitives.Messenger):
+    """Runs numpyro's scan as a Python loop, so that each step's discrete latents are variables."""
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "control_flow" and msg["fn"] is scan_wrapper:
+            msg["fn"] = _unrolled_scan
+
+
+def _unrolled_scan(
+    function: Callable[..., Any],
+    carry: Any,
+    xs: Any,
+    length: int | None,
+    reverse: bool,
+    rng_key: Any = None,
+    substitute_stack: Any = (),
+    **_: Any,
+) -> Any:
+    """What numpyro's ``scan_wrapper`` does, with the messages of each step under names of their own."""
+    length = len(jax.tree.leaves(xs)[0]) if length is None else length
+    messages: dict[str, Any] = {}
+    outputs: list[Any] = []
+    for step in range(length):
+        at = length - 1 - step if reverse else step
+        run = handlers.infer_config(function, config_fn=lambda _, step=step: {"_scan_current_index": step})
+        for kind, values in substitute_stack:
+            place = partial(_subs_wrapper, values, step, length)
+            fixing = {"condition": {"condition_fn": place}, "substitute": {"substitute_fn": place}}
+            run = getattr(handlers, kind)(run, **fixing[kind])
+        with handlers.block(), handlers.trace() as trace:
+            carry, output = run(carry, jax.tree.map(lambda x, at=at: x[at], xs))
+        outputs.insert(0, output) if reverse else outputs.append(output)
+        for name, message in trace.items():
+            seen = {key: value for key, value in message.items() if key != "stop"}
+            renamed = {"name": _step_name(name, step), _STEP: (name, step), "_control_flow_done": True}
+            messages[_step_name(name, step)] = seen | renamed
+    together = jax.tree.map(lambda *parts: jnp.stack(jnp.broadcast_arrays(*parts)), *outputs)
+    return (length, rng_key, carry), (PytreeTrace(messages), together)
+
+
+def _step_name(name: str, step: int) -> str:
+    return f"{name}[{step}]"
+
+
 # -- tracing the density -------------------------------------------------------------------------------
 
 
-def _trace(program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...]) -> tuple[Graph, Inputs]:
-    """The program as a graph of ``(inputs, z)``, and its inputs."""
+class _Traced(NamedTuple):
+    """The program as a graph of ``(inputs, z)``, its inputs, and how its discrete latents are summed."""
+
+    graph: Graph
+    inputs: Inputs
+    summed: Summed | None
+
+
+def _trace(
+    program: Program,
+    data: Mapping[str, Any],
+    latents: tuple[Latent, ...],
+    discrete: Mapping[str, Discrete],
+) -> _Traced:
     # What validation could find is found by the abstract run; here it would only swell the graph.
     with float64(), _explained(), numpyro.validation_enabled(is_validate=False):
         for arrays in ways_to_trace(data):
-            names = list(arrays)
-
-            def evaluate(values: list[Any], z: jax.Array, names: list[str] = names) -> Evaluation:
-                changing = dict(zip(names, values, strict=True))
-                return _evaluation(_run(program, data, changing, _point(latents, z)))
-
             try:
-                return trace(evaluate, list(arrays.values()), jnp.zeros(latents[-1].stop))
+                return _trace_arrays(program, data, arrays, latents, discrete)
             except _NEEDS_NUMBERS:
                 if not arrays:
                     raise
     raise AssertionError("the last way to trace either returns or raises")
 
 
-def _evaluation(messages: _Trace) -> Evaluation:
-    """Sum up a trace: the log joint, and everything read along with it."""
-    log_joint = log_base = jnp.zeros(())
-    result = Evaluation(log_joint, log_base, {}, {}, {}, {}, {}, {})
+def _trace_arrays(
+    program: Program,
+    data: Mapping[str, Any],
+    arrays: _Arrays,
+    latents: tuple[Latent, ...],
+    discrete: Mapping[str, Discrete],
+) -> _Traced:
+    """The program as a graph, these of its data as inputs."""
+    values, dim = list(arrays.values()), latents[-1].stop
+    known = Statements({}, {}, {}, {})
+    in_scan = any(name.endswith("]") for name in discrete)
+
+    def terms(values: list[Any], z: jax.Array, given: Mapping[str, Any]) -> Terms:
+        changing = dict(zip(arrays, values, strict=True))
+        place = _point(latents, z, given)
+        return _terms(_run(program, data, changing, place, unroll=in_scan), discrete, known)
+
+    @partial(jax.jit, compiler_options=QUICKLY)
+    def log_probs(values: list[Any], z: jax.Array, given: Mapping[str, Any]) -> dict[str, jax.Array]:
+        return {name: jnp.sum(value) for name, value in terms(values, z, given).log_prob.items()}
+
+    def at(z: np.ndarray, given: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return {name: float(value) for name, value in log_probs(values, z, given).items()}
+
+    def evaluate(values: list[Any], z: jax.Array) -> Evaluation:
+        return sum_up(jax.tree.map(lambda array: Table((), array), terms(values, z, {})), known)
+
+    summed = sum_out(lambda _: (terms, known), at, values, dim, discrete) if discrete else None
+    graph, inputs = trace(summed.evaluate if summed else evaluate, values, jnp.zeros(dim))
+    return _Traced(graph, inputs, summed)
+
+
+def _terms(messages: _Trace, discrete: Mapping[str, Discrete], known: Statements) -> Terms:
+    """What each statement says; what kind of statement it is goes into ``known``."""
+    terms = Terms(jnp.zeros(()), {}, {}, {}, {}, {}, {})
+    jacobian = terms.jacobian
     for name, message in messages.items():
+        if message["type"] == "deterministic" and _JACOBIAN in name:
+            jacobian = jacobian + jnp.sum(message["value"])
+            continue
+        if _STEP in message:
+            known.steps[name] = message[_STEP]
         if message["type"] == "deterministic":
-            if _JACOBIAN in name:
-                log_joint = log_joint + jnp.sum(message["value"])
-                log_base = log_base + jnp.sum(message["value"])
-            else:
-                result.deterministics[name] = jnp.asarray(message["value"])
+            terms.deterministics[name] = jnp.asarray(message["value"])
         if message["type"] != "sample":
             continue
         distribution, value = message["fn"], message["value"]
         log_prob = distribution.log_prob(value)
         if isinstance(_base(distribution), Unit):
-            pass  # a factor: neither prior nor likelihood
+            known.roles[name] = "factor"
         elif message["is_observed"]:
             # NumPyro's distributions do not mask impossible observations unless they validate.
             possible = _in_support(distribution, value)
             log_prob = jnp.where(possible, log_prob, -jnp.inf)
-            result.log_likelihood[name] = log_prob
-            result.observed[name] = jnp.asarray(value)
-            result.in_support[name] = jnp.all(possible)
+            known.roles[name] = "observed"
+            terms.observed[name] = jnp.asarray(value)
+            terms.possible[name] = possible
+        elif name in discrete:
+            known.roles[name] = "discrete"
         else:
-            result.values[name] = jnp.asarray(value)
-            result.log_prior[name] = log_prob
-            log_base = log_base + jnp.sum(log_prob)
-        scale = 1.0 if message["scale"] is None else message["scale"]
-        log_joint = log_joint + jnp.sum(scale * log_prob)
-    return result._replace(log_joint=log_joint, log_base=log_base)
+            known.roles[name] = "latent"
+            terms.values[name] = jnp.asarray(value)
+        terms.log_prob[name] = log_prob
+        if message["scale"] is not None:
+            terms.scale[name] = jnp.asarray(message["scale"])
+            known.scales[name] = same_scale(message["scale"])
+    return terms._replace(jacobian=jacobian)
 
 
 def _in_support(distribution: Distribution, value: Any) -> jax.Array:
@@ -300,35 +476,41 @@ def _in_support(distribution: Distribution, value: Any) -> jax.Array:
 def _invert(
     program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], values: Mapping[str, jax.Array]
 ) -> jax.Array:
-    messages = _run(program, data, {}, lambda message: values.get(message["name"]))
-    parts = [
-        biject_to(messages[latent.name]["fn"].support).inv(messages[latent.name]["value"]).ravel()
-        for latent in latents
-    ]
-    return jnp.concatenate(parts)
+    anywhere = _any_point()
+
+    def place(message: Any) -> Any:
+        name = message["name"]
+        return values[name] if name in values else anywhere(message)
+
+    return _unconstrained(_run(program, data, {}, place), latents)
 
 
 def _draw_prior(
     program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], key: jax.Array
 ) -> jax.Array:
     """One draw of the latent sites from their priors, in unconstrained space ``(dim,)``."""
-    names = [latent.name for latent in latents]
-    parts: dict[str, jax.Array] = {}
+    sampling = _Sampling(handlers.seed(program, key))
+    try:
+        messages = handlers.trace(sampling).get_trace(**data)
+    except NotImplementedError:
+        raise no_prior_draws(*sampling.site) from None
+    return _unconstrained(messages, latents)
 
-    def draw(message: Any) -> Any:
-        name, distribution = message["name"], message["fn"]
-        if name not in names or message["is_observed"]:
-            return None
-        sample_shape = message["kwargs"].get("sample_shape", ())
-        try:
-            value = distribution.sample(jax.random.fold_in(key, names.index(name)), sample_shape)
-        except NotImplementedError:
-            raise no_prior_draws(name, type(_base(distribution)).__name__) from None
-        parts[name] = biject_to(distribution.support).inv(value).ravel()
-        return value
 
-    _run(program, data, {}, draw)
-    return jnp.concatenate([parts[name] for name in names])
+def _unconstrained(messages: _Trace, latents: tuple[Latent, ...]) -> jax.Array:
+    """The point ``z (dim,)`` at which a run had its latent sites."""
+    sites = [messages[latent.name] for latent in latents]
+    return jnp.concatenate([biject_to(site["fn"].support).inv(site["value"]).ravel() for site in sites])
+
+
+class _Sampling(numpyro.primitives.Messenger):
+    """Remembers which site is being sampled, and from which distribution."""
+
+    site = ("", "")
+
+    def process_message(self, msg: Any) -> None:
+        if msg["type"] == "sample" and not msg["is_observed"]:
+            self.site = (msg["name"], type(_base(msg["fn"])).__name__)
 
 
 def _simulate(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
@@ -18,14 +20,18 @@ from pyro.poutine.util import site_is_subsample
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
+from ppgen.program.callback import call_torch
 from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
+from ppgen.program.enumeration import Discrete, Summed, TermsOf, drawer, sum_out
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
 from ppgen.program.lowering import Recording, record
 from ppgen.program.pyro_program import (
     Place,
+    SelectByTensor,
     base_of,
     bijection_of,
+    first_value,
     own_state,
     read_program,
     role_of,
@@ -35,25 +41,36 @@ from ppgen.program.pyro_program import (
     to_tensors,
 )
 from ppgen.program.sites import check_latents, no_prior_draws
+from ppgen.program.tables import Table
+from ppgen.program.terms import Statements, Terms, same_scale, sum_up
 
 __all__ = ["pyro_density"]
 
 
-def pyro_density(program: Program, data: Mapping[str, Any]) -> Density:
+def pyro_density(program: Program, data: Mapping[str, Any], *, native: bool = False) -> Density:
     """The unconstrained posterior density of a Pyro program on this data.
+
+    Args:
+        program: the program.
+        data: its keyword arguments.
+        native: have JAX call torch for each evaluation, instead of replaying a record of it.
 
     Raises:
         ProgramError: as :func:`~ppgen.program.pyro_program.pyro_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents, free parameters and subsampling plates, for control
-            flow that depends on sampled values, and for operations that have no counterpart in JAX.
+        UnsupportedProgram: for discrete latents that cannot be summed out, free parameters and
+            subsampling plates, for control flow that depends on sampled values, and for operations that
+            have no counterpart in JAX.
     """
     with own_state(), _NoFreeParameters():
-        messages, parts = read_program(program, data)
+        messages, parts, discrete = read_program(program, data)
         sites = tuple(site_of(message) for message in messages.values())
         check_latents(sites)
         latents = lay_out({name: tuple(part.shape) for name, part in parts.items()})
         z = torch.cat([part.ravel() for part in parts.values()])
-        graph, inputs = _trace(program, data, latents, z)
+        if native:
+            traced = _call(program, data, latents, discrete, z)
+        else:
+            traced = _trace(program, data, latents, discrete, z)
 
     def invert(values: dict[str, jax.Array]) -> jax.Array:
         with own_state():
@@ -67,7 +84,17 @@ def pyro_density(program: Program, data: Mapping[str, Any]) -> Density:
         with own_state():
             return _draw_prior(program, data, latents, seed, n)
 
-    return Density("pyro", sites, latents, graph, inputs, invert, simulate, draw_prior)
+    return Density(
+        engine="pyro",
+        sites=sites,
+        latents=latents,
+        graph=traced.graph,
+        inputs=traced.inputs,
+        invert=invert,
+        simulate=simulate,
+        draw_prior=draw_prior,
+        infer_discrete=drawer(traced.summed, traced.inputs.arrays),
+    )
 
 
 class _NoFreeParameters(Messenger):
@@ -98,13 +125,24 @@ class _NoFreeParameters(Messenger):
 # -- tracing the density -------------------------------------------------------------------------------
 
 
+class _Traced(NamedTuple):
+    """The program as a graph of ``(inputs, z)``, its inputs, and how its discrete latents are summed."""
+
+    graph: Graph
+    inputs: Inputs
+    summed: Summed | None
+
+
 def _trace(
-    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], z: torch.Tensor
-) -> tuple[Graph, Inputs]:
-    """The program as a graph of ``(inputs, z)``, and its inputs."""
+    program: Program,
+    data: Mapping[str, Any],
+    latents: tuple[Latent, ...],
+    discrete: Mapping[str, Discrete],
+    z: torch.Tensor,
+) -> _Traced:
     for arrays in ways_to_trace(data):
         try:
-            return _trace_arrays(program, data, arrays, latents, z)
+            return _trace_arrays(program, data, arrays, latents, discrete, z)
         except UnsupportedProgram:  # it may be that the program needs the numbers of some data in Python
             if not arrays:
                 raise
@@ -116,23 +154,87 @@ def _trace_arrays(
     data: Mapping[str, Any],
     arrays: Mapping[str, Any],
     latents: tuple[Latent, ...],
+    discrete: Mapping[str, Discrete],
     z: torch.Tensor,
-) -> tuple[Graph, Inputs]:
+) -> _Traced:
+    """The program as a graph, these of its data as inputs."""
     constants, tensors = to_tensors(data), list(to_tensors(arrays).values())
+    known = Statements({}, {}, {}, {})
 
-    def evaluate(*inputs: torch.Tensor) -> tuple[Any, ...]:
-        changing = dict(zip(arrays, inputs[:-1], strict=True))
-        return _evaluate(program, {**constants, **changing}, latents, inputs[-1])
+    def evaluate(*inputs: torch.Tensor) -> Terms:
+        count = len(arrays)
+        changing = dict(zip(arrays, inputs[:count], strict=True))
+        given = dict(zip(discrete, inputs[count + 1 :], strict=True))
+        with SelectByTensor() if given else nullcontext():
+            return _terms(program, {**constants, **changing}, latents, inputs[count], given, known)
 
-    with _unvalidated():
-        recording = record(evaluate, *tensors, z)
-        _check_elsewhere(recording, evaluate, tensors, z)
+    def read(examples: Mapping[str, Any]) -> tuple[TermsOf, Statements]:
+        """Record the program for discrete values of these shapes."""
+        given = [torch.tensor(example) for example in examples.values()]
+        others = [
+            torch.tensor(discrete[name].values[-1]).expand_as(v)
+            for name, v in zip(discrete, given, strict=True)
+        ]
+        with _unvalidated():
+            recording = record(evaluate, *tensors, z, *given)
+            _check_elsewhere(recording, evaluate, tensors, z, others)
 
-    def replay(values: list[Any], z: jax.Array) -> Evaluation:
-        return Evaluation(*recording.in_jax(*values, z))
+        def terms(values: list[Any], z: jax.Array, given: Mapping[str, Any]) -> Terms:
+            return recording.in_jax(*values, z, *(jnp.asarray(given[name]) for name in discrete))
+
+        return terms, known
+
+    def at(z: np.ndarray, given: Mapping[str, np.ndarray]) -> dict[str, float]:
+        with _unvalidated(), torch.no_grad():
+            found = evaluate(*tensors, torch.tensor(z), *(torch.tensor(given[name]) for name in discrete))
+        return {name: float(log_prob.sum()) for name, log_prob in found.log_prob.items()}
+
+    values = list(arrays.values())
+    with float64():
+        if discrete:
+            summed = sum_out(read, at, values, len(z), discrete)
+            return _Traced(*trace(summed.evaluate, values, jnp.zeros(len(z))), summed)
+        terms, _ = read({})
+
+        def total(values: list[Any], z: jax.Array) -> Evaluation:
+            return sum_up(jax.tree.map(lambda array: Table((), array), terms(values, z, {})), known)
+
+        return _Traced(*trace(total, values, jnp.zeros(len(z))), None)
+
+
+def _call(
+    program: Program,
+    data: Mapping[str, Any],
+    latents: tuple[Latent, ...],
+    discrete: Mapping[str, Discrete],
+    z: torch.Tensor,
+) -> _Traced:
+    """The program as a graph that calls it."""
+    if discrete:
+        raise UnsupportedProgram(
+            f"site {next(iter(discrete))!r}",
+            got='a discrete latent under backend="native"',
+            expected="continuous latents alone: discrete ones are summed out of a record of the program",
+            fix='Leave out backend="native", or sum it out in the program.',
+        )
+    known, tensors = Statements({}, {}, {}, {}), to_tensors(data)
+
+    def evaluate(z: torch.Tensor) -> Terms:
+        with own_state(), _unvalidated():
+            return _terms(program, tensors, latents, z, {}, known)
+
+    terms = call_torch(evaluate, z)
+
+    def total(_: list[Any], z: jax.Array) -> Evaluation:
+        return sum_up(jax.tree.map(lambda array: Table((), array), terms(z)), known)
 
     with float64():
-        return trace(replay, list(arrays.values()), jnp.zeros(len(z)))
+        graph, inputs = trace(total, [], jnp.zeros(len(z)))
+    # Two programs look alike in a graph that only says that something is called.
+    return _Traced(replace(graph, text=f"{graph.text}\ncalls torch, {next(_CALLS)}"), inputs, None)
+
+
+_CALLS = itertools.count()
 
 
 @contextmanager
@@ -147,13 +249,20 @@ def _unvalidated() -> Iterator[None]:
 
 
 def _check_elsewhere(
-    recording: Recording, evaluate: Callable[..., Any], tensors: list[torch.Tensor], z: torch.Tensor
+    recording: Recording,
+    evaluate: Callable[..., Terms],
+    tensors: list[torch.Tensor],
+    z: torch.Tensor,
+    discrete: list[torch.Tensor],
 ) -> None:
     """Run program and record at a second point: a number that Python took in silence was the first's."""
     other = z + 0.1 * torch.cos(torch.arange(len(z)))
     with torch.no_grad():
-        expected, recorded = evaluate(*tensors, other)[0], recording.in_torch(*tensors, other)[0]
-    if torch.allclose(expected, recorded, rtol=1e-6, atol=1e-6, equal_nan=True):
+        expected = evaluate(*tensors, other, *discrete)
+        recorded = recording.in_torch(*tensors, other, *discrete)
+    pairs = [(expected.jacobian, recorded.jacobian)]
+    pairs += [(log_prob, recorded.log_prob[name]) for name, log_prob in expected.log_prob.items()]
+    if all(torch.allclose(a.sum(), b.sum(), rtol=1e-6, atol=1e-6, equal_nan=True) for a, b in pairs):
         return
     raise UnsupportedProgram(
         "program",
@@ -166,29 +275,43 @@ def _check_elsewhere(
 # -- the density in torch ------------------------------------------------------------------------------
 
 
-def _evaluate(
-    program: Program, data: Mapping[str, Any], latents: tuple[Latent, ...], z: torch.Tensor
-) -> tuple[Any, ...]:
-    """The fields of :class:`~ppgen.program.density.Evaluation`, as tensors."""
+def _terms(
+    program: Program,
+    data: Mapping[str, Any],
+    latents: tuple[Latent, ...],
+    z: torch.Tensor,
+    discrete: Mapping[str, torch.Tensor],
+    known: Statements,
+) -> Terms:
+    """What each statement says; what kind of statement it is goes into ``known``."""
     parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in latents}
-    messages = run_program(program, data, lambda message: bijection_of(message)(parts[message["name"]]))
-    log_joint = log_base = torch.zeros(())
-    values, deterministics, log_prior, log_likelihood, observed, in_support = ({} for _ in range(6))
-    for name, message in messages.items():
+
+    def place(message: Any) -> torch.Tensor:
+        name = message["name"]
+        return discrete[name] if name in discrete else bijection_of(message)(parts[name])
+
+    terms = Terms(torch.zeros(()), {}, {}, {}, {}, {}, {})
+    jacobian = terms.jacobian
+    for name, message in run_program(program, data, place).items():
         with _at_site(name):
-            role, value, log_prob = role_of(message), message["value"], _log_prob(message)
-            if role == "latent":
-                values[name], log_prior[name] = value, log_prob
-                jacobian = bijection_of(message).log_abs_det_jacobian(parts[name], value).sum()
-                log_joint, log_base = log_joint + jacobian, log_base + jacobian + log_prob.sum()
+            role, value = role_of(message), message["value"]
+            if role == "deterministic":
+                terms.deterministics[name] = value
+                continue
+            log_prob = _log_prob(message)
+            if role == "latent" and name not in discrete:
+                terms.values[name] = value
+                jacobian = jacobian + bijection_of(message).log_abs_det_jacobian(parts[name], value).sum()
             elif role == "observed":
                 possible = _possible(message)
                 log_prob = torch.where(possible, log_prob, -torch.inf)
-                log_likelihood[name], observed[name], in_support[name] = log_prob, value, possible.all()
-            elif role == "deterministic":
-                deterministics[name] = value
-            log_joint = log_joint + (message["scale"] * log_prob).sum()
-    return log_joint, log_base, values, deterministics, log_prior, log_likelihood, observed, in_support
+                terms.observed[name], terms.possible[name] = value, possible
+            terms.log_prob[name] = log_prob
+            known.roles[name] = "discrete" if name in discrete else role
+            known.scales[name] = same_scale(message["scale"])
+            if known.scales[name] != 1:
+                terms.scale[name] = torch.as_tensor(message["scale"])
+    return terms._replace(jacobian=jacobian)
 
 
 @contextmanager
@@ -225,7 +348,7 @@ def _invert(
 ) -> np.ndarray:
     given = {name: torch.tensor(np.asarray(value)) for name, value in values.items()}
     with _unvalidated(), torch.no_grad():
-        messages = run_program(program, to_tensors(data), _lookup(given))
+        messages = run_program(program, to_tensors(data), _lookup(given, first_value))
         parts = [bijection_of(messages[part.name]).inv(given[part.name]).ravel() for part in latents]
     return torch.cat(parts).numpy()
 
@@ -263,13 +386,17 @@ def _simulate(
         for row in zip(*given.values(), strict=True):
             latent = dict(zip(given, row, strict=True))
             with _ResampleObserved() as fresh:
-                messages = run_program(program, tensors, _lookup(latent))
+                messages = run_program(program, tensors, _lookup(latent, _no_value))
             draws.append({name: messages[name]["value"].numpy() for name in fresh.names})
     return {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}
 
 
-def _lookup(values: Mapping[str, torch.Tensor]) -> Place:
-    return lambda message: values[message["name"]]
+def _lookup(values: Mapping[str, torch.Tensor], other: Place) -> Place:
+    return lambda message: values[message["name"]] if message["name"] in values else other(message)
+
+
+def _no_value(message: Any) -> None:
+    """Leaves a site to Pyro, which draws it from its prior."""
 
 
 class _ResampleObserved(Messenger):

@@ -27,6 +27,7 @@ from torch.utils import _pytree as pytree
 from ppgen.errors import PpgenError, UnsupportedProgram
 from ppgen.program.arguments import is_array
 from ppgen.program.bijections import find_bijection
+from ppgen.program.enumeration import Discrete, all_combinations, not_finite
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.sites import Plate, Role, Site, check_log_prob_shape
@@ -34,8 +35,11 @@ from ppgen.program.sites import Plate, Role, Site, check_log_prob_shape
 __all__ = [
     "Place",
     "Run",
+    "SelectByTensor",
     "base_of",
     "bijection_of",
+    "discrete_of",
+    "first_value",
     "own_state",
     "pyro_sites",
     "read_program",
@@ -58,10 +62,12 @@ class Run(NamedTuple):
     Attributes:
         messages: the program's sample statements by name, in order.
         parts: the unconstrained value of each continuous latent site.
+        discrete: the discrete latent sites.
     """
 
     messages: Mapping[str, Any]
     parts: Mapping[str, torch.Tensor]
+    discrete: Mapping[str, Discrete]
 
 
 def pyro_sites(program: Program, data: Mapping[str, Any]) -> tuple[Site, ...]:
@@ -84,17 +90,21 @@ def read_program(program: Program, data: Mapping[str, Any]) -> Run:
         for attempt in range(_TRIES):
             generator = torch.Generator().manual_seed(attempt)
             parts: dict[str, torch.Tensor] = {}
+            discrete: dict[str, Discrete] = {}
 
-            def anywhere(message: Any, generator: Any = generator, parts: Any = parts) -> torch.Tensor | None:
+            def anywhere(
+                message: Any, generator: Any = generator, parts: Any = parts, discrete: Any = discrete
+            ) -> torch.Tensor:
                 if _is_discrete(message["fn"]):
-                    return None
+                    discrete[message["name"]] = discrete_of(message)
+                    return first_value(message)
                 bijection = bijection_of(message)
                 part = torch.randn(bijection.inverse_shape(message["fn"].shape()), generator=generator)
                 parts[message["name"]] = part / 4
                 return bijection(parts[message["name"]])
 
             try:
-                return Run(run_program(program, to_tensors(data), anywhere), parts)
+                return Run(run_program(program, to_tensors(data), anywhere), parts, discrete)
             except PpgenError:
                 raise
             except (ValueError, torch.linalg.LinAlgError):
@@ -219,6 +229,32 @@ def bijection_of(message: Any) -> Transform:
         ) from None
 
 
+def discrete_of(message: Any) -> Discrete:
+    """The values of a discrete latent site.
+
+    Raises:
+        UnsupportedProgram: naming the site, if they cannot be listed.
+    """
+    distribution = message["fn"]
+    base = base_of(distribution)
+    unlistable = not_finite(message["name"], type(base).__name__)
+    if not base.has_enumerate_support:
+        raise unlistable
+    try:
+        values = base.enumerate_support(expand=False)
+    except NotImplementedError:
+        raise unlistable from None
+    values = values.reshape(len(values), *base.event_shape).detach().cpu().numpy()
+    events = distribution.event_shape[: distribution.event_dim - base.event_dim]
+    return Discrete(all_combinations(values, tuple(events)), tuple(distribution.batch_shape))
+
+
+def first_value(message: Any) -> torch.Tensor:
+    """The first of the values of a discrete latent site, for each of its elements."""
+    values = torch.as_tensor(discrete_of(message).values[0])
+    return values.expand(message["fn"].shape()).clone()
+
+
 def _is_discrete(distribution: Any) -> bool:
     support = support_of(distribution)
     return support is not constraints.dependent and bool(support.is_discrete)
@@ -263,3 +299,42 @@ def _to_double(tensor: torch.Tensor) -> torch.Tensor:
 def _writes_in_place(function: Any) -> bool:
     name = getattr(function, "__name__", "")
     return name.startswith(("__i", "__set")) or (name.endswith("_") and not name.endswith("__"))
+
+
+class SelectByTensor(TorchFunctionMode):
+    """Lets a tensor without dimensions select along one, as a Python number does, without becoming one.
+
+    Torch itself asks such a tensor for its number, and a program with discrete latents cannot be recorded.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.__getitem__:
+            args = _selected(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _selected(tensor: torch.Tensor, index: Any) -> tuple[torch.Tensor, Any]:
+    """The same part of a tensor by an index in which no tensor without dimensions is left."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    consuming = [0 if entry is None or entry is Ellipsis else _dimensions(entry) for entry in entries]
+    if not any(_is_number(entry) for entry in entries):
+        return tensor, index
+    before = 0
+    for i, entry in enumerate(entries):
+        if _is_number(entry):
+            after_ellipsis = any(other is Ellipsis for other in entries[:i])
+            dim = tensor.ndim - sum(consuming[i:]) if after_ellipsis else before
+            number = torch.where(entry < 0, entry + tensor.shape[dim], entry).long()
+            tensor, entries[i] = tensor.index_select(dim, number.reshape(1)), 0
+        before += consuming[i]
+    return tensor, tuple(entries)
+
+
+def _is_number(entry: Any) -> bool:
+    whole = isinstance(entry, torch.Tensor) and entry.ndim == 0
+    return whole and not entry.is_floating_point() and entry.dtype != torch.bool
+
+
+def _dimensions(entry: Any) -> int:
+    """How many dimensions of a tensor an entry of an index takes up."""
+    return entry.ndim if isinstance(entry, torch.Tensor) and entry.dtype == torch.bool else 1

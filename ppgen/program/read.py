@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ppgen.errors import UnknownName
 from ppgen.program.arguments import check_data
 from ppgen.program.engine import detect_engine
 from ppgen.program.family import Program
@@ -57,21 +58,37 @@ def read_sites(
 
 
 def read_density(
-    program: Program, data: Mapping[str, Any] | None = None, *, engine: str | None = None
+    program: Program,
+    data: Mapping[str, Any] | None = None,
+    *,
+    engine: str | None = None,
+    backend: str = "jax",
 ) -> Density:
     """The unconstrained log density of a program on this data, as one pure JAX function.
+
+    Finite discrete latents are summed out exactly: those in a plate element by element, chains step by
+    step. No annotation is needed, and ``infer={"enumerate": "parallel"}`` does no harm. A mask makes a
+    statement's log density 0, so that a masked discrete latent counts once for each of its values; a scale
+    multiplies the marginal log density, and must be one number for all that a discrete latent ties
+    together. Both are as in Pyro's ``TraceEnum_ELBO``.
 
     Args:
         program: a Pyro or NumPyro callable; a Pyro program's torch operations are replayed in JAX.
         data: its keyword arguments.
         engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
+        backend: ``"jax"``, or ``"native"`` to have a Pyro program run by Pyro itself at every evaluation:
+            hundreds of times slower, but its control flow may depend on what is sampled.
 
     Raises:
+        UnknownName: if there is no such backend.
         ProgramError: as :func:`read_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents, free parameters, subsampling, and Pyro programs with
-            operations or control flow that cannot be replayed in JAX.
+        UnsupportedProgram: for discrete latents that have no finite support or cannot be summed out, free
+            parameters, subsampling, and Pyro programs with operations or control flow that cannot be
+            replayed in JAX.
         DataError: if the data is empty or not finite.
     """
+    if backend not in ("jax", "native"):
+        raise UnknownName("backend", backend, ("jax", "native"))
     checked = check_data(data)
     if detect_engine(program, checked, engine) == "numpyro":
         from ppgen.program.numpyro_program import numpyro_density
@@ -79,4 +96,4 @@ def read_density(
         return numpyro_density(program, checked)
     from ppgen.program.pyro_density import pyro_density
 
-    return pyro_density(program, checked)
+    return pyro_density(program, checked, native=backend == "native")

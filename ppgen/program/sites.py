@@ -64,11 +64,11 @@ class Site:
 
 
 def check_latents(sites: Iterable[Site]) -> None:
-    """Refuse programs that leave nothing to infer, or whose latents have no density to follow.
+    """Refuse programs that leave nothing to infer, or nothing with a density to follow.
 
     Raises:
         ProgramError: if no site is latent.
-        UnsupportedProgram: if a latent site is discrete.
+        UnsupportedProgram: if every latent site is discrete.
     """
     latents = [site for site in sites if site.role == "latent"]
     if not latents:
@@ -78,14 +78,13 @@ def check_latents(sites: Iterable[Site]) -> None:
             expected="at least one unobserved sample statement to infer",
             fix="Give a prior to what is unknown, or leave out obs= there.",
         )
-    for site in latents:
-        if site.discrete:
-            raise UnsupportedProgram(
-                f"site {site.name!r}",
-                got=f"a discrete latent ({site.distribution})",
-                expected="continuous latents; summing finite discrete latents out is planned",
-                fix="Sum it out in the program, for example with MixtureSameFamily or logsumexp and factor.",
-            )
+    if all(site.discrete for site in latents):
+        raise UnsupportedProgram(
+            f"site {latents[0].name!r}",
+            got=f"discrete latents alone (the first is a {latents[0].distribution})",
+            expected="at least one continuous latent: the discrete ones are summed out",
+            fix="Give a parameter of the program a prior, or compute the few probabilities directly.",
+        )
 
 
 def no_prior_draws(name: str, distribution: str) -> UnsupportedProgram:

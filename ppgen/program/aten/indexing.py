@@ -17,7 +17,7 @@ def _at(x: Any, dim: int, index: Any) -> tuple[Any, ...]:
 
 
 def _index(x: Any, indices: Sequence[Any]) -> Any:
-    return x[_all(indices)]
+    return jnp.asarray(x)[_all(indices)]
 
 
 def _index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
@@ -52,7 +52,7 @@ def _diagonal_scatter(x: Any, part: Any, offset: int = 0, dim1: int = 0, dim2: i
 def _gather(x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Any:
     if jnp.ndim(x) == 0:
         return jnp.broadcast_to(x, jnp.shape(index))
-    return x[_points(index, dim)]
+    return jnp.asarray(x)[_points(index, dim)]
 
 
 def _scatter(x: Any, dim: int, index: Any, values: Any) -> Any:
