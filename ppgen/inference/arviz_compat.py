@@ -76,10 +76,11 @@ def ess_tail(draws: np.ndarray) -> float:
 
 def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Pareto-smoothed log weights ``(draws,)`` that sum to 1, and the Pareto shape (arXiv:1507.02646)."""
-    if _LEGACY:
-        smoothed, khat = arviz.psislw(log_weights.copy())
-    else:
-        from arviz_stats.base import array_stats
+    with np.errstate(over="ignore"):  # of weights that are bounded, in a fit of their tail
+        if _LEGACY:
+            smoothed, khat = arviz.psislw(log_weights.copy())
+        else:
+            from arviz_stats.base import array_stats
 
-        smoothed, khat = array_stats.psislw(-log_weights)  # 1.x takes their negatives
+            smoothed, khat = array_stats.psislw(-log_weights)  # 1.x takes their negatives
     return np.asarray(smoothed), float(khat)

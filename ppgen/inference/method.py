@@ -118,7 +118,16 @@ class Drawn:
         if self.log_weights is not None and more.log_weights is not None:
             weights = np.concatenate([self.log_weights, more.log_weights], 1)
         positions = np.concatenate([self.positions, more.positions], 1)
-        return replace(self, positions=positions, stats=stats, log_weights=weights, state=more.state)
+        return replace(
+            self,
+            positions=positions,
+            stats=stats,
+            log_weights=weights,
+            state=more.state,
+            khat=more.khat,
+            ess=more.ess,
+            log_evidence=more.log_evidence,
+        )
 
 
 @runtime_checkable

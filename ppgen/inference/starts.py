@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.mcmc.hmc import HMCState
 from blackjax.vi import pathfinder
-from jax.typing import ArrayLike
 
 from ppgen.errors import DataError, InferenceError
 from ppgen.inference.space import Space
@@ -76,7 +75,7 @@ def _compile_look(graph: Graph) -> Callable[..., tuple[HMCState, jax.Array]]:
     """One more try for each chain that has not found a start yet."""
 
     def look(
-        inputs: Inputs, key: jax.Array, radius: ArrayLike, positions: jax.Array, found: jax.Array
+        inputs: Inputs, key: jax.Array, radius: float | jax.Array, positions: jax.Array, found: jax.Array
     ) -> tuple[HMCState, jax.Array]:
         fresh = jax.random.uniform(key, positions.shape, positions.dtype, -radius, radius)
         state = jax.vmap(lambda z: _state(graph, inputs, z))(jnp.where(found[:, None], positions, fresh))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from ppgen.program.family import Engine
+from ppgen.program.family import Engine, Program
 from ppgen.program.graph import Graph, Inputs
 from ppgen.program.sites import Site
 
@@ -100,6 +100,7 @@ class Density:
 
     Attributes:
         engine: the language of the program.
+        program, data: what the density was read from.
         sites: what the program samples, observes and computes.
         latents: the layout of ``z``.
         graph: the traced program, ``(inputs, z) -> Evaluation``; equal for equal operations.
@@ -125,6 +126,8 @@ class Density:
     """
 
     engine: Engine
+    program: Program
+    data: Mapping[str, Any]
     sites: tuple[Site, ...]
     latents: tuple[Latent, ...]
     graph: Graph

@@ -94,6 +94,8 @@ def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
 
     return Density(
         engine="numpyro",
+        program=program,
+        data=data,
         sites=read.sites,
         latents=latents,
         graph=traced.graph,

@@ -86,6 +86,8 @@ def pyro_density(program: Program, data: Mapping[str, Any], *, native: bool = Fa
 
     return Density(
         engine="pyro",
+        program=program,
+        data=data,
         sites=sites,
         latents=latents,
         graph=traced.graph,

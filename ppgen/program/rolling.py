@@ -1,6 +1,9 @@
 """Loops that Python unrolled, rolled again: repeated blocks of a jaxpr become one ``scan``.
 
-XLA's compilation time grows faster than the number of operations, a loop's does not grow at all.
+XLA compiles a loop in one go, and what Python unrolled in a time that grows faster than its length.
+Value and gradient of two chains on one core, compilation and then one call: a recursion of 200 steps
+@@A, @@B Runge-Kutta steps
+@@C. Loops of fewer than 80 operations gain nothing.
 """
 
 from __future__ import annotations
@@ -102,6 +105,7 @@ class _Evaluation:
         self.values: dict[int, Any] = {v: literal.val for v, literal in program.literals.items()}
         self.values.update(program.constants)
         self.values.update(zip(program.inputs, inputs, strict=True))
+        self.taken: dict[int, Any] = {}  # elements that were read by themselves
 
     def run(self, plan: list[Operation | tuple[Run, Wiring]]) -> list[Any]:
         for step in plan:
@@ -114,9 +118,11 @@ class _Evaluation:
 
     def _read(self, value: int) -> Any:
         found = self.values[value]
-        if isinstance(found, _Element):
-            found = self.values[value] = lax.index_in_dim(found.stack, found.place, keepdims=False)
-        return found
+        if not isinstance(found, _Element):
+            return found
+        if value not in self.taken:
+            self.taken[value] = lax.index_in_dim(found.stack, found.place, keepdims=False)
+        return self.taken[value]
 
     # -- one operation after the other
 

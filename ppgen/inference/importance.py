@@ -1,0 +1,163 @@
+"""Importance sampling from the prior, or from a density that was fitted to the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ppgen.errors import InvalidArgument
+from ppgen.inference.diagnostics import Diagnostics
+from ppgen.inference.laplace import Laplace
+from ppgen.inference.log_densities import log_densities
+from ppgen.inference.method import Drawn, Request
+from ppgen.inference.optimum import starting_points
+from ppgen.inference.pathfinder import Pathfinder
+from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
+from ppgen.program.density import Density
+
+__all__ = ["Importance"]
+
+_REMEDY = 'Take a proposal nearer to the posterior (proposal="laplace" or "nsf"), or method="smc".'
+_PROPOSALS_A_DRAW = 10
+
+
+@dataclass(frozen=True)
+class Importance:
+    r"""Options of ``ppgen.infer(..., method="importance")``.
+
+    Proposals :math:`z_s \sim q` stand for the posterior when each counts :math:`w_s = \pi(z_s) / q(z_s)`;
+    the mean weight estimates the evidence without bias. The draws are resampled from the proposals in
+    proportion to the Pareto-smoothed weights.
+
+    Attributes:
+        proposal: ``"prior"``, for which all priors must be proper; ``"laplace"`` or ``"pathfinder"``; or
+            a guide for ``method="svi"``, by name or as a callable in the program's language.
+        samples: how many proposals; ten a draw when not given.
+        resample: ``False`` gives the first of the proposals as they are, with their weights.
+
+    References:
+        Vehtari, Simpson, Gelman, Yao and Gabry, *Pareto smoothed importance sampling*, arXiv:1507.02646.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist
+        >>> import ppgen
+        >>> def program(k):
+        ...     p = numpyro.sample("p", dist.Beta(1.0, 1.0))
+        ...     numpyro.sample("k", dist.Binomial(10, p), obs=k)
+        >>> post = ppgen.infer(program, {"k": 7}, method="importance", progress=False)
+        >>> print(f"{np.exp(post.log_evidence.value):.2f}")         # exact: 1 / 11, whatever k
+        0.09
+    """
+
+    name: ClassVar[str] = "importance"
+
+    proposal: str | Callable[..., Any] = "prior"
+    samples: int | None = None
+    resample: bool = True
+
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise InvalidArgument(
+                "samples",
+                got=str(self.samples),
+                expected="a positive number of proposals",
+                fix="Write samples=100_000.",
+            )
+
+    def draw(self, density: Density, request: Request) -> Drawn:
+        """Propose, weight and resample.
+
+        Raises:
+            UnsupportedProgram: if draws from an improper prior are asked for.
+            DataError: if an observation lies outside the support of its site.
+            InvalidArgument: if there are fewer proposals than draws.
+        """
+        return self._draw(density, request, np.zeros(0), seed=request.seed)
+
+    def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
+        """Draw more, out of new proposals; weights and evidence are those of all proposals so far."""
+        before = drawn.state["log_weights"]
+        seed = int(np.random.default_rng([request.seed, len(before)]).integers(2**31))
+        return self._draw(density, request, before, seed)
+
+    def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
+        """Judge the weights that the draws have, or were resampled by."""
+        return diagnose_resampled(draws, drawn, _REMEDY)
+
+    def _draw(self, density: Density, request: Request, before: np.ndarray, seed: int) -> Drawn:
+        size = request.chains * request.draws
+        samples = _PROPOSALS_A_DRAW * size if self.samples is None else self.samples
+        if samples < size:
+            raise InvalidArgument(
+                "samples",
+                got=str(samples),
+                expected=f"at least one proposal a draw, {size}",
+                fix=f"Write samples={_PROPOSALS_A_DRAW * size}, or ask for fewer draws.",
+            )
+        found = _propose(self.proposal, density, request._replace(seed=seed), samples)
+        weights = np.concatenate([before, found.log_weights])
+        if self.resample:
+            drawn = resampled(
+                request,
+                found.positions,
+                found.log_joint,
+                found.log_weights,
+                all_log_weights=weights,
+                seed=seed,
+            )
+        else:
+            drawn = weighted(
+                request, found.positions, found.log_joint, found.log_weights, all_log_weights=weights
+            )
+        return replace(
+            drawn,
+            state={"log_weights": weights},
+            fit=found.fit,
+            cites=("importance", *dict.fromkeys(("psis", *found.cites))),
+            how=found.how,
+        )
+
+
+class _Proposals(NamedTuple):
+    positions: np.ndarray  # (n, dim)
+    log_joint: np.ndarray  # (n,)
+    log_weights: np.ndarray  # (n,)
+    how: str = ""
+    fit: Any = None
+    cites: tuple[str, ...] = ()
+
+
+def _propose(
+    proposal: str | Callable[..., Any], density: Density, request: Request, samples: int
+) -> _Proposals:
+    if proposal == "prior":
+        positions = density.draw_prior(request.seed, samples)
+        found = log_densities(density, positions)
+        if not np.isfinite(found.log_joint).any():
+            starting_points(density, request.seed, 1)  # which says why, if there is no such point at all
+        return _Proposals(positions, found.log_joint, _difference(found.log_joint, found.log_base))
+    drawn = _method(proposal).draw(density, request._replace(chains=1, draws=samples))
+    assert drawn.log_weights is not None
+    return _Proposals(
+        drawn.positions[0], drawn.stats["lp"][0], drawn.log_weights[0], drawn.how, drawn.fit, drawn.cites
+    )
+
+
+def _method(proposal: str | Callable[..., Any]) -> Any:
+    """The method whose draws, with their weights, are the proposals."""
+    if proposal == "laplace":
+        return Laplace()
+    if proposal == "pathfinder":
+        return Pathfinder(resample=False)
+    return import_module("ppgen.inference.svi").SVI(guide=proposal)
+
+
+def _difference(log_joint: np.ndarray, log_base: np.ndarray) -> np.ndarray:
+    """log π − log q, where a point outside the support of both has no weight."""
+    return np.where(np.isfinite(log_joint), log_joint, -np.inf) - np.where(
+        np.isfinite(log_base), log_base, 0.0
+    )

@@ -1,0 +1,285 @@
+"""Maxima of a program's posterior density, and of its likelihood, in unconstrained space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+import scipy.linalg
+from scipy.optimize import minimize
+
+from ppgen.errors import InferenceError
+from ppgen.inference.space import own_space
+from ppgen.inference.starts import find_start
+from ppgen.program.density import Density, float64
+from ppgen.program.graph import Graph, Inputs
+
+__all__ = ["Mode", "Part", "Step", "climb", "find_modes", "site_of", "starting_points"]
+
+Part = Literal["posterior", "likelihood"]
+"""What is climbed: log π(z), or log π(z) less the log density of the prior."""
+
+_CLIMB_STEPS = 2000
+_NEWTON_STEPS = 100
+# What another Newton step would gain at a maximum, in nats: a number without units, unlike a gradient.
+_GAIN = 1e-9
+_LARGEST_DIM = 2000
+# Two climbs ended at the same maximum if they differ by less than this, in posterior sd.
+_SAME = 0.05
+
+
+class Mode(NamedTuple):
+    """A maximum of the posterior density in unconstrained space.
+
+    Attributes:
+        position: ``(dim,)``.
+        log_density: log π there, in nats.
+        precision: ``(dim, dim)``, the negative Hessian of log π; positive definite.
+        log_mass: Laplace's estimate of the log of the integral of π around it.
+    """
+
+    position: np.ndarray
+    log_density: float
+    precision: np.ndarray
+    log_mass: float
+
+
+def find_modes(density: Density, seed: int, starts: int) -> list[Mode]:
+    r"""The maxima of the posterior density that climbs from several starts reach, the heaviest first.
+
+    Each climb is L-BFGS from a start uniform on (-2, 2), then Newton's method with a trust region until
+    another step would gain less than 1e-9 nats. The mass of a mode is Laplace's estimate,
+
+    .. math:: \log \pi(z^*) + \tfrac{d}{2} \log 2\pi - \tfrac12 \log \det H
+
+    Raises:
+        InferenceError: if no climb ends at a maximum: the density rises without end, or is flat in
+            some direction.
+        DataError: if an observation lies outside the support of its site.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist
+        >>> from ppgen.program import read_density
+        >>> def program(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        ...     numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> (mode,) = find_modes(read_density(program, {"y": 3.0}), seed=0, starts=4)
+        >>> print(mode.position.round(6), mode.precision.round(6))
+        [1.5] [[2.]]
+    """
+    if density.dim > _LARGEST_DIM:
+        raise InferenceError(
+            "program",
+            got=f"{density.dim} unconstrained dimensions",
+            expected=f"at most {_LARGEST_DIM}, for a full Hessian",
+            fix='Take method="svi", guide="mean_field", or method="nuts".',
+        )
+    with float64(), np.errstate(all="ignore"):  # a climb may leave all numbers behind; its end is checked
+        begin = starting_points(density, seed, starts)
+        ends = [_polish(density, climb(density, start)[-1].position) for start in begin]
+    modes: list[Mode] = []
+    for end in ends:
+        mode = _as_mode(end)
+        if mode is not None and not any(_same(mode, other) for other in modes):
+            modes.append(mode)
+    if not modes:
+        raise _no_maximum(density, ends)
+    return sorted(modes, key=lambda mode: -mode.log_mass)
+
+
+class Step(NamedTuple):
+    """A point on the way up.
+
+    Attributes:
+        position: ``(dim,)``.
+        value: what is climbed, there.
+        gradient: its gradient ``(dim,)``.
+    """
+
+    position: np.ndarray
+    value: float
+    gradient: np.ndarray
+
+
+def starting_points(density: Density, seed: int, n: int) -> np.ndarray:
+    """Points ``(n, dim)`` of finite log density to climb from, uniform on (-2, 2).
+
+    Raises:
+        InferenceError: if no finite log density is found.
+        DataError: if an observation lies outside the support of its site.
+    """
+    with float64():
+        return np.asarray(find_start(own_space(density), jax.random.key(seed), n).position)
+
+
+def climb(
+    density: Density, start: np.ndarray, part: Part = "posterior", steps: int = _CLIMB_STEPS
+) -> list[Step]:
+    """L-BFGS from ``start (dim,)``: each point of its path, the last near a maximum, if there is one."""
+    function = _compile_value(density.graph, part)
+    seen: dict[bytes, Step] = {}
+
+    def downhill(z: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = function(density.inputs, z)
+        step = Step(z.copy(), float(value), np.asarray(gradient))
+        if not (np.isfinite(step.value) and np.isfinite(step.gradient).all()):
+            return 1e300, np.zeros_like(z)  # the line search turns back
+        seen[z.tobytes()] = step
+        return -step.value, -step.gradient
+
+    path = [np.asarray(start, float)]
+    options = {"maxiter": steps, "maxfun": 20 * steps, "ftol": 1e-13, "gtol": 1e-8, "maxcor": 20}
+    with float64():
+        minimize(
+            downhill,
+            path[0],
+            jac=True,
+            method="L-BFGS-B",
+            options=options,
+            callback=lambda intermediate_result: path.append(intermediate_result.x.copy()),
+        )
+    return [seen[z.tobytes()] for z in path if z.tobytes() in seen]
+
+
+def site_of(density: Density, direction: np.ndarray) -> str:
+    """The latent site that a direction ``(dim,)`` of unconstrained space moves most."""
+    largest = {
+        latent.name: np.abs(direction[latent.start : latent.stop]).max(initial=0.0)
+        for latent in density.latents
+    }
+    return max(largest, key=lambda name: largest[name])
+
+
+class _End(NamedTuple):
+    """Where a climb ended: NaN where the density has no derivatives there."""
+
+    position: np.ndarray
+    value: float
+    gradient: np.ndarray
+    precision: np.ndarray
+
+
+def _polish(density: Density, start: np.ndarray) -> _End:
+    """Newton's method, with a trust region as long as the Hessian is not definite or steps are long."""
+    end = _look(density, start)
+    if not np.isfinite(end.precision).all():
+        return end
+    if not _gain(end) < 1e-4:
+        seen: dict[bytes, _End] = {}
+
+        def look(z: np.ndarray) -> _End:
+            return seen.setdefault(z.tobytes(), _look(density, z))
+
+        def value(z: np.ndarray) -> float:
+            found = look(z)
+            return -found.value if _usable(found) else math.inf
+
+        with suppress(ValueError, np.linalg.LinAlgError):  # numbers ran out: the climb ended at no maximum
+            found = minimize(
+                value,
+                start,
+                jac=lambda z: -look(z).gradient,
+                hess=lambda z: look(z).precision,
+                method="trust-exact",
+                options={"maxiter": _NEWTON_STEPS, "gtol": 1e-6},
+            )
+            end = look(found.x)
+    for _ in range(5):
+        gain = _gain(end)
+        if not _GAIN / 10 < gain < math.inf:
+            break
+        step = scipy.linalg.cho_solve((_factor(end.precision), True), end.gradient)
+        further = _look(density, end.position + step)
+        if not (_usable(further) and _gain(further) < gain):
+            break
+        end = further
+    return end
+
+
+def _look(density: Density, z: np.ndarray) -> _End:
+    value, gradient = _compile_value(density.graph, "posterior")(density.inputs, z)
+    hessian = np.asarray(_compile_hessian(density.graph)(density.inputs, z))
+    return _End(z, float(value), np.asarray(gradient), -(hessian + hessian.T) / 2)
+
+
+def _usable(end: _End) -> bool:
+    return math.isfinite(end.value) and bool(np.isfinite(end.precision).all())
+
+
+def _gain(end: _End) -> float:
+    """What a Newton step would gain, in nats, to second order; infinite where there is no maximum near."""
+    factor = _factor(end.precision)
+    if factor is None:
+        return math.inf
+    return float(np.square(scipy.linalg.solve_triangular(factor, end.gradient, lower=True)).sum() / 2)
+
+
+def _factor(precision: np.ndarray) -> np.ndarray | None:
+    """The Cholesky factor; ``None`` where the matrix is not positive definite to working precision."""
+    scale = np.sqrt(np.abs(np.diag(precision)))
+    if not np.isfinite(precision).all() or not (scale > 0).all():
+        return None
+    # In units of the scale of each coordinate, so that unlike units are not taken for a flat direction.
+    if np.linalg.eigvalsh(precision / np.outer(scale, scale)).min() < 1e-12:
+        return None
+    return np.linalg.cholesky(precision)
+
+
+def _as_mode(end: _End) -> Mode | None:
+    factor = _factor(end.precision)
+    if factor is None or not _gain(end) < _GAIN:
+        return None
+    dim = len(end.position)
+    log_mass = end.value + dim / 2 * math.log(2 * math.pi) - float(np.log(np.diag(factor)).sum())
+    return Mode(end.position, end.value, end.precision, log_mass)
+
+
+def _same(mode: Mode, other: Mode) -> bool:
+    apart = mode.position - other.position
+    return float(apart @ other.precision @ apart) < _SAME**2
+
+
+def _no_maximum(density: Density, ends: list[_End]) -> InferenceError:
+    """Say whether the density rises without end or is flat, and along which site."""
+    end = max(ends, key=lambda end: end.value if math.isfinite(end.value) else -math.inf)
+    if np.isfinite(end.precision).all():
+        scale = np.maximum(np.sqrt(np.abs(np.diag(end.precision))), 1e-100)
+        values, vectors = np.linalg.eigh(end.precision / np.outer(scale, scale))
+        direction = vectors[:, 0] / scale
+        shape = "not curved downward" if values[0] < 1e-12 else "still rising"
+    else:
+        direction, shape = end.position, "not smooth"
+    largest = np.abs(end.position).max()
+    return InferenceError(
+        "program",
+        got=f"no maximum of its density: the best of {len(ends)} climbs ended at |z| = {largest:.3g}, log "
+        f"density {end.value:.6g}, where it is {shape} along site {site_of(density, direction)!r}",
+        expected="a posterior whose unconstrained density has a maximum",
+        fix="The posterior may be improper (give flat priors a proper one), or pinch to a point as a "
+        'scale goes to 0 (write it non-centred); method="nuts" needs no maximum.',
+    )
+
+
+@lru_cache(maxsize=64)
+def _compile_value(graph: Graph, part: Part) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def value(z: jax.Array, inputs: Inputs) -> jax.Array:
+        point = graph(inputs, z)
+        return point.log_joint - point.log_base if part == "likelihood" else point.log_joint
+
+    def value_and_gradient(inputs: Inputs, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.value_and_grad(value)(z, inputs)
+
+    return jax.jit(value_and_gradient)
+
+
+@lru_cache(maxsize=64)
+def _compile_hessian(graph: Graph) -> Callable[..., jax.Array]:
+    def log_density(z: jax.Array, inputs: Inputs) -> jax.Array:
+        return graph(inputs, z).log_joint
+
+    return jax.jit(lambda inputs, z: jax.hessian(log_density)(z, inputs))

@@ -1,0 +1,379 @@
+"""Sequential Monte Carlo: particles that are tempered from the prior to the posterior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import logsumexp
+from scipy.stats import rankdata
+
+from ppgen.errors import InferenceError, InvalidArgument, UnknownName
+from ppgen.inference.arviz_compat import rhat
+from ppgen.inference.bases import BASES, Base, begin_with
+from ppgen.inference.diagnostics import Diagnostics, scalars_of
+from ppgen.inference.method import Drawn, Request
+from ppgen.inference.path_evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
+from ppgen.inference.progress import SamplingProgress
+from ppgen.inference.resampling import diagnose_resampled
+from ppgen.inference.tempering import Path, Tuning
+from ppgen.program.density import Density
+
+__all__ = ["SMC", "Rules", "SMCFit", "Stage", "temper"]
+
+_REMEDY = 'Take more particles (particles=4000), more moves (max_moves=100), or method="nuts".'
+_FIRST_STEP = 0.6
+_LEAST_MOVES = 2
+_MOVED = 0.05  # the rank correlation with where they started below which particles have moved
+_LARGEST_RHAT = 1.01
+
+
+class Stage(NamedTuple):
+    """One temperature of every run.
+
+    Attributes:
+        beta: ``(run,)``.
+        tuning: how the particles moved at the end of it.
+        acceptance: ``(run,)``.
+        moves: how many moves were made.
+        correlation: the largest that was left between where particles began and where they ended.
+    """
+
+    beta: np.ndarray
+    tuning: Tuning
+    acceptance: np.ndarray
+    moves: int
+    correlation: float
+
+
+class SMCFit(NamedTuple):
+    """What the runs did.
+
+    Attributes:
+        stages: one a temperature.
+        evidence: each run's own estimate of it.
+        ancestors: ``(run, particle)``, the particle of the start that each descends from.
+    """
+
+    stages: tuple[Stage, ...]
+    evidence: tuple[PathEvidence, ...]
+    ancestors: np.ndarray
+
+
+class Rules(NamedTuple):
+    """How long steps of β are, and how many moves follow each at most; options of :class:`SMC`."""
+
+    target_ess: float
+    max_moves: int
+
+
+@dataclass(frozen=True)
+class SMC:
+    r"""Options of ``ppgen.infer(..., method="smc")``.
+
+    Particles go from the prior to the posterior through :math:`\pi_\beta \propto q^{1-\beta} \pi^\beta`.
+    Each step of β is so long that the weights :math:`(\pi/q)^{\Delta\beta}` leave ``target_ess`` of the
+    particles; they are resampled, and moved by Hamiltonian Monte Carlo until the rank correlation
+    with where they started has all but gone. Bennett's acceptance ratio between neighbouring
+    temperatures estimates the evidence.
+
+    Every chain is a run of its own. What the runs disagree on is reported, and their spread gives the
+    standard error of the evidence.
+
+    Attributes:
+        particles: of each run; as many as draws when not given.
+        start: what the path begins with: ``"prior"``; ``"laplace"`` or ``"pathfinder"``, a heavy-tailed
+            density around the mode; ``"auto"`` is the prior if it is proper, else the second.
+        target_ess: which share of the particles a step of β leaves, between 0 and 1.
+        max_moves: at each β, particles are moved no more often than this.
+
+    References:
+        Del Moral, Doucet and Jasra (2006), doi:10.1111/j.1467-9868.2006.00553.x; Buchholz, Chopin and
+        Jacob (2021), arXiv:1808.07730; Bennett (1976), doi:10.1016/0021-9991(76)90078-4.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist
+        >>> import ppgen
+        >>> def program(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 5.0))
+        ...     numpyro.sample("y", dist.Normal(mu**2, 1.0), obs=y)        # two modes
+        >>> post = ppgen.infer(program, {"y": 9.0}, method="smc", progress=False)
+        >>> print(f"{(post.draws['mu'] > 0).mean():.1f}")
+        0.5
+    """
+
+    name: ClassVar[str] = "smc"
+
+    particles: int | None = None
+    start: Base = "auto"
+    target_ess: float = 0.5
+    max_moves: int = 30
+
+    def __post_init__(self) -> None:
+        if self.particles is not None and self.particles < 50:
+            raise InvalidArgument(
+                "particles",
+                got=str(self.particles),
+                expected="at least 50 a run",
+                fix="Write particles=1000, or leave it out to have one a draw.",
+            )
+        if self.start not in BASES:
+            raise UnknownName("start", self.start, BASES)
+        if not 0 < self.target_ess < 1:
+            raise InvalidArgument(
+                "target_ess",
+                got=str(self.target_ess),
+                expected="a share of the particles, between 0 and 1",
+                fix="Write target_ess=0.9 for smaller steps than the default 0.5.",
+            )
+        if self.max_moves < _LEAST_MOVES:
+            raise InvalidArgument(
+                "max_moves",
+                got=str(self.max_moves),
+                expected=f"at least {_LEAST_MOVES}",
+                fix="Write max_moves=30, the default.",
+            )
+
+    def draw(self, density: Density, request: Request) -> Drawn:
+        """Temper the particles of all runs.
+
+        Raises:
+            UnsupportedProgram: if the start is the prior, and it is improper.
+            InferenceError: if no particle of the start has a finite log density.
+        """
+        runs, size = request.chains, self.particles or max(request.draws, 50)
+        begin = begin_with(density, self.start, runs * size, request.seed)
+        path = Path(begin.pair, begin.inputs, request.seed)
+        rng = np.random.default_rng(request.seed)
+        total = runs * request.draws
+        with SamplingProgress("SMC", total, show=request.progress) as bar:
+            population = temper(
+                path,
+                begin.positions.reshape(runs, size, density.dim),
+                Rules(self.target_ess, self.max_moves),
+                rng,
+                lambda share: bar.advance(round(share * total)),
+            )
+            positions, lp, families = _collect(path, population, request.draws, self.max_moves, rng)
+        fit = SMCFit(population.stages, population.evidence, population.ancestors)
+        return Drawn(
+            positions,
+            {"lp": lp},
+            log_weights=np.zeros(lp.shape),
+            log_evidence=combine_evidence(population.evidence),
+            ess=_effective_size(np.concatenate([positions, lp[..., None]], 2), families),
+            findings=tuple(_findings(population)),
+            how=f"{begin.how} {explain_gap(population.evidence)}".strip(),
+            fit=fit,
+            cites=("smc", "blackjax"),
+        )
+
+    def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
+        """Hold the runs against each other."""
+        rhats = {
+            name: rhat(values) for name, values in scalars_of({**draws, "log density": drawn.stats["lp"]})
+        }
+        worst = max(rhats, key=lambda name: np.nan_to_num(rhats[name], nan=np.inf))
+        findings = drawn.findings
+        # Two halves of a run of few draws differ by chance.
+        if len(drawn.stats["lp"]) > 1 and not rhats[worst] <= _LARGEST_RHAT + 2 / drawn.stats["lp"].shape[1]:
+            findings = (
+                *findings,
+                f"The runs do not agree: R-hat of {worst} is {rhats[worst]:.2f}. {_REMEDY}",
+            )
+        judged = diagnose_resampled(draws, replace(drawn, findings=findings), _REMEDY)
+        acceptance = float(np.mean(drawn.fit.stages[-1].acceptance))
+        return replace(judged, rhat_max=rhats[worst], worst=worst, acceptance_rate=acceptance)
+
+
+# -- the runs ------------------------------------------------------------------------------------------
+
+
+class _Population(NamedTuple):
+    positions: np.ndarray  # (run, particle, dim)
+    ancestors: np.ndarray  # (run, particle)
+    evidence: tuple[PathEvidence, ...]
+    stages: tuple[Stage, ...]
+
+
+def temper(
+    path: Path,
+    positions: np.ndarray,
+    rules: Rules,
+    rng: np.random.Generator,
+    report: Callable[[float], None] = lambda share: None,
+) -> _Population:
+    """Bring particles ``(run, particle, dim)``, drawn from the start of a path, to its end.
+
+    Args:
+        path: the path.
+        positions: draws of the density that it begins with.
+        rules: how long steps are, and how many moves they are followed by.
+        rng: for the resampling.
+        report: told which share of the way was gone.
+    """
+    runs, size, _ = positions.shape
+    positions, beta = positions.copy(), np.zeros(runs)
+    ancestors = np.tile(np.arange(size), (runs, 1))
+    gains, families = [path.ends(positions).difference], [ancestors]
+    increases: list[np.ndarray] = []
+    step_size = np.full(runs, _FIRST_STEP)
+    stages: list[Stage] = []
+    while (beta < 1).any():
+        gain, begin = gains[-1], beta.mean()
+        _check_alive(gain)
+        ancestors, increase = ancestors.copy(), np.zeros(runs)
+        for run in np.flatnonzero(beta < 1):
+            increase[run] = _next_step(gain[run], 1 - beta[run], rules.target_ess)
+            log_weights = _times(increase[run], gain[run])
+            chosen = _systematic(np.exp(log_weights - logsumexp(log_weights)), rng)
+            positions[run], ancestors[run] = positions[run, chosen], ancestors[run, chosen]
+            beta[run] = 1.0 if increase[run] >= 1 - beta[run] else beta[run] + increase[run]
+        tuning = Tuning.learn(positions, step_size)
+        positions, gain, stage = _spread_out(path, positions, beta, tuning, rules.max_moves)
+        stages.append(stage)
+        step_size = stage.tuning.step_size
+        gains.append(gain)
+        families.append(ancestors)
+        increases.append(increase)
+        report(beta.mean() - begin)
+    evidence = [
+        estimate_evidence(*(np.stack(values)[:, run] for values in (gains, increases, families)))
+        for run in range(runs)
+    ]
+    return _Population(positions, ancestors, tuple(evidence), tuple(stages))
+
+
+def _next_step(gain: np.ndarray, rest: float, target_ess: float) -> float:
+    """The increase of β at which the weights leave the wanted share of the particles that can be left."""
+    alive = np.count_nonzero(np.isfinite(gain))
+
+    def surplus(log_increase: float) -> float:
+        log_weights = _times(math.exp(log_increase), gain)
+        log_ess = 2 * logsumexp(log_weights) - logsumexp(2 * log_weights)
+        return float(log_ess - math.log(target_ess * alive))
+
+    longest = math.log(rest)
+    if surplus(longest) >= 0:
+        return rest
+    return math.exp(brentq(surplus, longest - 700, longest, xtol=1e-6, maxiter=1000))
+
+
+def _times(increase: float, gain: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(gain), increase * np.where(np.isfinite(gain), gain, 0.0), -np.inf)
+
+
+def _systematic(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    places = (np.arange(len(weights)) + rng.uniform()) / len(weights)
+    cumulative = np.cumsum(weights)
+    return np.minimum(np.searchsorted(cumulative / cumulative[-1], places, side="right"), len(weights) - 1)
+
+
+def _spread_out(
+    path: Path, positions: np.ndarray, beta: np.ndarray, tuning: Tuning, max_moves: int
+) -> tuple[np.ndarray, np.ndarray, Stage]:
+    """Move all particles until they are nearly uncorrelated with where they started.
+
+    Among what must have been forgotten is log π − log q: particles that lag behind in it bias the
+    evidence, though each coordinate may have moved.
+
+    Returns:
+        The new positions, log π − log q at them, and what was done.
+    """
+
+    def look() -> tuple[np.ndarray, np.ndarray]:
+        gain = path.ends(positions).difference
+        return gain, _standard_ranks(np.concatenate([positions, gain[..., None]], 2))
+
+    _, start = look()
+    noise = 2.5 / math.sqrt(positions[..., 0].size)  # of a correlation that is none
+    for moves in range(1, max_moves + 1):
+        positions, _, acceptance = path.move(positions, beta, tuning)
+        gain, ranks = look()
+        correlation = float(np.abs((start * ranks).mean((0, 1))).max())
+        stage = Stage(beta.copy(), tuning, acceptance, moves, correlation)
+        tuning = tuning.after(acceptance)
+        if moves >= _LEAST_MOVES and correlation < _MOVED + noise and (acceptance > 0.4).all():
+            break
+    return positions, gain, stage._replace(tuning=tuning)
+
+
+def _standard_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks within each run, of mean 0 and variance 1: means of their products are rank correlations."""
+    ranks = rankdata(values, axis=1)
+    ranks -= ranks.mean(1, keepdims=True)
+    return ranks / np.maximum(ranks.std(1, keepdims=True), 1e-9)
+
+
+def _collect(
+    path: Path, population: _Population, draws: int, max_moves: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``draws`` of each run's particles, in random order: some of them, or where they go on to."""
+    positions, families = population.positions, population.ancestors
+    runs, size, _ = positions.shape
+    beta, tuning = np.ones(runs), population.stages[-1].tuning
+    seen, lps, whose = [positions], [path.ends(positions).target], [families]
+    while sum(one.shape[1] for one in seen) < draws:
+        positions, _, _ = _spread_out(path, positions, beta, tuning, max_moves)
+        seen.append(positions)
+        lps.append(path.ends(positions).target)
+        whose.append(families)
+    chosen = np.stack([rng.permutation(size * len(seen))[:draws] for _ in range(runs)])
+    taken = [np.take_along_axis(np.concatenate(values, 1), chosen, 1) for values in (lps, whose)]
+    return np.take_along_axis(np.concatenate(seen, 1), chosen[..., None], 1), taken[0], taken[1]
+
+
+# -- what can be said of them --------------------------------------------------------------------------
+
+
+def _effective_size(values: np.ndarray, families: np.ndarray) -> float:
+    r"""How many independent draws the worst of the quantities ``(run, draw, quantity)`` is worth.
+
+    Particles of one ancestor may be alike, so that the variance of the mean is that of sums over
+    families, :math:`\sum_k (\sum_{i \in k} (x_i - \bar x))^2 / n^2`, as in Lee and Whiteley (2018,
+    arXiv:1509.00394).
+    """
+    runs, draws, quantities = values.shape
+    centred = (values - values.mean((0, 1))).reshape(-1, quantities)
+    family = (families + (families.max() + 1) * np.arange(runs)[:, None]).ravel()
+    _, family = np.unique(family, return_inverse=True)
+    sums = np.zeros((family.max() + 1, quantities))
+    np.add.at(sums, family, centred)
+    moving = centred.std(0) > 0
+    sizes = runs * draws * np.square(centred).sum(0)[moving] / np.square(sums).sum(0)[moving]
+    return float(min(sizes.min(initial=np.inf), runs * draws))
+
+
+def _findings(population: _Population) -> list[str]:
+    last = population.stages[-1].acceptance
+    findings = [
+        f"Run {run} hardly moves at its end: {last[run]:.0%} of its moves are accepted. {_REMEDY}"
+        for run in np.flatnonzero(last < 0.2)
+    ]
+    few = [len(np.unique(ancestors)) for ancestors in population.ancestors]
+    if min(few) < 10:
+        findings.append(
+            f"All particles of run {int(np.argmin(few))} descend from {min(few)} of those it started with: "
+            f"what they say of the spread is not to be trusted. {_REMEDY}"
+        )
+    logs = [one.value for one in population.evidence]
+    if np.ptp(logs) > max(1.0, 8 * math.sqrt(np.mean([one.variance for one in population.evidence]))):
+        findings.append(
+            f"The runs' estimates of the log evidence differ by up to {np.ptp(logs):.1f} nats. {_REMEDY}"
+        )
+    return findings
+
+
+def _check_alive(gain: np.ndarray) -> None:
+    dead = ~np.isfinite(gain).any(1)
+    if dead.any():
+        raise InferenceError(
+            "program",
+            got=f"no finite log density at any of {gain.shape[1]} draws of what the path begins with",
+            expected="a prior under which the data are possible",
+            fix='Check the prior and the data; or take start="laplace".',
+        )

@@ -1,0 +1,209 @@
+r"""Hamiltonian Monte Carlo on the path from a density that is easy to draw from to another.
+
+.. math:: \log \pi_\beta(z) = (1 - \beta) \log q(z) + \beta \log \pi(z), \quad 0 \le \beta \le 1
+
+The kernel is BlackJAX's, compiled once for all β, step sizes and metrics. Whatever names a pair of
+densities can take this path; :mod:`ppgen.inference.bases` has those that end at a posterior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import blackjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.mcmc.hmc import HMCState
+
+from ppgen.program.density import float64
+
+__all__ = ["Ends", "Pair", "Path", "Tuning"]
+
+_TARGET_ACCEPT = 0.8
+_TRAJECTORY = 1.5  # in units of the particles' own sd: a quarter of a Gaussian's period is π / 2
+_MOST_LEAPFROGS = 32
+_LARGEST_DENSE_DIM = 100
+_LARGEST_LOSS = 1000.0  # nats
+_BLOCK = 256  # particles that move side by side; more only spill the cache
+
+
+@runtime_checkable
+class Pair(Protocol):
+    """Two log densities at ``z (dim,)``: where a path begins, normalised, and where it ends.
+
+    Hashable and equal for equal operations: what is compiled for a pair is kept by it.
+    """
+
+    def __call__(self, inputs: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The two log densities, from the arrays that they read and ``z``."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+class Ends(NamedTuple):
+    """The log densities of both ends of the path at the particles, ``(run, particle)``."""
+
+    base: np.ndarray
+    target: np.ndarray
+
+    @property
+    def difference(self) -> np.ndarray:
+        """log π − log q, ``-inf`` where the target has no density."""
+        base = np.where(np.isfinite(self.base), self.base, 0.0)
+        return np.where(np.isfinite(self.target), self.target - base, -np.inf)
+
+
+class Tuning(NamedTuple):
+    """How the particles of each run move.
+
+    Attributes:
+        step_size: ``(run,)``, in units of the metric.
+        covariance: the metric: ``(run, dim, dim)``, or its diagonal ``(run, dim)`` in high dimensions.
+    """
+
+    step_size: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def learn(cls, positions: np.ndarray, step_size: np.ndarray) -> Tuning:
+        """The metric is the particles' covariance, ``positions (run, particle, dim)``."""
+        return cls(step_size, np.stack([_covariance(one) for one in positions]))
+
+    def after(self, acceptance: np.ndarray) -> Tuning:
+        """The step size after a move that was accepted at the rates ``acceptance (run,)``."""
+        factor = np.exp(np.clip(acceptance - _TARGET_ACCEPT, -1.0, 1.0))
+        return self._replace(step_size=np.clip(self.step_size * factor, 1e-4, 1.5))
+
+    @property
+    def leapfrogs(self) -> int:
+        """So many steps make a trajectory; all runs share the number."""
+        return int(np.clip(np.ceil(_TRAJECTORY / np.min(self.step_size)), 1, _MOST_LEAPFROGS))
+
+
+class Path:
+    """The way of a population of particles ``(run, particle, dim)`` between two densities.
+
+    Args:
+        pair: the two densities.
+        inputs: the arrays that they read.
+        seed: seed of the moves.
+
+    Example:
+        >>> from scipy.stats import norm
+        >>> def normals(scale, z):                               # from N(0, 1) to N(0, scale)
+        ...     logpdf = jax.scipy.stats.norm.logpdf
+        ...     return logpdf(z, 0.0, 1.0).sum(), logpdf(z, 0.0, scale).sum()
+        >>> path = Path(normals, np.array(2.0), seed=0)
+        >>> z = np.random.default_rng(0).normal(size=(1, 1000, 1))
+        >>> tuning = Tuning.learn(z, step_size=np.array([0.8]))
+        >>> for _ in range(10):
+        ...     z, _, _ = path.move(z, np.array([1.0]), tuning)
+        >>> print(f"{z.std():.1f}")
+        2.0
+    """
+
+    def __init__(self, pair: Pair, inputs: Any, seed: int) -> None:
+        self._inputs = inputs
+        self._evaluate, self._move = _compile(pair)
+        with float64():
+            self._key = jax.random.key(seed)
+        self._moves = 0
+
+    def ends(self, positions: np.ndarray) -> Ends:
+        """Both log densities at the particles."""
+        runs, particles, _ = positions.shape
+        with float64():
+            found = self._evaluate(self._inputs, _in_blocks(positions))
+            return Ends(*(_out_of_blocks(np.asarray(value), runs, particles) for value in found))
+
+    def move(
+        self, positions: np.ndarray, beta: np.ndarray, tuning: Tuning
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One trajectory of every particle at its run's ``beta (run,)``.
+
+        Returns:
+            The new positions, their log π_β ``(run, particle)``, and the acceptance rate ``(run,)``.
+        """
+        runs, particles, _ = positions.shape
+        self._moves += 1
+        with float64():
+            blocks = _in_blocks(positions)
+            keys = jax.random.split(jax.random.fold_in(self._key, self._moves), len(blocks))
+            each = len(blocks) // runs
+            moved = self._move(
+                self._inputs,
+                (keys, blocks, *(np.repeat(x, each, 0) for x in (beta, tuning.step_size, tuning.covariance))),
+                tuning.leapfrogs,
+            )
+            new, log_density, acceptance = (
+                _out_of_blocks(np.array(value), runs, particles) for value in moved
+            )
+        return new, log_density, acceptance.mean(1)
+
+
+def _in_blocks(positions: np.ndarray) -> np.ndarray:
+    """From ``(run, particle, dim)`` to blocks of one run each; the last is filled up with its end."""
+    _, particles, dim = positions.shape
+    size = min(particles, _BLOCK)
+    missing = -particles % size
+    filled = np.concatenate([positions, np.repeat(positions[:, -1:], missing, 1)], 1)
+    return filled.reshape(-1, size, dim)
+
+
+def _out_of_blocks(values: np.ndarray, runs: int, particles: int) -> np.ndarray:
+    return values.reshape(runs, -1, *values.shape[2:])[:, :particles]
+
+
+def _covariance(particles: np.ndarray) -> np.ndarray:
+    """The covariance of ``(particle, dim)`` without its outliers, shrunk to its diagonal.
+
+    It only sets the scale of the moves. One particle far out in a heavy tail would set it for all.
+    """
+    n, dim = particles.shape
+    inner = np.clip(particles, *np.quantile(particles, [0.01, 0.99], axis=0))
+    variance = np.maximum(inner.var(0), 1e-20)
+    if dim > _LARGEST_DENSE_DIM:
+        return variance
+    share = n / (n + 2.0 * dim)
+    return share * np.cov(inner.T, bias=True).reshape(dim, dim) + (1 - share) * np.diag(variance)
+
+
+@lru_cache(maxsize=64)
+def _compile(pair: Pair) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Both log densities, and one move, of blocks of particles."""
+    kernel = blackjax.mcmc.hmc.build_kernel()
+
+    def evaluate(inputs: Any, blocks: jax.Array) -> Any:
+        return jax.lax.map(jax.vmap(lambda z: pair(inputs, z)), blocks)
+
+    def move(inputs: Any, blocks: Any, leapfrogs: Any) -> Any:
+        def one_particle(key: Any, z: Any, beta: Any, step_size: Any, covariance: Any) -> Any:
+            def tempered(z: jax.Array) -> jax.Array:
+                base, target = pair(inputs, z)
+                value = base + beta * (target - base)
+                return jnp.where(jnp.isnan(value), -jnp.inf, value)
+
+            # Steps of unlike lengths, for no length to fit a whole period of some direction.
+            step_key, key = jax.random.split(key)
+            step_size = step_size * jax.random.uniform(step_key, minval=0.6, maxval=1.2)
+            before = HMCState(z, *jax.value_and_grad(tempered)(z))
+            after, info = kernel(key, before, tempered, step_size, covariance, leapfrogs)
+            # A trajectory that runs away can overflow to an energy of -inf, which the kernel would accept.
+            # As kinetic energy is positive, no sound move loses this much of the log density.
+            lost = before.logdensity - after.logdensity
+            sound = jnp.isfinite(info.energy) & (lost < _LARGEST_LOSS + len(z))
+            after = jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, before)
+            return after.position, after.logdensity, jnp.where(sound, info.acceptance_rate, 0.0)
+
+        def one_block(block: Any) -> Any:
+            key, z, *how = block
+            keys = jax.random.split(key, len(z))
+            return jax.vmap(one_particle, in_axes=(0, 0, None, None, None))(keys, z, *how)
+
+        return jax.lax.map(one_block, blocks)
+
+    return jax.jit(evaluate), jax.jit(move)
