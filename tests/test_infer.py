@@ -21,7 +21,10 @@ from ppgen.errors import (
 )
 from ppgen.inference import chains, checkpoint
 from ppgen.inference.arviz_compat import ess_bulk
+from ppgen.inference.citations import PAPERS
 from ppgen.inference.diagnostics import diagnose_chains
+from ppgen.inference.guides import make_guide
+from ppgen.inference.objectives import make_objective
 from ppgen.models.bayesian.eight_schools import eight_schools
 
 SCHOOLS = ppgen.data.load("eight_schools")
@@ -347,6 +350,24 @@ def test_the_funnel_is_flagged():
     assert any("diverged" in problem for problem in post.diagnostics.problems)
 
 
+def test_chains_of_an_improper_posterior_are_said_to_drift():
+    def ridge(y):
+        flat = dist.ImproperUniform(dist.constraints.real, (), ())
+        a, b = numpyro.sample("a", flat), numpyro.sample("b", flat)
+        numpyro.sample("y", dist.Normal(a + b, 1.0), obs=y)
+
+    with pytest.warns(InferenceWarning):
+        post = ppgen.infer(ridge, {"y": np.zeros(3)}, draws=300, tune=300, seed=1, progress=False)
+    assert post.diagnostics.problems[0].startswith("The chains drift away in site 'a'")
+
+    def far(y):  # a proper posterior that lies far away is none of them
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1e9))
+        numpyro.sample("y", dist.Normal(mu, 1e6), obs=y)
+
+    post = ppgen.infer(far, {"y": np.full(3, 5e8)}, seed=1, progress=False)
+    assert not any("drift" in problem for problem in post.diagnostics.problems)
+
+
 # -- bad input -------------------------------------------------------------------------------------------
 
 
@@ -361,6 +382,8 @@ def test_the_funnel_is_flagged():
         ({"metric": "full"}, UnknownName, "metric: got 'full'"),
         ({"max_tree_depth": 0}, InvalidArgument, "max_tree_depth"),
         ({"draws": 0}, InvalidArgument, "draws: got 0"),
+        ({"chains": 100_000}, InvalidArgument, "chains: got 100000, expected at most 1000"),
+        ({"guide": "nfs"}, UnknownName, "Did you mean 'nsf'"),
         ({"chains": 2.5}, InvalidArgument, "chains: got 2.5"),
         ({"seed": -1}, InvalidArgument, "seed: got -1"),
         ({"engine": "stan"}, UnknownName, "engine: got 'stan'"),
@@ -390,3 +413,24 @@ def test_observations_outside_the_support_name_the_site():
 
     with pytest.raises(DataError, match="site 'y'.*outside the support"):
         ppgen.infer(program, {"y": np.array([1, -2])}, progress=False)
+
+
+def test_auto_says_which_method_it_took_and_why():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    post = ppgen.infer(regression, data, method="auto", draws=1000, progress=False)
+    assert post.method == "pathfinder"
+    assert post.how.startswith("Pathfinder: no problems found, taken.")
+    assert post.diagnostics.ok
+    assert "zhang2022" in ppgen.cite(post)
+
+
+def test_every_method_has_its_papers():
+    data = {"x": np.arange(6.0), "y": np.arange(6.0)}
+    for method in ("laplace", "nuts"):
+        entries = ppgen.cite(ppgen.infer(regression, data, method, draws=1000, progress=False))
+        assert entries.count("@article{") >= 4
+        assert "numpyro" in entries.lower()
+    for guide in ("mean_field", "full_rank", "low_rank", "realnvp", "nsf", "iaf"):
+        assert set(make_guide(guide, 2, {}).cites) <= set(PAPERS)
+    for objective in ("elbo", "iwae", "renyi", "wake"):
+        assert set(make_objective(objective, 4, 0.5).cites) <= set(PAPERS)

@@ -71,7 +71,7 @@ PAPERS = {
         "2013",
         "1206.7051",
     ),
-    "robust_svi": _arxiv(
+    "svi_recipe": _arxiv(
         "agrawal2020",
         "Agrawal, Abhinav and Sheldon, Daniel and Domke, Justin",
         "Advances in Black-Box VI: Normalizing Flows, Importance Weighting, and Optimization",
@@ -92,6 +92,20 @@ PAPERS = {
         "Robust, Accurate Stochastic Optimization for Variational Inference",
         "2020",
         "2009.00666",
+    ),
+    "advi": _arxiv(
+        "kucukelbir2017",
+        "Kucukelbir, Alp and Tran, Dustin and Ranganath, Rajesh and Gelman, Andrew and Blei, David M.",
+        "Automatic Differentiation Variational Inference",
+        "2017",
+        "1603.00788",
+    ),
+    "low_rank": _arxiv(
+        "ong2018",
+        "Ong, Victor M.-H. and Nott, David J. and Smith, Michael S.",
+        "Gaussian variational approximation with a factor covariance structure",
+        "2018",
+        "1701.03208",
     ),
     "realnvp": _arxiv(
         "dinh2017",
@@ -136,12 +150,27 @@ PAPERS = {
         "2016",
         "1602.02311",
     ),
-    "wake": _arxiv(
+    "rws": _arxiv(
         "bornschein2015",
         'Bornschein, J{\\"o}rg and Bengio, Yoshua',
         "Reweighted Wake-Sleep",
         "2015",
         "1406.2751",
+    ),
+    "rws_revisited": _arxiv(
+        "le2019",
+        "Le, Tuan Anh and Kosiorek, Adam R. and Siddharth, N. and Teh, Yee Whye and Wood, Frank",
+        "Revisiting Reweighted Wake-Sleep for Models with Stochastic Control Flow",
+        "2019",
+        "1805.10469",
+    ),
+    "flowjax": _paper(
+        "software",
+        "ward2024",
+        author="Ward, Daniel",
+        title="FlowJAX: Distributions and Normalizing Flows in Jax",
+        year="2024",
+        doi="10.5281/zenodo.10402073",
     ),
     "psis": _arxiv(
         "vehtari2024",

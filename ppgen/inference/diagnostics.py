@@ -10,12 +10,16 @@ import numpy as np
 
 from ppgen.inference.arviz_compat import ess_bulk, ess_tail, rhat
 from ppgen.inference.weights import Weights, explain_khat, khat_threshold
+from ppgen.program.density import Density
 
-__all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "scalars_of"]
+__all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "drifting_sites", "scalars_of"]
 
 _LARGEST_RHAT = 1.01
 _SMALLEST_ESS_PER_CHAIN = 100
 _SMALLEST_BFMI = 0.3
+# Chains start within 2 of the origin. What has gone so far, and disagrees so much, is on no way back.
+_FAR = 1e6
+_DRIFTING_RHAT = 1.1
 # A guide is said to be off from here on, in sd of the mean and in the logarithm of the sd.
 _LARGEST_SHIFT = 0.1
 _LARGEST_STRETCH = 0.1
@@ -96,9 +100,11 @@ def diagnose_chains(
         Chain 3 has not found what the others agree on (R-hat of mu is 1.53, without it 1.00): ...
     """
     scalars = dict(scalars_of({**draws, "log density": stats["lp"]}))
-    rhats = {name: rhat(values) for name, values in scalars.items()}
-    bulk = {name: ess_bulk(values) for name, values in scalars.items()}
-    tail = {name: ess_tail(values) for name, values in scalars.items()}
+    finite = {name: values for name, values in scalars.items() if np.isfinite(values).all()}
+    overflown = [name for name in scalars if name not in finite]
+    rhats = {name: rhat(values) for name, values in finite.items()} | dict.fromkeys(overflown, math.inf)
+    bulk = {name: ess_bulk(values) for name, values in finite.items()} | dict.fromkeys(overflown, 0.0)
+    tail = {name: ess_tail(values) for name, values in finite.items()} | dict.fromkeys(overflown, 0.0)
     worst = max(rhats, key=lambda name: np.nan_to_num(rhats[name], nan=np.inf))
     numbers = Diagnostics(
         rhat_max=rhats[worst],
@@ -227,6 +233,26 @@ def _stuck_chains(scalars: Mapping[str, np.ndarray]) -> Iterator[str]:
             )
 
 
+def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[str]:
+    """Sites whose chains have left every scale, each on a way of its own: nothing holds them there.
+
+    Args:
+        density: the program's.
+        positions: ``(chain, draw, dim)``, in unconstrained space.
+    """
+    far = np.abs(positions).max(1) > _FAR  # (chain, dim)
+    for part in density.latents:
+        chains = [int(chain) for chain in np.flatnonzero(far[:, part.start : part.stop].any(1))]
+        entries = [k for k in range(part.start, part.stop) if far[:, k].any()]
+        if any(not rhat(positions[..., k]) < _DRIFTING_RHAT for k in entries):
+            largest = np.abs(positions[..., entries]).max()
+            yield (
+                f"The chains drift away in site {part.name!r} (chains {', '.join(map(str, chains))}; up to "
+                f"{largest:.0e} in unconstrained space): the posterior is improper there, or nearly so. Give "
+                f"{part.name!r} a proper prior, or take it out of the program if the data leave it open."
+            )
+
+
 def _disagreement(numbers: Diagnostics, worst: np.ndarray, log_density: np.ndarray) -> Iterator[str]:
     if numbers.rhat_max <= _LARGEST_RHAT:
         return
@@ -250,7 +276,7 @@ def _disagreement(numbers: Diagnostics, worst: np.ndarray, log_density: np.ndarr
 
 def _odd_chain_out(values: np.ndarray) -> tuple[int, float] | None:
     """The one chain without which the others agree, and their R-hat; ``None`` where there is none."""
-    if len(values) < 3:
+    if len(values) < 3 or not np.isfinite(values).all():
         return None
     without = [rhat(np.delete(values, chain, axis=0)) for chain in range(len(values))]
     best = int(np.argmin(without))

@@ -127,6 +127,7 @@ class Drawn:
             khat=more.khat,
             ess=more.ess,
             log_evidence=more.log_evidence,
+            findings=tuple(dict.fromkeys((*self.findings, *more.findings))),
         )
 
 

@@ -14,7 +14,7 @@ from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference.arviz_compat import ess_bulk, ess_tail
 from ppgen.inference.chains import Chains, Metric, Record, Rules, longest_window
 from ppgen.inference.checkpoint import Checkpoint, fingerprint
-from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, scalars_of
+from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, drifting_sites, scalars_of
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.pointwise import constrain_draws
 from ppgen.inference.progress import SamplingProgress
@@ -128,9 +128,8 @@ class NUTS:
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Judge the chains."""
-        return diagnose_chains(
-            draws, drawn.stats, max_tree_depth=self.max_tree_depth, findings=drawn.findings
-        )
+        findings = drawn.findings
+        return diagnose_chains(draws, drawn.stats, max_tree_depth=self.max_tree_depth, findings=findings)
 
     def _begin(self, space: Space, rules: Rules, request: Request) -> Chains:
         start_key, chain_key = jax.random.split(jax.random.key(request.seed))
@@ -169,9 +168,10 @@ class NUTS:
         return replace(
             drawn,
             how=space.how,
+            findings=tuple(drifting_sites(space.density, drawn.positions)),
             warmup=warmup,
             state=sampling.chains.save() | dict(space.state),
-            cites=("nuts", "blackjax") if self.guide is None else ("nuts", "blackjax", "neutra", self.guide),
+            cites=("nuts", "blackjax", *space.cites),
         )
 
 

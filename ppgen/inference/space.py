@@ -24,6 +24,7 @@ class Space(NamedTuple):
         to_program: from positions ``(chain, draw, dim)`` in this space to the program's unconstrained ones.
         state: the arrays that it takes to make this space again; empty for the program's own.
         how: how this space came about, in words.
+        cites: keys of :mod:`ppgen.inference.citations` for it.
     """
 
     density: Density
@@ -32,6 +33,7 @@ class Space(NamedTuple):
     to_program: Callable[[np.ndarray], np.ndarray]
     state: Mapping[str, np.ndarray]
     how: str = ""
+    cites: tuple[str, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -72,4 +74,5 @@ def guide_space(
         moved.to_program,
         kept,
         f"The chains moved in the space of a {guide} guide that was fitted first (NeuTra).",
+        ("neutra", *moved.fitted.guide.cites),
     )

@@ -1,9 +1,9 @@
 """Loops that Python unrolled, rolled again: repeated blocks of a jaxpr become one ``scan``.
 
-XLA compiles a loop in one go, and what Python unrolled in a time that grows faster than its length.
-Value and gradient of two chains on one core, compilation and then one call: a recursion of 200 steps
-@@A, @@B Runge-Kutta steps
-@@C. Loops of fewer than 80 operations gain nothing.
+XLA compiles a loop once, and unrolled operations in a time that grows faster than their number. Value
+and gradient of two chains on one core: a recursion of 200 steps (2,100 operations) compiles in 1.3 s
+instead of 19, and a call takes 19 µs instead of 31; 12 Runge-Kutta steps in 1 s instead of 56, 25 µs
+instead of 195. Below about 80 operations there is nothing to gain.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class _Evaluation:
     # -- a loop
 
     def _loop(self, run: Run, wiring: Wiring) -> None:
-        """Compute all blocks, and name what is wanted; the lines hold what is wanted of the last ones alone."""
+        """Compute all blocks; the lines hold what is wanted of the last ones alone."""
         held = {line[:2]: i for i, line in reversed(list(enumerate(wiring.lines)))}  # the longest of each
         in_lines = {
             key
@@ -355,8 +355,10 @@ def _slice_at(array: jax.Array, start: Any, statement: Statement) -> jax.Array:
 
 
 def _sizes(statement: Statement) -> list[int]:
-    params = statement.equation.params
-    return np.subtract(params["limit_indices"], params["start_indices"]).tolist()
+    """How far the slice reaches; the limits of some blocks may lie farther, even where the array ends."""
+    aval: Any = statement.equation.outvars[0].aval
+    strides = statement.equation.params["strides"] or [1] * len(aval.shape)
+    return [max((size - 1) * stride + 1, 0) for size, stride in zip(aval.shape, strides, strict=True)]
 
 
 def _take(stack: jax.Array, indices: list[int]) -> jax.Array:
