@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo quick-demo test lint types install bench clean
+.PHONY: demo quick-demo test lint types install bench bench-posteriors bench-peers clean
 
 demo: $(INSTALLED)
 	$(BIN)/ppgen demo
@@ -27,6 +27,21 @@ install: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/nuts.py
+
+bench-posteriors: $(INSTALLED)
+	$(BIN)/python benchmarks/posteriors.py
+
+# Other libraries' samplers live in an environment of their own, beside ppgen itself.
+PEERS := .venv-peers
+
+bench-peers: $(PEERS)/.installed
+	$(PEERS)/bin/python benchmarks/posteriors.py --peers
+
+$(PEERS)/.installed: pyproject.toml constraints.txt benchmarks/peers/constraints.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-c benchmarks/peers/constraints.txt -e . pymc nutpie pystan setuptools
+	touch $@
 
 # Exact versions come from constraints.txt; pyproject.toml keeps the ranges that users install with.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -137,6 +137,7 @@ def windows(z, y):
     x = z[0]
     for t in range(14):
         x = jnp.tanh(x * z[1] + jnp.sum(y[t : t + 4]) - jnp.sum(y[2 * t : 2 * t + 6 : 2]))
+        x = x + jnp.prod(y[42 + t : 48 + t - t % 2 : 2])  # the limit of the last lies at the end
     return x
 
 

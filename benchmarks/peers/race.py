@@ -1,0 +1,199 @@
+"""ppgen's NUTS and other libraries', side by side on the nine posteriors.
+
+Each cell is a fresh process with empty caches, then for libraries that keep compiled programs on disk
+another with the caches that the first one filled. What takes longer than the limit is stopped, and counts
+as done at the limit with as many independent draws as were asked for: the ratios are at least what they say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LIBRARIES", "keep", "run"]
+
+OURS, OURS_IN_PYRO = "ppgen, NumPyro program", "ppgen, Pyro program"
+# Whether a library keeps on disk what it has compiled.
+LIBRARIES = {
+    OURS: True,
+    OURS_IN_PYRO: True,
+    "NumPyro": False,
+    "Pyro": False,
+    "PyMC with nutpie": True,
+    "PyStan": True,
+}
+ASKED = 4000  # draws
+HERE = Path(__file__).resolve().parents[1]
+
+Row = dict[str, Any]
+
+
+def run(posteriors: list[str], libraries: list[str], limit: float, path: str | None = None) -> None:
+    """Time every library on every posterior, one after the other, and print tables.
+
+    Args:
+        posteriors: some of the nine.
+        libraries: some of :data:`LIBRARIES`.
+        limit: seconds that one fit may take.
+        path: where to write every row as JSON, as soon as it is there.
+    """
+    _print_head(limit)
+    rows: list[Row] = []
+    for posterior in posteriors:
+        for library in libraries:
+            rows.append(_time(library, posterior, limit))
+            _print_row(rows[-1])
+            keep(rows, path)
+    for ours in (OURS, OURS_IN_PYRO):
+        _print_ratios(rows, ours, limit)
+
+
+def keep(rows: list[Row], path: str | None) -> None:
+    """Write what is there so far, for a run that is stopped."""
+    if path:
+        Path(path).write_text(json.dumps(rows, indent=1))
+
+
+def _time(library: str, posterior: str, limit: float) -> Row:
+    """All that is known of one library on one posterior."""
+    with tempfile.TemporaryDirectory() as caches:
+        row = {"library": library, "posterior": posterior}
+        row |= _in_fresh_process(library, posterior, caches, limit, second=True)
+        if LIBRARIES[library] and "cold" in row:
+            row["cached"] = _in_fresh_process(library, posterior, caches, limit, second=False).get("cold")
+    return row
+
+
+def _in_fresh_process(library: str, posterior: str, caches: str, limit: float, *, second: bool) -> Row:
+    """What a worker says before it ends, or before one of its steps takes longer than the limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        said, trouble = Path(folder) / "said", Path(folder) / "trouble"
+        said.touch()
+        asked = [library, posterior, "yes" if second else "no", str(said)]
+        begin = time.time()
+        with trouble.open("w") as stderr:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "peers.fits", *asked],
+                cwd=HERE,
+                env={**os.environ, **_own_caches(caches)},
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,  # to stop its own children with it
+            )
+            stopped = _wait(worker, said, limit)
+        row: Row = {}
+        for line in said.read_text().splitlines():
+            row |= json.loads(line)
+        if "summary_at" in row:
+            row["cold"] = row.pop("summary_at") - begin
+        if worker.returncode and not stopped:
+            row["failure"] = (trouble.read_text().strip().splitlines() or ["no message"])[-1]
+        return row
+
+
+def _wait(worker: subprocess.Popen, said: Path, limit: float) -> bool:
+    """Wait until the worker ends, or stop it where it has said nothing new for too long."""
+    size, since = 0, time.monotonic()
+    while worker.poll() is None:
+        time.sleep(0.05)
+        if said.stat().st_size > size:
+            size, since = said.stat().st_size, time.monotonic()
+        if time.monotonic() - since > limit:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+            return True
+    return False
+
+
+def _own_caches(folder: str) -> dict[str, str]:
+    """Where each library keeps what it has compiled."""
+    return {
+        "PPGEN_COMPILATION_CACHE": f"{folder}/ppgen",
+        "XDG_CACHE_HOME": f"{folder}/xdg",  # httpstan, under PyStan
+        "PYTENSOR_FLAGS": f"base_compiledir={folder}/pytensor",
+        "NUMBA_CACHE_DIR": f"{folder}/numba",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+# -- tables ----------------------------------------------------------------------------------------------
+
+
+def _print_head(limit: float) -> None:
+    print(
+        f"{os.cpu_count()} cores, 4 chains of 1000 draws after 1000 of warm-up, at most {limit:.0f} s a fit."
+    )
+    print("Seconds; mean is the error of the worst mean in sd of the posterior.\n")
+    columns = ("cold", "cached", "second fit", "ESS", "ESS/s cold", "ESS/s second", "mean", "")
+    print(f"| posterior | library | {' | '.join(columns)} |")
+    print("|---|---|" + "---:|" * (len(columns) - 1) + "---|")
+
+
+def _print_row(row: Row) -> None:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+    def seconds(name: str) -> str:
+        return number(row[name]) if row.get(name) is not None else "fails" if "failure" in row else "> limit"
+
+    has_cache = LIBRARIES[row["library"]]
+    cells = [
+        seconds("cold"),
+        seconds("cached") if has_cache else "",
+        seconds("second"),
+        number(row.get("ess")),
+        number(_ratio(row, "ess", "cold")),
+        number(_ratio(row, "second_ess", "second")),
+        number(row.get("mean")),  # error of the worst mean, in sd
+        ", ".join(filter(None, (row.get("note"), row.get("failure", "")[:100]))),
+    ]
+    print(f"| {row['posterior']} | {row['library']} | {' | '.join(cells)} |", flush=True)
+
+
+def _ratio(row: Row, above: str, below: str) -> float | None:
+    return row[above] / row[below] if row.get(above) and row.get(below) else None
+
+
+def _print_ratios(rows: list[Row], ours: str, limit: float) -> None:
+    """Geometric means over the posteriors of how many times ahead of each peer we are."""
+    table = {(row["posterior"], row["library"]): row for row in rows}
+    names = ("cold", "cached", "second fit", "ESS/s cold", "ESS/s cached", "ESS/s second")
+    peers = [library for library in dict.fromkeys(row["library"] for row in rows) if "ppgen" not in library]
+    print(f"\n{ours}: times ahead, geometric means\n")
+    print(f"| of | {' | '.join(names)} | posteriors | at the limit |")
+    print("|---|" + "---:|" * (len(names) + 2))
+    for peer in peers:
+        pairs = [
+            (table[posterior, ours], table[posterior, peer])
+            for posterior, library in table
+            if library == peer and (posterior, ours) in table
+        ]
+        pairs = [
+            (one, other)
+            for one, other in pairs
+            if "second" in one and not any("failure" in row for row in (one, other))
+        ]
+        if not pairs:
+            continue
+        scores = [(_scores(one, limit), _scores(other, limit)) for one, other in pairs]
+        ratios = zip(*([b / a for a, b in zip(*pair, strict=True)] for pair in scores), strict=True)
+        means = [statistics.geometric_mean(column) for column in ratios]
+        late = sum("cold" not in other or "second" not in other for _, other in pairs)
+        print(f"| {peer} | {' | '.join(f'{mean:.1f}' for mean in means)} | {len(pairs)} | {late} |")
+
+
+def _scores(row: Row, limit: float) -> list[float]:
+    """Seconds, and seconds an effective draw, each with what the limit says where it was reached."""
+    cold = row.get("cold", limit)
+    cached = row.get("cached") or cold
+    second = row.get("second", limit)
+    ess, second_ess = row.get("ess", ASKED), row.get("second_ess", ASKED)
+    return [cold, cached, second, cold / ess, cached / ess, second / second_ess]

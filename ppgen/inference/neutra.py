@@ -1,0 +1,126 @@
+r"""A posterior in a guide's space: the flow that was fitted to it, used to make it easy to sample.
+
+Hoffman, Sountsov, Dillon, Langmore, Tran and Vasudevan, *NeuTra-lizing Bad Geometry in Hamiltonian Monte
+Carlo Using Neural Transport*, 2019, arXiv:1903.03704.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ppgen.inference.guide_fit import FittedGuide, fit_named
+from ppgen.inference.guides.guide import Guide, Whitening, make_guide
+from ppgen.inference.method import Request
+from ppgen.inference.objectives import Objective
+from ppgen.inference.variational import Fit, Recipe
+from ppgen.program.density import Density, float64
+from ppgen.program.graph import Graph, Inputs, trace
+
+__all__ = ["Moved", "Transform", "fit_transform", "make_transform"]
+
+
+class Moved(NamedTuple):
+    """What a transformed density says at one point."""
+
+    log_joint: jax.Array
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    r"""A density in the space of a fitted guide :math:`z = f(w)`.
+
+    Attributes:
+        graph: ``(inputs, w) -> Moved``, whose ``log_joint`` is :math:`\log \pi(f(w)) + \log |\det f'(w)|`.
+        inputs: the arrays that it reads: the program's and the guide's.
+        dim: the length of w.
+        fitted: the guide.
+        fit: how it was fitted; ``None`` if it was not fitted here.
+    """
+
+    graph: Graph
+    inputs: Inputs
+    dim: int
+    fitted: FittedGuide
+    fit: Fit | None = None
+
+    def to_program(self, positions: np.ndarray) -> np.ndarray:
+        """Positions ``(chain, draw, dim)`` in the program's unconstrained space, from the guide's."""
+        flat = positions.reshape(-1, self.dim)
+        with float64():
+            y = _compile_map(self.fitted.guide)(self.fitted.parameters, flat)
+            return np.asarray(self.fitted.whitening.apply(np.asarray(y))).reshape(positions.shape)
+
+
+def fit_transform(
+    density: Density,
+    guide: str,
+    request: Request,
+    *,
+    samples: int = 32,
+    restarts: int = 1,
+    max_steps: int = 10_000,
+    sizes: Mapping[str, Any] | None = None,
+) -> Transform:
+    """Fit a guide to a density, and move the density into the guide's space.
+
+    Args:
+        density: the program's.
+        guide: the name of a guide, such as ``"nsf"``.
+        request: its seed is used.
+        samples: draws a step of the fit.
+        restarts: how many fits; the best is kept.
+        max_steps: when a fit is given up; a flow that has not converged is a valid map all the same.
+        sizes: of the guide; see :func:`ppgen.inference.guides.make_guide`.
+
+    Raises:
+        UnknownName: if there is no such guide.
+        InferenceError: if no finite log density, or no finite bound, is found.
+        DataError: if an observation lies outside the support of its site.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist
+        >>> from ppgen.program import read_density
+        >>> def funnel():
+        ...     scale = numpyro.sample("scale", dist.LogNormal(0.0, 1.0))
+        ...     numpyro.sample("x", dist.Normal(0.0, scale))
+        >>> density = read_density(funnel, {})
+        >>> moved = fit_transform(density, "mean_field", Request(100, 100, 4, seed=0, progress=False))
+        >>> moved.to_program(np.zeros((4, 10, 2))).shape
+        (4, 10, 2)
+    """
+    recipe = Recipe(Objective("elbo", 1, 0.0), None, max_steps, 0.002)
+    family = make_guide(guide, density.dim, sizes or {})
+    fitted, fit = fit_named(density, family, recipe, samples=samples, restarts=restarts, seed=request.seed)
+    return make_transform(density, fitted, fit)
+
+
+def make_transform(density: Density, fitted: FittedGuide, fit: Fit | None = None) -> Transform:
+    """Move a density into the space of a fitted guide."""
+    whitening = fitted.whitening
+    program = [*density.inputs.constants, *density.inputs.arrays]
+    own = [fitted.parameters, whitening.location, whitening.factor, whitening.log_det]
+    size = len(density.inputs.constants)
+
+    def moved(arrays: list[Any], w: jax.Array) -> Moved:
+        given, (parameters, *affine) = arrays[: len(program)], arrays[len(program) :]
+        y, log_det = fitted.guide.push(parameters, w)
+        z = Whitening(*affine).apply(y)
+        log_joint = density.graph(Inputs(given[:size], given[size:]), z).log_joint
+        return Moved(log_joint + log_det + affine[-1])
+
+    with float64():
+        arrays = [jnp.asarray(array) for array in (*program, *own)]
+        graph, inputs = trace(moved, arrays, jnp.zeros(density.dim))
+    return Transform(graph, inputs, density.dim, fitted, fit)
+
+
+@lru_cache(maxsize=64)
+def _compile_map(guide: Guide) -> Any:
+    return jax.jit(jax.vmap(lambda parameters, w: guide.push(parameters, w).y, in_axes=(None, 0)))

@@ -1,0 +1,267 @@
+"""Variational inference: a guide is fitted to the posterior, and its draws carry importance weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from ppgen.errors import InvalidArgument
+from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
+from ppgen.inference.guide_fit import FittedGuide, GuideDraws, draw_guide, fit_named
+from ppgen.inference.guides.guide import Guide, Whitening, make_guide
+from ppgen.inference.guides.numpyro_guide import ReadGuide, read_numpyro_guide
+from ppgen.inference.invariance import find_drift
+from ppgen.inference.method import Drawn, Request
+from ppgen.inference.objectives import make_objective
+from ppgen.inference.user_fit import draw_user_guide, fit_user_guide
+from ppgen.inference.variational import Fit, Recipe
+from ppgen.inference.weights import Weights
+from ppgen.program.density import Density
+
+__all__ = ["SVI"]
+
+
+@dataclass(frozen=True)
+class SVI:
+    r"""Options of ``ppgen.infer(..., method="svi")``.
+
+    A guide q is fitted by raising :math:`\mathrm{E}_q[\log \pi(z) - \log q(z)]`, a lower bound of the log
+    evidence. The recipe follows published comparisons (Agrawal, Sheldon and Domke 2020, arXiv:2006.10343;
+    Dhaka et al. 2020, arXiv:2009.00666; Welandawe et al. 2022, arXiv:2203.15945): path gradients of many
+    draws a step, a race of step sizes, averaged iterates, a stopping rule on their bound, restarts.
+
+    Attributes:
+        guide: ``"mean_field"``, ``"full_rank"``, ``"low_rank"``, ``"realnvp"``, ``"nsf"`` or ``"iaf"``, or a
+            guide in the program's own language: a callable with the program's arguments that samples each
+            latent site of the program.
+        objective: ``"elbo"``, ``"iwae"``, ``"renyi"`` or ``"wake"``; the last is for guides that cannot be
+            reparameterised. See :mod:`ppgen.inference.objectives`.
+        particles: how many draws the last three group.
+        alpha: the order of Rényi's divergence, from 0 to less than 1.
+        samples: draws a step.
+        step_size: of Adam; ``None`` for a race.
+        max_steps: when a fit is given up.
+        tolerance: a smaller gain of the bound in 200 steps, in nats, is none.
+        restarts: how many fits; the one with the best bound is kept.
+        rank: of ``low_rank``; ``None`` for the root of the dimension.
+        layers, width, knots: sizes of flows; ``None`` for the guide's own.
+
+    Example:
+        >>> import ppgen, numpyro, numpyro.distributions as dist
+        >>> def program(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        ...     numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> data = {"y": [1.0, 2.0, 3.0]}                            # exact: N(1.5, 0.5)
+        >>> post = ppgen.infer(program, data, method="svi", progress=False)
+        >>> print(f"{post.draws['mu'].mean():.1f} ± {post.draws['mu'].std():.1f}")
+        1.5 ± 0.5
+    """
+
+    name: ClassVar[str] = "svi"
+
+    guide: str | Callable[..., Any] = "full_rank"
+    objective: str = "elbo"
+    particles: int = 8
+    alpha: float = 0.5
+    samples: int = 32
+    step_size: float | None = None
+    max_steps: int = 20_000
+    tolerance: float = 0.002
+    restarts: int = 2
+    rank: int | None = None
+    layers: int | None = None
+    width: int | None = None
+    knots: int | None = None
+
+    def __post_init__(self) -> None:
+        make_objective(self.objective, self.particles, self.alpha)
+        if isinstance(self.guide, str):
+            make_guide(self.guide, 1, {})
+        elif not callable(self.guide):
+            raise InvalidArgument(
+                "guide",
+                got=f"an object of type {type(self.guide).__name__}",
+                expected="the name of a guide, or a callable in the program's language",
+                fix='Write guide="full_rank".',
+            )
+        _check_positive(
+            samples=self.samples,
+            max_steps=self.max_steps,
+            restarts=self.restarts,
+            tolerance=self.tolerance,
+            step_size=self.step_size,
+            rank=self.rank,
+            layers=self.layers,
+            width=self.width,
+            knots=self.knots,
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the guide is fitted."""
+        objective = make_objective(self.objective, self.particles, self.alpha)
+        return Recipe(objective, self.step_size, self.max_steps, self.tolerance)
+
+    def draw(self, density: Density, request: Request) -> Drawn:
+        """Fit the guide, and draw from it.
+
+        Raises:
+            ProgramError: if a guide that a user wrote does not fit its program.
+            UnsupportedProgram: if its draws have no gradient, and the objective needs one.
+            InferenceError: if no finite log density, or no finite bound, is found.
+            DataError: if an observation lies outside the support of its site.
+        """
+        family = self._family(density, request.seed)
+        state, fit = family.fit(self.recipe, self.samples, self.restarts, request.seed)
+        drawn = family.draw(state, request, 0)
+        return _as_drawn(density, drawn, state, fit, family.cites, seed=request.seed)
+
+    def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
+        """Draw more from the guide that was fitted."""
+        family = self._family(density, request.seed)
+        more = family.draw(drawn.state, request, drawn.positions.shape[1])
+        return _as_drawn(density, more, drawn.state, drawn.fit, family.cites, seed=request.seed, before=drawn)
+
+    def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
+        """Judge the draws by their importance weights."""
+        richer = "Take a richer guide (guide='nsf')" if self.guide != "nsf" else "Take method='smc'"
+        return diagnose_draws(
+            draws,
+            log_weights=drawn.log_weights,
+            khat=drawn.khat,
+            ess=drawn.ess,
+            findings=drawn.findings,
+            remedy=f"{richer}, or method='nuts'.",
+        )
+
+    def _family(self, density: Density, seed: int) -> _Family:
+        if isinstance(self.guide, str):
+            sizes = {"rank": self.rank, "layers": self.layers, "width": self.width, "knots": self.knots}
+            return _Named(density, make_guide(self.guide, density.dim, sizes))
+        path = self.objective != "wake"
+        if density.engine == "pyro":
+            from ppgen.inference.pyro_fit import PyroGuide  # imports torch
+
+            return PyroGuide(density, self.guide, path=path, seed=seed)
+        return _Written(density, read_numpyro_guide(self.guide, density.data, density, path=path, seed=seed))
+
+
+@runtime_checkable
+class _Family(Protocol):
+    """A guide together with its program: what differs between those by name and those of users."""
+
+    @property
+    def cites(self) -> tuple[str, ...]: ...
+
+    def fit(
+        self, recipe: Recipe, samples: int, restarts: int, seed: int
+    ) -> tuple[Mapping[str, np.ndarray], Fit]: ...
+
+    def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Named:
+    density: Density
+    guide: Guide
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return self.guide.cites
+
+    def fit(
+        self, recipe: Recipe, samples: int, restarts: int, seed: int
+    ) -> tuple[Mapping[str, np.ndarray], Fit]:
+        fitted, fit = fit_named(
+            self.density, self.guide, recipe, samples=samples, restarts=restarts, seed=seed
+        )
+        parts = {"parameters": fitted.parameters, **fitted.whitening._asdict()}
+        return {name: np.asarray(part) for name, part in parts.items()}, fit
+
+    def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
+        whitening = Whitening(*(state[name] for name in Whitening._fields))
+        fitted = FittedGuide(self.guide, state["parameters"], whitening)
+        counts = {"chains": request.chains, "draws": request.draws}
+        return draw_guide(self.density, fitted, **counts, first=first, seed=request.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    density: Density
+    guide: ReadGuide
+    cites: tuple[str, ...] = ()
+
+    def fit(
+        self, recipe: Recipe, samples: int, restarts: int, seed: int
+    ) -> tuple[Mapping[str, np.ndarray], Fit]:
+        fit = fit_user_guide(self.density, self.guide, recipe, samples=samples, restarts=restarts, seed=seed)
+        return {"parameters": fit.parameters}, fit
+
+    def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
+        counts = {"chains": request.chains, "draws": request.draws}
+        return draw_user_guide(
+            self.density, self.guide, state["parameters"], **counts, first=first, seed=request.seed
+        )
+
+
+def _as_drawn(
+    density: Density,
+    new: GuideDraws,
+    state: Mapping[str, np.ndarray],
+    fit: Fit | None,
+    cites: tuple[str, ...],
+    *,
+    seed: int,
+    before: Drawn | None = None,
+) -> Drawn:
+    """The draws, with what all of them say of the fit; ``before`` are the ones that they come after."""
+    log_weights = new.lp - new.log_q
+    earlier = [] if before is None or before.log_weights is None else [before.log_weights.ravel()]
+    weights = Weights(np.concatenate([*earlier, log_weights.ravel()]))
+    objective = () if fit is None else fit.objective.cites
+    if before is not None:
+        findings = before.findings
+    else:
+        drift = find_drift(density, _rows(new.positions), log_weights.ravel(), seed) if weights.usable else ()
+        findings = (() if fit is None else fit.findings) + drift
+    return Drawn(
+        new.positions,
+        {"lp": new.lp, "log_q": new.log_q},
+        log_weights=log_weights,
+        log_evidence=weights.log_evidence if weights.usable else None,
+        khat=weights.khat,
+        findings=findings,
+        how=before.how if before is not None else _describe(fit),
+        state=state,
+        fit=fit,
+        cites=("svi", "svi_recipe", *objective, *cites, "psis"),
+    )
+
+
+def _rows(positions: np.ndarray) -> np.ndarray:
+    return positions.reshape(-1, positions.shape[-1])  # (chain * draw, dim)
+
+
+def _describe(fit: Fit | None) -> str:
+    if fit is None:
+        return ""
+    reached = ", ".join(f"{value:.2f}" for value in fit.restarts)
+    return (
+        f"Fitted {fit.guide} with {int(fit.history.step[-1])} steps of Adam, step size {fit.step_size:g} at "
+        f"first; {fit.objective.name} of the {len(fit.restarts)} restarts: {reached} nats."
+    )
+
+
+def _check_positive(**options: int | float | None) -> None:
+    for name, value in options.items():
+        whole = name not in ("tolerance", "step_size")
+        if value is not None and (value <= 0 or (whole and int(value) != value)):
+            raise InvalidArgument(
+                name,
+                got=repr(value),
+                expected="a positive integer" if whole else "a positive number",
+                fix=f"Leave {name}= out for the default.",
+            )

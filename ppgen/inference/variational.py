@@ -1,0 +1,295 @@
+"""Fitting a guide: the recipe, apart from what is fitted and in which language.
+
+The step size is found by a short race; iterates are averaged, and judged by the bound on common draws;
+when the bound no longer rises the step size is lowered, and at last the fit has converged. Several fits
+start anew; the one with the best bound is kept, and those that disagree with it are reported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from ppgen.errors import InferenceError
+from ppgen.inference.objectives import Objective, bound
+
+__all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide", "side_by_side"]
+
+CHUNK = 200
+"""Steps between two looks at the bound."""
+
+STEP_SIZES = (0.1, 0.03, 0.01, 0.003, 0.001)
+
+_DECAY = 0.3  # of the step size, when the bound no longer rises
+_DECAYS = 2
+_PATIENCE = 3  # looks without improvement until then
+_MOST_SKIPPED = 0.1  # share of steps without a finite gradient
+_SLACK = 1.0  # nats between restarts that still agree
+
+
+class Recipe(NamedTuple):
+    """How a guide is fitted.
+
+    Attributes:
+        objective: the bound that is raised.
+        step_size: of Adam; ``None`` for a race.
+        max_steps: when a fit is given up.
+        tolerance: a smaller gain of the bound between two looks, in nats, is none.
+    """
+
+    objective: Objective
+    step_size: float | None
+    max_steps: int
+    tolerance: float
+
+
+@runtime_checkable
+class Run(Protocol):
+    """A fit under way, from one start: parameters, and how they move."""
+
+    def begin(self) -> Any:
+        """The optimizer's state at the start."""
+        ...
+
+    def advance(self, state: Any, step_size: float, first: int) -> tuple[Any, np.ndarray, int]:
+        """Make :data:`CHUNK` steps.
+
+        Returns:
+            The new state, the mean of the parameters over the steps, and how many steps were skipped
+            because their gradient was not finite.
+        """
+        ...
+
+    def restart(self, state: Any, parameters: np.ndarray) -> Any:
+        """The state with these parameters instead."""
+        ...
+
+    def log_weights(self, parameters: np.ndarray) -> np.ndarray:
+        """log π(z) − log q(z) ``(draws,)`` at draws that are the same in every call, but for q."""
+        ...
+
+
+class History(NamedTuple):
+    """The course of a fit, one entry a look: NumPy arrays.
+
+    Attributes:
+        step: how many steps had been made.
+        step_size: the step size then.
+        bound: the bound of the averaged parameters, in nats.
+    """
+
+    step: np.ndarray
+    step_size: np.ndarray
+    bound: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """The end of one run.
+
+    Attributes:
+        parameters: the averaged ones, flat.
+        values: the bound of each group of the common draws, in nats.
+        history: the course.
+        converged: whether the bound had stopped rising before ``max_steps``.
+        skipped: the share of steps without a finite gradient.
+    """
+
+    parameters: np.ndarray
+    values: np.ndarray
+    history: History
+    converged: bool
+    skipped: float
+
+    @property
+    def bound(self) -> float:
+        """The bound on common draws, in nats."""
+        return float(self.values.mean())
+
+    @property
+    def stderr(self) -> float:
+        """Its standard error."""
+        return float(self.values.std(ddof=1) / np.sqrt(len(self.values)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted guide.
+
+    Attributes:
+        guide: its name.
+        objective: the bound that was raised.
+        parameters: ``(p,)``, flat.
+        history: the course of the best run.
+        step_size: that the best run started with.
+        restarts: the bound that each run reached, in nats.
+        converged: whether the best run's bound had stopped rising.
+        findings: what went wrong, each a sentence with its remedy.
+    """
+
+    guide: str
+    objective: Objective
+    parameters: np.ndarray
+    history: History
+    step_size: float
+    restarts: tuple[float, ...]
+    converged: bool
+    findings: tuple[str, ...]
+
+    @property
+    def bound(self) -> float:
+        """The bound that was reached, in nats: a lower bound of the log evidence, up to noise."""
+        return max(self.restarts)
+
+
+def fit_guide(
+    runs: Sequence[Run], recipe: Recipe, *, parallel: bool = True
+) -> tuple[int, list[Fitted], float]:
+    """Fit a guide from several starts.
+
+    Args:
+        runs: a run from each start, the most promising first.
+        recipe: how.
+        parallel: whether runs may go on in threads.
+
+    Returns:
+        Which run is the best, the end of each, and the step size that they started with.
+
+    Raises:
+        InferenceError: if no step size gives a finite bound.
+    """
+    call = side_by_side if parallel else _in_turn
+    step_size, state = _race(runs[0], recipe, call)
+    states = [state] + [None] * (len(runs) - 1)
+
+    def one(run: Run, state: Any) -> Fitted:
+        return _climb(run, state, step_size, recipe)
+
+    ends = call(one, list(zip(runs, states, strict=True)))
+    bounds = [end.bound if np.isfinite(end.bound) else -np.inf for end in ends]
+    if not np.isfinite(bounds).any():
+        raise _no_bound((step_size,))
+    return int(np.argmax(bounds)), ends, step_size
+
+
+def describe_ends(best: int, ends: Sequence[Fitted], recipe: Recipe) -> list[str]:
+    """In words, what the ends of the runs say against the fit."""
+    end = ends[best]
+    problems = []
+    if not end.converged:
+        problems.append(
+            f"The fit of the guide had not converged after max_steps={recipe.max_steps}: its bound was still "
+            f"rising. Give it more (max_steps={4 * recipe.max_steps}), or a simpler guide."
+        )
+    if end.skipped > _MOST_SKIPPED:
+        problems.append(
+            f"{end.skipped:.0%} of the fit's steps had no finite gradient and were skipped: the log density "
+            "overflows where the guide draws. Rescale the parameters to the order of 1, or check the program."
+        )
+    gaps = [other.bound for other in ends if end.bound - other.bound > _SLACK + 3 * _difference(end, other)]
+    if gaps:
+        reached = ", ".join(f"{bound:.1f}" for bound in (end.bound, *gaps))
+        problems.append(
+            f"Restarts of the fit ended at different bounds ({reached} nats; the best was kept): there may "
+            "be several modes, or the guide is hard to fit. Try restarts=8, and hold the draws against "
+            "method='smc'."
+        )
+    return problems
+
+
+def side_by_side(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Call a function once for each tuple of arguments, in threads, one a core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(arguments) < 2 or cores == 1:
+        return [function(*each) for each in arguments]
+    with ThreadPoolExecutor(min(cores, len(arguments))) as pool:
+        return list(pool.map(lambda each: function(*each), arguments))
+
+
+def _in_turn(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    return [function(*each) for each in arguments]
+
+
+def _race(run: Run, recipe: Recipe, call: Callable[..., list[Any]]) -> tuple[float, Any]:
+    """The step size whose averaged parameters are best, and the state they are in.
+
+    All sizes run for one chunk, the better two for another.
+    """
+    sizes = STEP_SIZES if recipe.step_size is None else (recipe.step_size,)
+
+    def lane(size: float, state: Any, first: int) -> tuple[float, float, Any]:
+        state, average, _ = run.advance(run.begin() if state is None else state, size, first)
+        value = float(bound(recipe.objective, run.log_weights(average)).mean())
+        return (value if np.isfinite(value) and np.isfinite(average).all() else -np.inf), size, state
+
+    lanes = [lane(sizes[0], None, 0)]  # alone: two threads would each compile the same loop
+    lanes += call(lane, [(size, None, 0) for size in sizes[1:]])
+    ahead = sorted(lanes, key=lambda lane: -lane[0])[:2]
+    ahead = call(lane, [(size, state, CHUNK) for value, size, state in ahead if np.isfinite(value)])
+    value, size, state = max(ahead, key=lambda lane: lane[0], default=(-np.inf, 0.0, None))
+    if not np.isfinite(value):
+        raise _no_bound(sizes)
+    return size, state
+
+
+class _Progress:
+    """The averages of one step size, and when it has done what it can."""
+
+    def __init__(self) -> None:
+        self.chunks: list[np.ndarray] = []
+        self.without_gain = 0
+
+    def average(self, chunk: np.ndarray) -> np.ndarray:
+        """The mean over the later half of all steps with this step size."""
+        self.chunks.append(chunk)
+        return np.mean(self.chunks[len(self.chunks) // 2 :], axis=0)
+
+
+def _climb(run: Run, state: Any, step_size: float, recipe: Recipe) -> Fitted:
+    """Raise the bound until it no longer rises, with ever smaller steps."""
+    state, first = (run.begin(), 0) if state is None else (state, 2 * CHUNK)
+    best, values = None, np.full(2, -np.inf)
+    rows, skipped, decays, progress = [], 0, 0, _Progress()
+    while first < recipe.max_steps and decays <= _DECAYS:
+        state, chunk, bad = run.advance(state, step_size, first)
+        first, skipped = first + CHUNK, skipped + bad
+        average = progress.average(chunk)
+        new = bound(recipe.objective, run.log_weights(average))
+        rows.append((first, step_size, new.mean()))
+        gain = _gain(new, values, recipe.tolerance)
+        if np.isfinite(new).all() and new.mean() > values.mean():
+            best, values = average, new
+        progress.without_gain = 0 if gain else progress.without_gain + 1
+        if progress.without_gain >= _PATIENCE or not np.isfinite(chunk).all():
+            state = run.begin() if best is None else run.restart(state, best)
+            step_size, decays, progress = step_size * _DECAY, decays + 1, _Progress()
+    history = History(*(np.array(column) for column in zip(*rows, strict=True)))
+    return Fitted(
+        chunk if best is None else best, values, history, decays > _DECAYS, skipped / (CHUNK * len(rows))
+    )
+
+
+def _no_bound(sizes: Sequence[float]) -> InferenceError:
+    return InferenceError(
+        "guide",
+        got=f"no finite bound with any of the step sizes {', '.join(map(str, sizes))}",
+        expected="a log density that is finite where the guide draws",
+        fix="Give a smaller step_size=, rescale the parameters to the order of 1, or take method='nuts'.",
+    )
+
+
+def _gain(new: np.ndarray, old: np.ndarray, tolerance: float) -> bool:
+    """Whether the bound has risen by more than the tolerance, and than the noise of common draws."""
+    if not np.isfinite(old).all():
+        return bool(np.isfinite(new).all())
+    difference = new - old
+    noise = difference.std(ddof=1) / np.sqrt(len(difference))
+    return bool(difference.mean() > max(tolerance, noise))
+
+
+def _difference(one: Fitted, other: Fitted) -> float:
+    return float(np.hypot(one.stderr, other.stderr))
