@@ -101,7 +101,8 @@ def coefficients(objective: Objective, log_weights: jax.Array) -> jax.Array:
     if objective.name == "elbo":
         return jnp.full(log_weights.shape, 1 / len(log_weights))
     alpha, groups = objective.order, log_weights.reshape(-1, objective.particles)
-    shares = jax.nn.softmax((1 - alpha) * jnp.nan_to_num(groups, nan=-jnp.inf, neginf=-1e300), axis=1)
+    finite = jnp.where(jnp.isfinite(groups), groups, jnp.finfo(groups.dtype).min)
+    shares = jax.nn.softmax((1 - alpha) * finite, axis=1)
     within = shares - shares**2 if objective.name == "wake" else alpha * shares + (1 - alpha) * shares**2
     return within.ravel() / len(groups)
 
