@@ -19,12 +19,12 @@ from ppgen.errors import (
     UnknownName,
     UnsupportedProgram,
 )
-from ppgen.inference import chains, checkpoint
 from ppgen.inference.arviz_compat import ess_bulk
 from ppgen.inference.citations import PAPERS
 from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.inference.guides import make_guide
-from ppgen.inference.objectives import make_objective
+from ppgen.inference.guides.objectives import make_objective
+from ppgen.inference.markov import chains, checkpoint
 from ppgen.models.bayesian.eight_schools import eight_schools
 
 SCHOOLS = ppgen.data.load("eight_schools")

@@ -20,7 +20,8 @@ from ppgen.errors import (
     UnknownName,
     UnsupportedProgram,
 )
-from ppgen.inference import log_densities, optimum, tempering
+from ppgen.inference import log_densities, optimum
+from ppgen.inference.annealing import tempering
 from ppgen.inference.weights import Weights
 from ppgen.models.bayesian.eight_schools import eight_schools
 from ppgen.models.bayesian.regression import kid_scores

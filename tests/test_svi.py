@@ -11,13 +11,13 @@ from scipy.stats import multivariate_normal
 
 import ppgen
 from ppgen.errors import InvalidArgument, ProgramError, UnknownName, UnsupportedProgram
-from ppgen.inference.guide_fit import _compile
 from ppgen.inference.guides import GUIDES, make_guide
 from ppgen.inference.guides.guide import log_normal
-from ppgen.inference.invariance import find_drift
+from ppgen.inference.guides.invariance import find_drift
+from ppgen.inference.guides.named import _compile
+from ppgen.inference.guides.neutra import fit_transform
+from ppgen.inference.guides.objectives import Objective, bound, coefficients
 from ppgen.inference.method import Request
-from ppgen.inference.neutra import fit_transform
-from ppgen.inference.objectives import Objective, bound, coefficients
 from ppgen.models.bayesian.eight_schools import eight_schools
 from ppgen.program import read_density
 from ppgen.program.density import float64

@@ -10,13 +10,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ppgen.errors import InvalidArgument, UnknownName
-from ppgen.inference.bases import BASES, Base, begin_with
+from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
 from ppgen.inference.smc import Rules, Stage, temper
-from ppgen.inference.tempering import Path, Tuning
+from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.program.density import Density
 
 __all__ = ["AIS", "Schedule", "anneal", "plan"]

@@ -12,22 +12,22 @@ import numpy as np
 
 from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference.arviz_compat import ess_bulk, ess_tail
-from ppgen.inference.chains import Chains, Metric, Record, Rules, longest_window
-from ppgen.inference.checkpoint import Checkpoint, fingerprint
+from ppgen.inference.guides import GUIDES
+from ppgen.inference.markov.chains import Chains, Metric, Record, Rules, longest_window
+from ppgen.inference.markov.checkpoint import Checkpoint, fingerprint
 from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, drifting_sites, scalars_of
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.pointwise import constrain_draws
 from ppgen.inference.progress import SamplingProgress
-from ppgen.inference.sampling import Sampling
-from ppgen.inference.space import Space, guide_space, own_space
-from ppgen.inference.starts import find_start
+from ppgen.inference.markov.sampling import Sampling
+from ppgen.inference.markov.space import Space, own_space
+from ppgen.inference.markov.starts import find_start
 from ppgen.program.density import Density, float64
 
 __all__ = ["NUTS"]
 
 # A dense metric costs dim² a leapfrog step and needs a few draws a dimension to be estimated.
 _LARGEST_DENSE_DIM = 100
-_GUIDES = ("nsf", "realnvp", "iaf", "full_rank", "low_rank", "mean_field")
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class NUTS:
             raise UnknownName("metric", self.metric, ("auto", "dense", "diagonal", "low_rank"))
         if self.start not in ("uniform", "pathfinder"):
             raise UnknownName("start", self.start, ("uniform", "pathfinder"))
-        if self.guide is not None and self.guide not in _GUIDES:
-            raise UnknownName("guide", self.guide, _GUIDES)
+        if self.guide is not None and self.guide not in GUIDES:
+            raise UnknownName("guide", self.guide, GUIDES)
         for name, value in (("until_ess", self.until_ess), ("max_draws", self.max_draws)):
             if value is not None and value < 1:
                 raise InvalidArgument(
@@ -104,7 +104,7 @@ class NUTS:
             DataError: if an observation lies outside the support of its site.
             StorageError: if the checkpoint cannot be written, or is that of another run.
         """
-        space = own_space(density) if self.guide is None else guide_space(density, self.guide, request)
+        space = self._space(density, request, None)
         rules = self._rules(density, request)
         run = fingerprint(space.graph.text, space.inputs, rules, request.tune, request.chains, request.seed)
         checkpoint = Checkpoint(self.checkpoint, run)
@@ -117,11 +117,10 @@ class NUTS:
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Go on with the chains where they stopped."""
-        guide, state = self.guide, drawn.state
-        space = own_space(density) if guide is None else guide_space(density, guide, request, state)
+        space = self._space(density, request, drawn.state)
         with SamplingProgress("NUTS", 0, show=request.progress) as bar, float64():
             chains = self._begin(space, self._rules(density, request), request)
-            chains.restore(state)
+            chains.restore(drawn.state)
             sampling = Sampling(chains, bar, Checkpoint(None, ""))
             sampling.until(chains.done + request.draws)
         return self._drawn(space, sampling, 0)
@@ -130,6 +129,15 @@ class NUTS:
         """Judge the chains."""
         findings = drawn.findings
         return diagnose_chains(draws, drawn.stats, max_tree_depth=self.max_tree_depth, findings=findings)
+
+    def _space(
+        self, density: Density, request: Request, state: Mapping[str, np.ndarray] | None
+    ) -> Space:
+        if self.guide is None:
+            return own_space(density)
+        from ppgen.inference.guides.neutra import guide_space  # flows take a second to import
+
+        return guide_space(density, self.guide, request, state)
 
     def _begin(self, space: Space, rules: Rules, request: Request) -> Chains:
         start_key, chain_key = jax.random.split(jax.random.key(request.seed))

@@ -14,8 +14,8 @@ import scipy.linalg
 from scipy.optimize import minimize
 
 from ppgen.errors import InferenceError
-from ppgen.inference.space import own_space
-from ppgen.inference.starts import find_start
+from ppgen.inference.markov.space import own_space
+from ppgen.inference.markov.starts import find_start
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 

@@ -14,13 +14,13 @@ from scipy.stats import rankdata
 
 from ppgen.errors import InferenceError, InvalidArgument, UnknownName
 from ppgen.inference.arviz_compat import rhat
-from ppgen.inference.bases import BASES, Base, begin_with
+from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.diagnostics import Diagnostics, scalars_of
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.path_evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
+from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
 from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled
-from ppgen.inference.tempering import Path, Tuning
+from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.program.density import Density
 
 __all__ = ["SMC", "Rules", "SMCFit", "Stage", "temper"]

@@ -10,14 +10,15 @@ import numpy as np
 
 from ppgen.errors import InvalidArgument
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
-from ppgen.inference.guide_fit import FittedGuide, GuideDraws, draw_guide, fit_named
-from ppgen.inference.guides.guide import Guide, Whitening, make_guide
+from ppgen.inference.guides.named import FittedGuide, GuideDraws, draw_guide, fit_named
+from ppgen.inference.guides.catalog import make_guide
+from ppgen.inference.guides.guide import Guide, Whitening
 from ppgen.inference.guides.numpyro_guide import ReadGuide, read_numpyro_guide
-from ppgen.inference.invariance import find_drift
+from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.objectives import make_objective
-from ppgen.inference.user_fit import draw_user_guide, fit_user_guide
-from ppgen.inference.variational import Fit, Recipe
+from ppgen.inference.guides.objectives import make_objective
+from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
+from ppgen.inference.guides.recipe import Fit, Recipe
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density
 
@@ -38,7 +39,7 @@ class SVI:
             guide in the program's own language: a callable with the program's arguments that samples each
             latent site of the program.
         objective: ``"elbo"``, ``"iwae"``, ``"renyi"`` or ``"wake"``; the last is for guides that cannot be
-            reparameterised. See :mod:`ppgen.inference.objectives`.
+            reparameterised. See :mod:`ppgen.inference.guides.objectives`.
         particles: how many draws the last three group.
         alpha: the order of Rényi's divergence, from 0 to less than 1.
         samples: draws a step.
@@ -143,7 +144,7 @@ class SVI:
             return _Named(density, make_guide(self.guide, density.dim, sizes))
         path = self.objective != "wake"
         if density.engine == "pyro":
-            from ppgen.inference.pyro_fit import PyroGuide  # imports torch
+            from ppgen.inference.guides.written_in_pyro import PyroGuide  # imports torch
 
             return PyroGuide(density, self.guide, path=path, seed=seed)
         return _Written(density, read_numpyro_guide(self.guide, density.data, density, path=path, seed=seed))

@@ -1,10 +1,11 @@
 """Guides of variational inference: families of distributions that are fitted to a posterior.
 
 Those given by name are bijections of standard normal noise on unconstrained space: ``gaussian`` holds the
-Gaussian ones, ``flows`` those over flowjax. Those that a user writes are read by ``numpyro_guide`` and
-``pyro_guide``.
+Gaussian ones, ``flows`` those over flowjax; ``named`` fits them. Those that a user writes are fitted by
+``written`` and ``written_in_pyro``. ``recipe`` says how, ``objectives`` to what.
 """
 
-from ppgen.inference.guides.guide import GUIDES, Guide, Whitening, make_guide
+from ppgen.inference.guides.catalog import GUIDES, make_guide
+from ppgen.inference.guides.guide import Guide, Whitening
 
 __all__ = ["GUIDES", "Guide", "Whitening", "make_guide"]

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ppgen.inference.guides.guide import Whitening
-from ppgen.inference.space import own_space
-from ppgen.inference.starts import find_start
+from ppgen.inference.markov.space import own_space
+from ppgen.inference.markov.starts import find_start
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 

@@ -15,12 +15,12 @@ from pyro import poutine
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ppgen.inference.guide_fit import GuideDraws
+from ppgen.inference.guides.named import GuideDraws
 from ppgen.inference.guides.checks import GuideSite, check_guide, check_inside, no_gradient
 from ppgen.inference.method import Request
-from ppgen.inference.objectives import Objective
-from ppgen.inference.variational import CHUNK, Fit, Recipe, describe_ends, fit_guide
-from ppgen.inference.whitening import log_density_and_gradient
+from ppgen.inference.guides.objectives import Objective
+from ppgen.inference.guides.recipe import CHUNK, Fit, Recipe, describe_ends, fit_guide
+from ppgen.inference.guides.whitening import log_density_and_gradient
 from ppgen.program.density import Density, float64
 from ppgen.program.pyro_program import base_of, bijection_of, own_state, role_of, support_of, to_tensors
 
@@ -116,7 +116,7 @@ class PyroGuide:
     def fit(
         self, recipe: Recipe, samples: int, restarts: int, seed: int
     ) -> tuple[Mapping[str, np.ndarray], Fit]:
-        """Fit the guide; see :func:`ppgen.inference.user_fit.fit_user_guide`.
+        """Fit the guide; see :func:`ppgen.inference.guides.written.fit_user_guide`.
 
         A step costs a hundred times what it does in JAX, so that there is no race of step sizes.
         """

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.inference.adam import adam_loop, begin_adam
-from ppgen.inference.guide_fit import GuideDraws
+from ppgen.inference.guides.adam import adam_loop, begin_adam
+from ppgen.inference.guides.named import GuideDraws
 from ppgen.inference.guides.numpyro_guide import ReadGuide, log_jacobian
-from ppgen.inference.objectives import Objective, coefficients
-from ppgen.inference.variational import CHUNK, Fit, Recipe, describe_ends, fit_guide
+from ppgen.inference.guides.objectives import Objective, coefficients
+from ppgen.inference.guides.recipe import CHUNK, Fit, Recipe, describe_ends, fit_guide
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 

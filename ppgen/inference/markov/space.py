@@ -1,4 +1,4 @@
-"""The space that Markov chains move in: the program's unconstrained one, or that of a guide fitted to it."""
+"""The space that Markov chains move in: the program's unconstrained one, or another that maps to it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ppgen.inference.log_densities import log_densities
-from ppgen.inference.method import Request
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 
-__all__ = ["Space", "guide_space", "own_space"]
+__all__ = ["Space", "own_space"]
 
 
 class Space(NamedTuple):
@@ -49,30 +48,3 @@ class Space(NamedTuple):
 def own_space(density: Density) -> Space:
     """The program's unconstrained space."""
     return Space(density, density.graph, density.inputs, lambda positions: positions, {})
-
-
-def guide_space(
-    density: Density, guide: str, request: Request, state: Mapping[str, np.ndarray] | None = None
-) -> Space:
-    """The space of a guide (arXiv:1903.03704): fitted now, or made again from an earlier one's ``state``."""
-    from ppgen.inference.guide_fit import FittedGuide  # flows take a second to import
-    from ppgen.inference.guides.guide import Whitening, make_guide
-    from ppgen.inference.neutra import fit_transform, make_transform
-
-    if state is None:
-        moved = fit_transform(density, guide, request)
-    else:
-        whitening = Whitening(*(state[f"guide_{name}"] for name in Whitening._fields))
-        fitted = FittedGuide(make_guide(guide, density.dim, {}), state["guide_parameters"], whitening)
-        moved = make_transform(density, fitted)
-    kept = {"guide_parameters": np.asarray(moved.fitted.parameters)}
-    kept |= {f"guide_{name}": np.asarray(array) for name, array in moved.fitted.whitening._asdict().items()}
-    return Space(
-        density,
-        moved.graph,
-        moved.inputs,
-        moved.to_program,
-        kept,
-        f"The chains moved in the space of a {guide} guide that was fitted first (NeuTra).",
-        ("neutra", *moved.fitted.guide.cites),
-    )

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from ppgen.inference.chains import CHUNK, Chains, Record
-from ppgen.inference.checkpoint import Checkpoint
+from ppgen.inference.markov.chains import CHUNK, Chains, Record
+from ppgen.inference.markov.checkpoint import Checkpoint
 from ppgen.inference.progress import SamplingProgress
 
 __all__ = ["Sampling"]

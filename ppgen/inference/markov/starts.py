@@ -14,7 +14,7 @@ from blackjax.mcmc.hmc import HMCState
 from blackjax.vi import pathfinder
 
 from ppgen.errors import DataError, InferenceError
-from ppgen.inference.space import Space
+from ppgen.inference.markov.space import Space
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 

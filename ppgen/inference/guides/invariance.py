@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ppgen.inference.weights import Weights
-from ppgen.inference.whitening import log_density_and_gradient
+from ppgen.inference.guides.whitening import log_density_and_gradient
 from ppgen.program.density import Density, float64
 
 __all__ = ["find_drift"]

@@ -15,7 +15,7 @@ from ppgen.errors import InferenceError, UnsupportedProgram
 from ppgen.inference.method import Request
 from ppgen.inference.optimum import find_modes
 from ppgen.inference.pathfinder import Pathfinder
-from ppgen.inference.tempering import Pair
+from ppgen.inference.annealing.tempering import Pair
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 

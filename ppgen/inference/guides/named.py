@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.inference.adam import adam_loop, begin_adam
+from ppgen.inference.guides.adam import adam_loop, begin_adam
 from ppgen.inference.guides.guide import Guide, Whitening
-from ppgen.inference.objectives import Objective, coefficients
-from ppgen.inference.variational import CHUNK, Fit, Recipe, describe_ends, fit_guide
-from ppgen.inference.whitening import Local, find_locals, log_density_and_gradient, misses
+from ppgen.inference.guides.objectives import Objective, coefficients
+from ppgen.inference.guides.recipe import CHUNK, Fit, Recipe, describe_ends, fit_guide
+from ppgen.inference.guides.whitening import Local, find_locals, log_density_and_gradient, misses
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from ppgen.errors import InferenceError
-from ppgen.inference.objectives import Objective, bound
+from ppgen.inference.guides.objectives import Objective, bound
 
 __all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide", "side_by_side"]
 

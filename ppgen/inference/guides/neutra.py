@@ -15,15 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.inference.guide_fit import FittedGuide, fit_named
-from ppgen.inference.guides.guide import Guide, Whitening, make_guide
+from ppgen.inference.guides.named import FittedGuide, fit_named
+from ppgen.inference.guides.catalog import make_guide
+from ppgen.inference.guides.guide import Guide, Whitening
+from ppgen.inference.markov.space import Space
 from ppgen.inference.method import Request
-from ppgen.inference.objectives import Objective
-from ppgen.inference.variational import Fit, Recipe
+from ppgen.inference.guides.objectives import Objective
+from ppgen.inference.guides.recipe import Fit, Recipe
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs, trace
 
-__all__ = ["Moved", "Transform", "fit_transform", "make_transform"]
+__all__ = ["Moved", "Transform", "fit_transform", "guide_space", "make_transform"]
 
 
 class Moved(NamedTuple):
@@ -119,6 +121,29 @@ def make_transform(density: Density, fitted: FittedGuide, fit: Fit | None = None
         arrays = [jnp.asarray(array) for array in (*program, *own)]
         graph, inputs = trace(moved, arrays, jnp.zeros(density.dim))
     return Transform(graph, inputs, density.dim, fitted, fit)
+
+
+def guide_space(
+    density: Density, guide: str, request: Request, state: Mapping[str, np.ndarray] | None = None
+) -> Space:
+    """The space of a guide (arXiv:1903.03704): fitted now, or made again from an earlier one's ``state``."""
+    if state is None:
+        moved = fit_transform(density, guide, request)
+    else:
+        whitening = Whitening(*(state[f"guide_{name}"] for name in Whitening._fields))
+        fitted = FittedGuide(make_guide(guide, density.dim, {}), state["guide_parameters"], whitening)
+        moved = make_transform(density, fitted)
+    kept = {"guide_parameters": np.asarray(moved.fitted.parameters)}
+    kept |= {f"guide_{name}": np.asarray(array) for name, array in moved.fitted.whitening._asdict().items()}
+    return Space(
+        density,
+        moved.graph,
+        moved.inputs,
+        moved.to_program,
+        kept,
+        f"The chains moved in the space of a {guide} guide that was fitted first (NeuTra).",
+        ("neutra", *moved.fitted.guide.cites),
+    )
 
 
 @lru_cache(maxsize=64)

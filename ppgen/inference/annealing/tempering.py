@@ -3,7 +3,7 @@ r"""Hamiltonian Monte Carlo on the path from a density that is easy to draw from
 .. math:: \log \pi_\beta(z) = (1 - \beta) \log q(z) + \beta \log \pi(z), \quad 0 \le \beta \le 1
 
 The kernel is BlackJAX's, compiled once for all β, step sizes and metrics. Whatever names a pair of
-densities can take this path; :mod:`ppgen.inference.bases` has those that end at a posterior.
+densities can take this path; :mod:`ppgen.inference.annealing.bases` has those that end at a posterior.
 """
 
 from __future__ import annotations
