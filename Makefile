@@ -50,4 +50,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) demo dist .mypy_cache .pytest_cache .ruff_cache

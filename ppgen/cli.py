@@ -222,7 +222,7 @@ def infer(
     data: Annotated[
         Path | None, typer.Option(help="A JSON object of the program's keyword arguments.")
     ] = None,
-    method: Annotated[str, typer.Option(help="The posterior method: nuts.")] = "nuts",
+    method: Annotated[str, typer.Option(help="The posterior method: nuts, svi, smc, auto, …")] = "nuts",
     out: Annotated[Path | None, typer.Option(help="Write the posterior as netCDF, for ArviZ.")] = None,
     draws: Annotated[int, typer.Option(help="Draws a chain, after warm-up.")] = 1000,
     tune: Annotated[int, typer.Option(help="Length of the warm-up.")] = 1000,
@@ -253,8 +253,13 @@ def infer(
     )
     _OUT.print(post.summary().to_string(), highlight=False, markup=False)
     _OUT.print(str(post.diagnostics), highlight=False, markup=False)
+    if post.log_evidence is not None:
+        value, stderr = post.log_evidence
+        _OUT.print(f"Log evidence {value:.3f} ± {stderr:.3f} nats", highlight=False)
+    if post.how:
+        _OUT.print(post.how, highlight=False, markup=False)
     if out is not None:
-        _OUT.print(f"Wrote {post.to_netcdf(out)}.", highlight=False)
+        _OUT.print(f"Wrote {post.save(out)}.", highlight=False)
 
 
 # -- reading arguments -----------------------------------------------------------------------------------

@@ -254,7 +254,6 @@ def test_netcdf_round_trip(schools, tmp_path):
         schools.to_netcdf(tmp_path / "missing" / "schools.nc")
 
 
-@pytest.mark.filterwarnings("ignore:ppgen group is not defined:UserWarning")
 def test_a_saved_posterior_goes_on_where_it_stopped(tmp_path):
     import arviz
 
