@@ -155,11 +155,17 @@ def _split(batch: _Batch) -> list[_Batch]:
 
 def _stages(tune: int, first: int, count: int) -> np.ndarray:
     """What each of the next steps adapts: Stan's windows during the warm-up, nothing after."""
-    stages = np.full(max(tune, first + count), _SAMPLE)
-    if tune:
-        adapted, window_ends = np.asarray(build_schedule(tune)).T
-        stages[:tune] = np.where(window_ends, _SLOW_END, adapted)
-    return stages[first : first + count]
+    stages = _schedule(tune)[first : first + count]
+    return np.concatenate([stages, np.full(count - len(stages), _SAMPLE)])
+
+
+@lru_cache(maxsize=64)
+def _schedule(tune: int) -> np.ndarray:
+    """What each step of the warm-up adapts. It is kept: JAX takes 20 ms to make an array of a list."""
+    if tune == 0:
+        return np.zeros(0, int)
+    adapted, window_ends = np.asarray(build_schedule(tune)).T
+    return np.where(window_ends, _SLOW_END, adapted)
 
 
 def longest_window(tune: int) -> int:
