@@ -44,7 +44,8 @@ class Sampling:
             begin = time.perf_counter()
             record = self.chains.advance(min(count, steps - self.chains.done))
             self._records.append(record)
-            self._bar.advance(record.lp.size, int(record.diverging.sum()))
+            warm_up = max(0, self.chains.tune - self.chains.done + record.lp.shape[1])
+            self._bar.advance(record.lp.size, int(record.diverging[:, warm_up:].sum()))
             if self._checkpoint.is_due():
                 self._save()
             pace = _ROUND_SECONDS / max(time.perf_counter() - begin, 1e-3)
