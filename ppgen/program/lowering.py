@@ -247,7 +247,7 @@ def _numbers_asked(stack: traceback.StackSummary) -> UnsupportedProgram:
         got="Python code that needs the numbers in a tensor: if, while, float(), .item(), x[x > 0]",
         expected="control flow and shapes that do not depend on what is sampled",
         fix="Write torch.where(condition, a, b) for a branch; keep the numbers in tensors. Or write "
-        'backend="native": Pyro then runs the program at every step, hundreds of times slower.',
+        'backend="native": Pyro then runs the program at every step, milliseconds each.',
     )
 
 
@@ -267,7 +267,7 @@ def _no_counterpart(func: OpOverload) -> UnsupportedProgram:
         got="a torch operation that has no counterpart in JAX here",
         expected=f"the {len(OPERATIONS)} operations of ppgen.program.aten, or what torch composes of them",
         fix="Write that line with other operations, or compute it before the program if it needs only data. "
-        'Or write backend="native": Pyro then runs the program at every step, hundreds of times slower.',
+        'Or write backend="native": Pyro then runs the program at every step, milliseconds each.',
     )
 
 

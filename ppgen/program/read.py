@@ -77,7 +77,7 @@ def read_density(
         data: its keyword arguments.
         engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
         backend: ``"jax"``, or ``"native"`` to have a Pyro program run by Pyro itself at every evaluation:
-            hundreds of times slower, but its control flow may depend on what is sampled.
+            milliseconds a gradient, but its control flow may depend on what is sampled.
 
     Raises:
         UnknownName: if there is no such backend.

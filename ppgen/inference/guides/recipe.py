@@ -7,7 +7,6 @@ start anew; the one with the best bound is kept, and those that disagree with it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ppgen.inference.cores import available_cores
 from ppgen.errors import InferenceError
 from ppgen.inference.guides.objectives import Objective, bound
 
@@ -203,7 +203,7 @@ def describe_ends(best: int, ends: Sequence[Fitted], recipe: Recipe) -> list[str
 
 def side_by_side(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Call a function once for each tuple of arguments, in threads, one a core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     if len(arguments) < 2 or cores == 1:
         return [function(*each) for each in arguments]
     with ThreadPoolExecutor(min(cores, len(arguments))) as pool:

@@ -7,7 +7,6 @@ batch; batches run in threads, one a core.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -23,6 +22,7 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from blackjax.mcmc.hmc import HMCState
 from jax.typing import ArrayLike
 
+from ppgen.inference.cores import available_cores
 from ppgen.program.density import float64
 from ppgen.program.graph import Graph, Inputs
 
@@ -146,7 +146,7 @@ class Chains:
 @jax.jit  # each slice alone would be compiled alone
 def _split(batch: _Batch) -> list[_Batch]:
     """Equal batches, at most one a core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     chains = len(batch.keys)
     count = max(batches for batches in range(1, cores + 1) if chains % batches == 0)
     size = chains // count
