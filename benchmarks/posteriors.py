@@ -10,8 +10,11 @@ NumPyro and from the Pyro program, the others from NumPyro. Each cell runs in a 
 - honest: no seed is ok and wrong at once, wrong being a mean off by 0.2 sd or an sd off by 25 %
 - first, next: seconds of the first seed, with compilation unless that is cached, and the median of the others
 
-With --peers: NUTS from ppgen, NumPyro, Pyro, PyMC with nutpie, and PyStan, side by side. That needs the
-environment of `make bench-peers`.
+With --out FOLDER: the tables to posteriors.md there, and every cell to posteriors.json; with --resume, cells
+that are there already are not run again.
+
+With --peers: NUTS from ppgen, NumPyro, Pyro, PyMC with nutpie, and PyStan, side by side, to peers.md and
+peers.json. That needs the environment of `make bench-peers`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import nine
@@ -43,14 +47,15 @@ class Way(NamedTuple):
     languages: tuple[str, ...] = ("numpyro",)
 
 
+# The cheap ones first.
 WAYS = {
-    "nuts": Way("nuts", {}, ("numpyro", "pyro")),
-    "svi mean_field": Way("svi", {"guide": "mean_field"}),
-    "svi full_rank": Way("svi", {"guide": "full_rank"}),
-    "svi nsf": Way("svi", {"guide": "nsf"}),
     "laplace": Way("laplace", {}),
     "pathfinder": Way("pathfinder", {}),
+    "nuts": Way("nuts", {}, ("numpyro", "pyro")),
+    "svi full_rank": Way("svi", {"guide": "full_rank"}),
+    "svi mean_field": Way("svi", {"guide": "mean_field"}),
     "smc": Way("smc", {}),
+    "svi nsf": Way("svi", {"guide": "nsf"}),
     "nuts nsf": Way("nuts", {"guide": "nsf"}),
 }
 
@@ -64,11 +69,12 @@ def main() -> None:
     if not nine.FOLDER.exists():
         sys.exit(f"The posteriors are read from {nine.FOLDER}, which is not there.")
     if arguments.peers:
-        race.run(arguments.posteriors, arguments.libraries, arguments.limit, arguments.json)
+        race.run(arguments.posteriors, arguments.libraries, arguments.limit, arguments.out, arguments.resume)
         return
     cells = _run_all(arguments)
-    _print_ways(cells)
-    sys.exit(_print_verdict(cells))
+    table, verdict = _table(cells), _verdict(cells)
+    print("\n".join([*table, "", *_in_lines(verdict)]))
+    sys.exit(int(any(verdict.values())))
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,7 +84,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--languages", nargs="+", choices=("numpyro", "pyro"), default=["numpyro", "pyro"])
     parser.add_argument("--limit", type=float, default=600, help="seconds that a process may take")
-    parser.add_argument("--json", help="also write every cell to this file")
+    parser.add_argument("--out", type=Path, help="a folder for the tables and all numbers")
+    parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
     parser.add_argument("--peers", action="store_true", help="compare with other libraries instead")
     parser.add_argument("--libraries", nargs="+", choices=race.LIBRARIES, default=list(race.LIBRARIES))
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -86,14 +93,30 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run_all(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    cells = []
-    for posterior in arguments.posteriors:
-        for way in arguments.methods:
-            for language in WAYS[way].languages:
-                if language in arguments.languages:
+    """Method by method; what is there so far is written after each process."""
+    cells: list[dict[str, Any]] = []
+    if arguments.resume:
+        cells = json.loads((arguments.out / "posteriors.json").read_text())
+    there = {(cell["posterior"], cell["way"], cell["language"]) for cell in cells}
+    for way in arguments.methods:
+        for language in WAYS[way].languages:
+            for posterior in arguments.posteriors:
+                if language in arguments.languages and (posterior, way, language) not in there:
                     cells += _run(posterior, way, language, arguments.seeds, arguments.limit)
-                    race.keep(cells, arguments.json)
+                    _write(cells, arguments.out)
+    _write(cells, arguments.out)
     return cells
+
+
+def _write(cells: list[dict[str, Any]], folder: Path | None) -> None:
+    """The tables as Markdown, and one cell a line as JSON."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(cell) for cell in cells)
+    (folder / "posteriors.json").write_text(f"[\n{lines}\n]\n")
+    text = [_HEAD, "", *_table(cells), "", *_in_lines(_verdict(cells))]
+    (folder / "posteriors.md").write_text("\n".join(text) + "\n")
 
 
 def _run(posterior: str, way: str, language: str, seeds: list[int], limit: float) -> list[dict[str, Any]]:
@@ -118,7 +141,7 @@ def _run(posterior: str, way: str, language: str, seeds: list[int], limit: float
 
 def _measure(posterior: str, way: str, language: str, seeds: list[int]) -> Iterator[dict[str, Any]]:
     import ppgen
-    from ppgen.errors import InferenceError, PpgenError, UnknownName
+    from ppgen.errors import InferenceError, PpgenError
 
     warnings.simplefilter("ignore")
     program = nine.find_program(posterior, language)
@@ -130,9 +153,6 @@ def _measure(posterior: str, way: str, language: str, seeds: list[int]) -> Itera
             post = ppgen.infer(
                 program, data, WAYS[way].method, seed=seed, progress=False, **WAYS[way].options
             )
-        except UnknownName as error:
-            yield _blank(job, way, missing=str(error))
-            return
         except PpgenError as error:  # no posterior came back: nothing that could mislead
             yield _blank(job, way, seed=seed, refused=str(error))
             continue
@@ -157,28 +177,47 @@ def _cell(job: dict, way: str, seed: int, post: Any, answers: nine.Answers, seco
 
 
 def _blank(job: dict[str, Any], way: str, seed: int | None = None, **said: str) -> dict[str, Any]:
-    """A cell without a posterior: not known to ``infer``, refused by it, or failed."""
+    """A cell without a posterior: refused by ``infer``, or failed."""
     return {"posterior": job["posterior"], "language": job["language"], "way": way, "seed": seed, **said}
 
 
 # -- tables --------------------------------------------------------------------------------------------
 
+_HEAD = """# Nine posteriors with known answers, by every method
 
-def _print_ways(cells: list[dict[str, Any]]) -> None:
+Written by `python benchmarks/posteriors.py --out docs/benchmarks`. Each row is one method on one program with
+its defaults: the worst of the seeds against a long reference run.
+
+- z: largest error of a mean, in Monte Carlo standard errors of draws and reference together
+- mean: largest error of a mean, in standard deviations of the posterior
+- sd: largest relative error of a standard deviation
+- ok: in how many of the seeds the method's own diagnostics found nothing wrong; a method may also refuse
+- honest: no seed is ok and wrong at once, wrong being a mean off by 0.2 sd or an sd off by 25 %
+- first, next: seconds of the first seed, with compilation unless that is cached, and the median of the
+  others; on two cores that were shared with other work
+
+"…, corrected" are a guide's draws resampled by their importance weights, where k-hat allows that."""
+
+
+def _table(cells: list[dict[str, Any]]) -> list[str]:
     columns = ("z", "mean", "sd", "k-hat", "ESS", "ok", "honest", "first", "next")
-    print(f"| posterior | method | program | {' | '.join(columns)} |")
-    print("|---|---|---|" + "---:|" * len(columns))
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for cell in cells:
         groups.setdefault((cell["posterior"], cell["way"], cell["language"]), []).append(cell)
-    for (posterior, way, language), group in groups.items():
-        print(f"| {posterior} | {way} | {language} | {' | '.join(_row(group, len(columns)))} |")
+    return [
+        f"| posterior | method | program | {' | '.join(columns)} |",
+        "|---|---|---|" + "---:|" * len(columns),
+        *(
+            f"| {' | '.join(place)} | {' | '.join(_row(groups[place], len(columns)))} |"
+            for place in sorted(groups, key=lambda place: (list(nine.NINE).index(place[0]), place[1:]))
+        ),
+    ]
 
 
 def _row(group: list[dict[str, Any]], width: int) -> list[str]:
     """One posterior and method, over the seeds."""
     done = [cell for cell in group if "ok" in cell]
-    silent = [kind for kind in ("missing", "refused", "failure") if any(kind in cell for cell in group)]
+    silent = [kind for kind in ("refused", "failure") if any(kind in cell for cell in group)]
     if not done:
         return [silent[0]] + [""] * (width - 1)
     khats = [cell["khat"] for cell in done if cell["khat"] is not None]
@@ -196,24 +235,24 @@ def _row(group: list[dict[str, Any]], width: int) -> list[str]:
     ]
 
 
-def _print_verdict(cells: list[dict[str, Any]]) -> int:
-    """What must not be: 1 if there is any of it, else 0."""
-    missing = sorted({cell["way"] for cell in cells if "missing" in cell})
-    if missing:
-        print(f"\nNot known to ppgen.infer: {', '.join(missing)}.")
-    lists = {
+def _verdict(cells: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What must not be."""
+    return {
         "Dishonest (ok, and wrong)": [cell for cell in cells if "ok" in cell and _misleads(cell)],
         f"NUTS off by more than {LARGEST_Z:.0f} standard errors or {LARGEST_STRETCH:.0%} of an sd": [
             cell for cell in cells if "ok" in cell and cell["way"] == "nuts" and _misses(cell)
         ],
         "Failed": [cell for cell in cells if "failure" in cell],
     }
-    for title, found in lists.items():
-        print(f"\n{title}: {len(found) or 'none'}")
+
+
+def _in_lines(verdict: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    for title, found in verdict.items():
+        yield f"{title}: {len(found) or 'none'}"
         for cell in found:
             place = f"{cell['posterior']}, {cell['way']}, {cell['language']}, seed {cell['seed']}"
-            print(f"- {place}: {cell['failure'] if 'failure' in cell else _in_words(cell)}")
-    return int(any(lists.values()))
+            yield f"- {place}: {cell['failure'] if 'failure' in cell else _in_words(cell)}"
+        yield ""
 
 
 def _misleads(cell: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -112,18 +112,36 @@ def train(
     levels: Annotated[
         int | None, typer.Option(help="For your own integers: how many values an entry can take.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows a step.")] = 32,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step; by default 32.")] = None,
     learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at its highest.")] = 3e-3,
     patience: Annotated[
         int, typer.Option(help="Stop after so many epochs without a better validation loss.")
     ] = 30,
     objective: Annotated[
-        str | None, typer.Option(help="likelihood, elbo or iwae; by default the family's own.")
+        str | None, typer.Option(help="What to minimise; by default the family's own first choice.")
     ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="A setting of the objective; may be repeated."),
+    ] = None,
+    average: Annotated[
+        float, typer.Option(help="Decay of an average of the parameters, such as 0.999, which is kept.")
+    ] = 0.0,
+    log: Annotated[
+        Path | None, typer.Option(help="Write the history to a .csv file, or a folder for TensorBoard.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A folder to keep the state of the run in, every few minutes.")
+    ] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="How often.")] = 5.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
 ) -> None:
     """Train a family on data and write it to a file.
 
-    Ctrl-C ends training early; the best model so far is written all the same.
+    Ctrl-C ends training early; the best model so far is written all the same. A run with `--checkpoint`
+    that was killed goes on when the same line is given `--resume`.
 
     Example: `ppgen train vae --data digits --epochs 100 --set latent_dim=16 --out vae.ppgen`
     """
@@ -135,6 +153,7 @@ def train(
     storage.check_writable(out)
     dataset = _dataset(data, levels)
     model = make(family, dataset.shape, dataset.levels, seed=seed, **_key_values(settings))
+    objective_options: dict[str, Any] = {k: _number(value) for k, value in _key_values(options).items()}
     run = fit(
         model,
         dataset,
@@ -144,6 +163,14 @@ def train(
         learning_rate=learning_rate,
         patience=patience,
         objective=objective,
+        average=average,
+        log=log,
+        checkpoint=checkpoint,
+        checkpoint_minutes=checkpoint_minutes,
+        resume=resume,
+        device=cast(Any, device),
+        precision=cast(Any, precision),
+        **objective_options,
     )
     save(model, out)
     _OUT.print(f"{run}\nWrote {out}. Next: ppgen evaluate {out} --data {data}", highlight=False)

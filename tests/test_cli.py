@@ -1,14 +1,17 @@
 """The command line, as a user types it."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from ppgen import storage
 from ppgen.cli import main
 
 PROGRAM = """
@@ -95,6 +98,42 @@ def test_train_on_a_file_of_ones_own(ppgen):
     assert done.returncode == 0, done.stderr
     done = ppgen("evaluate flow.ppgen --data rows.csv")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_goes_on_with_the_same_line(folder):
+    """kill -9, in the middle of an epoch; then the same line with --resume."""
+    line = "train vae --data digits-binary --epochs 4 --set latent_dim=4 --set hidden=32 --average 0.9"
+    command = [sys.executable, "-m", "ppgen", *line.split()]
+    checkpoint = ["--checkpoint", "run", "--checkpoint-minutes", "0"]
+    whole = subprocess.run([*command, "--out", "whole.ppgen"], cwd=folder, capture_output=True, check=False)
+    assert whole.returncode == 0
+    killed = subprocess.Popen(
+        [*command, *checkpoint, "--out", "killed.ppgen"], cwd=folder, stderr=subprocess.PIPE
+    )
+    _wait_for(folder / "run" / "training.ppgen", killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (folder / "killed.ppgen").exists()
+    resumed = subprocess.run(
+        [*command, *checkpoint, "--resume", "--out", "killed.ppgen"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    first, second = (storage.read(folder / f"{name}.ppgen").tensors for name in ("whole", "killed"))
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def _wait_for(path, process):
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
 
 
 def test_infer_prints_a_summary_and_writes_netcdf(ppgen, folder):

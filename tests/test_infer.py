@@ -25,6 +25,7 @@ from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.inference.guides import make_guide
 from ppgen.inference.guides.objectives import make_objective
 from ppgen.inference.markov import chains, checkpoint
+from ppgen.inference.markov.lost import judge
 from ppgen.models.bayesian.eight_schools import eight_schools
 
 SCHOOLS = ppgen.data.load("eight_schools")
@@ -206,6 +207,63 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.positions, whole.positions)
     with pytest.raises(ppgen.errors.StorageError, match="which another run has written"):
         ppgen.infer(regression, data, checkpoint=path, **{**settings, "seed": 6})
+
+
+def two_modes(log_ratio):
+    """Modes at ±6, the second with ``exp(log_ratio)`` times the mass of the first."""
+    centres, scale = jnp.array([[-6.0, -6.0], [6.0, 6.0]]), 0.5
+    parts = dist.Normal(centres, scale).to_event(1)
+    numpyro.sample("x", dist.MixtureSameFamily(dist.Categorical(logits=jnp.array([0.0, log_ratio])), parts))
+
+
+def test_a_chain_in_a_mode_that_holds_nothing_starts_anew(tmp_path, monkeypatch):
+    settings = {"draws": 500, "seed": 2, "progress": False}
+    post = ppgen.infer(two_modes, {"log_ratio": -30.0}, **settings)
+    assert post.how.startswith("Started anew during the warm-up")
+    assert post.how.endswith(": chains 1, 2, 3.")
+    assert post.diagnostics.ok
+    assert (post.draws["x"] < 0).all()
+
+    path, advance, calls = tmp_path / "run.ppgen", chains.Chains.advance, []
+    monkeypatch.setattr(checkpoint, "_SECONDS", 0.0)
+
+    def killed_among_the_fresh_chains(self, count):
+        calls.append(self)
+        if len(set(calls)) > 1 and self.done > 0:
+            raise _Killed
+        return advance(self, count)
+
+    monkeypatch.setattr(chains.Chains, "advance", killed_among_the_fresh_chains)
+    with pytest.raises(_Killed):
+        ppgen.infer(two_modes, {"log_ratio": -30.0}, checkpoint=path, **settings)
+    monkeypatch.setattr(chains.Chains, "advance", advance)
+    resumed = ppgen.infer(two_modes, {"log_ratio": -30.0}, checkpoint=path, **settings)
+    np.testing.assert_array_equal(resumed.positions, post.positions)
+    assert resumed.how == post.how
+    assert resumed.extend(100, progress=False).how == post.how
+
+
+def test_a_mode_of_its_own_mass_is_not_hidden():
+    """Chains there are not started anew, although it is the smaller one, and R-hat sees them."""
+    with pytest.warns(InferenceWarning):
+        post = ppgen.infer(two_modes, {"log_ratio": -4.0}, draws=500, seed=2, progress=False)
+    assert post.how == ""
+    assert post.diagnostics.rhat_max > 1.5
+
+
+def test_chains_are_judged_by_what_their_regions_hold():
+    rng = np.random.default_rng(0)
+    position = rng.normal(size=(5, 80, 3))
+    position[1] *= 0.1  # narrow and high: as much as the first
+    position[4] = 1.0  # stuck
+    lp = -np.square(position).sum(2) / 2
+    lp[1] = 3 * np.log(10.0) - 50 * np.square(position[1]).sum(1)
+    lp[2] -= 40.0  # a plateau
+    lp[3] -= np.linspace(160.0, 40.0, 80)  # on its way up
+    record = chains.Record(position, lp, *(None,) * 6)
+    arrived, is_lost = judge(record)
+    np.testing.assert_array_equal(arrived, [True, True, False, False, False])
+    np.testing.assert_array_equal(is_lost, [False, False, True, False, True])
 
 
 def test_the_warmup_is_kept_on_request():

@@ -2,7 +2,10 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as ndist
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -15,13 +18,17 @@ from ppgen.errors import (
     DataError,
     InvalidArgument,
     ProgramError,
+    StorageError,
     TrainingError,
     TrainingWarning,
     UnknownName,
     UnsupportedProgram,
 )
 from ppgen.inference.training import train
-from ppgen.inference.training.loop import Plan, fit
+from ppgen.inference.training.checkpoint import Checkpoint
+from ppgen.inference.training.loop import Steps, fit
+from ppgen.inference.training.rows import Rows
+from ppgen.inference.training.settings import Plan
 from ppgen.models import VAE, NeuralSplineFlow, Transformer
 
 
@@ -121,27 +128,36 @@ class Script:
 
     def __init__(self, losses, valid):
         self.losses, self.valid = iter(losses), iter(valid)
-        self.steps = 0
+        self.done = 0
 
-    def step(self, batch):
-        self.steps += 1
+    def appetite(self):
+        return 1
+
+    def steps(self, x, label):
+        self.done += len(x)
         loss = next(self.losses)
         if isinstance(loss, BaseException):
             raise loss
-        return loss
+        return Steps(np.array([loss]))
 
-    def evaluate(self, rows):
+    def evaluate(self, x, label):
         return next(self.valid)
 
     def snapshot(self):
-        return self.steps
+        return {"done": np.array(self.done)}
 
     def restore(self, snapshot):
-        self.steps = snapshot
+        self.done = int(snapshot["done"])
+
+    def state(self):
+        return self.snapshot()
+
+    def resume(self, state):
+        self.restore(state)
 
 
 class Silent:
-    def step(self):
+    def step(self, count):
         pass
 
     def epoch(self, record):
@@ -150,9 +166,10 @@ class Silent:
 
 def run_script(losses, valid, patience=None):
     learner = Script(losses, valid)
-    rows = np.zeros((4, 1))
+    rows = Rows(np.zeros((4, 1)), np.zeros((4, 1)))
     plan = Plan(epochs=10, batch_size=2, patience=patience, seed=0)
-    return learner, lambda: fit(learner, rows, rows, plan, Silent())
+    nowhere = Checkpoint(None, {}, minutes=1.0, resume=False)
+    return learner, lambda: fit(learner, rows, plan, Silent(), nowhere)
 
 
 @pytest.mark.parametrize(
@@ -168,45 +185,45 @@ def test_the_parameters_of_the_best_epoch_are_kept(valid, patience, stopped, bes
     learner, go = run_script([1.0] * 20, map(float, valid), patience)
     result = go()
     assert (result.stopped, result.best_epoch, len(result.history)) == (stopped, best, epochs)
-    assert learner.steps == 2 * best  # two batches an epoch
+    assert learner.done == 2 * best  # two batches an epoch
 
 
 def test_ctrl_c_keeps_the_best_parameters_so_far():
     learner, go = run_script([3.0, 3.0, 2.0, 2.0, 1.0, KeyboardInterrupt()], [5.0, 6.0])
     result = go()
-    assert (result.stopped, result.best_epoch, len(result.history), learner.steps) == ("interrupted", 1, 2, 2)
+    assert (result.stopped, result.best_epoch, len(result.history), learner.done) == ("interrupted", 1, 2, 2)
 
 
 def test_ctrl_c_in_the_first_epoch_keeps_what_there_is():
     learner, go = run_script([3.0, KeyboardInterrupt()], [])
     result = go()
-    assert (result.stopped, result.best_epoch, result.history, learner.steps) == ("interrupted", 0, (), 2)
+    assert (result.stopped, result.best_epoch, result.history, learner.done) == ("interrupted", 0, (), 2)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_epoch_and_keeps_the_last_good_parameters():
     learner, go = run_script([3.0, 3.0, 2.0, math.nan], [5.0])
     with pytest.raises(TrainingError, match="nan in epoch 2, at step 2.*Lower learning_rate"):
         go()
-    assert learner.steps == 2
+    assert learner.done == 2
 
 
 def test_a_validation_that_is_not_finite_is_an_error_too():
     learner, go = run_script([3.0, 3.0, 2.0, 2.0], [5.0, math.inf])
     with pytest.raises(TrainingError, match="inf in epoch 2, at its validation"):
         go()
-    assert learner.steps == 2
+    assert learner.done == 2
 
 
 def test_ctrl_c_in_train_warns_and_returns(monkeypatch):
     vae = build()
-    elbo = "ppgen.inference.training.elbo.elbo"
+    elbo = "ppgen.program.bounds.elbo"
     calls = iter(range(10_000))
     from ppgen.program.bounds import elbo as genuine
 
-    def interrupted(*args):
+    def interrupted(*args, **context):
         if next(calls) == 30:
             raise KeyboardInterrupt
-        return genuine(*args)
+        return genuine(*args, **context)
 
     monkeypatch.setattr(elbo, interrupted)
     with pytest.warns(TrainingWarning, match="interrupted after"):
@@ -317,9 +334,167 @@ def parameterless(x):
 
 
 def numpyro_program(x):
-    import numpyro
+    numpyro.sample("x", ndist.Normal(0, 1), obs=x)
 
-    numpyro.sample("x", numpyro.distributions.Normal(0, 1), obs=x)
+
+def numpyro_mixture(x):
+    """The NumPyro twin of mixture."""
+    loc = numpyro.param("loc", jnp.zeros(2))
+    scale = numpyro.param("scale", jnp.ones(2), constraint=ndist.constraints.positive)
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", ndist.Normal(0.0, 1.0))
+        numpyro.sample("x", ndist.Normal(loc + z[:, None], scale).to_event(1), obs=x)
+
+
+def numpyro_guide(x):
+    slope = numpyro.param("slope", jnp.zeros(2))
+    with numpyro.plate("rows", len(x)):
+        numpyro.sample("z", ndist.Normal(x @ slope, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("model", "guide"), [(mixture, mixture_guide), (numpyro_mixture, numpyro_guide)], ids=["pyro", "numpyro"]
+)
+@pytest.mark.parametrize("objective", ["elbo", "iwae", "renyi", "wake_sleep"])
+def test_every_bound_fits_a_linear_gaussian_program_in_either_language(model, guide, objective):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 1)) + [4.0, -4.0] + 0.5 * rng.normal(size=(300, 2))
+    settings = {"epochs": 30, "learning_rate": 0.1, "progress": False}
+    run = train(model, rows, guide=guide, objective=objective, **settings)
+    assert run.objective == objective
+    np.testing.assert_allclose(run.params["loc"], rows.mean(0), atol=0.3)
+    assert run.history[run.best_epoch - 1].valid < 3.1  # 2.2 is the entropy of the rows
+
+
+def test_wake_sleep_trains_a_guide_with_discrete_draws():
+    """Two far clusters: their centres can only be learned if the guide tells them apart."""
+    rng = np.random.default_rng(1)
+    rows = np.where(rng.random((200, 1)) < 0.3, 3.0, -3.0) + 0.5 * rng.normal(size=(200, 1))
+
+    def clusters(x):
+        loc = pyro.param("loc", torch.tensor([-1.0, 1.0]))
+        weight = pyro.param("weight", torch.tensor(0.5), constraint=dist.constraints.unit_interval)
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(weight))
+            pyro.sample("x", dist.Normal(loc[z.long()], 0.5).expand([len(x)]), obs=x[:, 0])
+
+    def tell_apart(x):
+        slope = pyro.param("slope", torch.tensor(0.1))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Bernoulli(logits=slope * x[:, 0]))
+
+    with pytest.raises(UnsupportedProgram, match="wake_sleep"):
+        train(clusters, rows, guide=tell_apart, progress=False)
+    run = train(
+        clusters, rows, guide=tell_apart, objective="wake_sleep", epochs=30, learning_rate=0.1, progress=False
+    )
+    np.testing.assert_allclose(run.params["loc"], [-3, 3], atol=0.3)
+    assert run.params["weight"] == pytest.approx((rows > 0).mean(), abs=0.06)
+
+
+def test_a_numpyro_programs_parameters_are_handed_back_constrained():
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    run = train(numpyro_mixture, rows, guide=numpyro_guide, epochs=3, progress=False)
+    assert set(run.params) == {"loc", "scale", "slope"}
+    assert (run.params["scale"] > 0).all()
+    bound = numpyro.handlers.substitute(numpyro_mixture, data=run.params)
+    trace = numpyro.handlers.trace(numpyro.handlers.seed(bound, 0)).get_trace(jnp.asarray(rows))
+    np.testing.assert_array_equal(trace["scale"]["value"], run.params["scale"])
+
+
+# -- averages, checkpoints, logs ---------------------------------------------------------------------------
+
+
+def subjects():
+    return {
+        "pyro family": (build, {"data": twins()}),
+        "pyro program": (lambda: mixture, {"data": ROWS, "guide": mixture_guide}),
+        "numpyro program": (lambda: numpyro_mixture, {"data": ROWS, "guide": numpyro_guide}),
+    }
+
+
+def learned(subject, run):
+    return run.params or {name: tensor.numpy() for name, tensor in subject.state_dict().items()}
+
+
+class Killed(BaseException):
+    """What stands for the end of the process: nothing in the loop catches it."""
+
+
+@pytest.mark.parametrize("name", ["pyro family", "pyro program", "numpyro program"])
+@pytest.mark.parametrize("when", [3, 11])
+def test_a_killed_run_goes_on_bit_for_bit(name, when, tmp_path, monkeypatch):
+    make, arguments = subjects()[name]
+    settings = {"epochs": 6, "batch_size": 6, "average": 0.9, "learning_rate": 0.05, "progress": False}
+    whole = make()
+    expected = train(whole, **arguments, **settings)
+
+    loop = "ppgen.inference.training.loop._Run._check_steps"
+    calls = iter(range(100))
+    with monkeypatch.context() as patch:
+        patch.setattr("ppgen.inference.training.jax_learner.MOST_STEPS", 2)
+        patch.setattr(loop, lambda self, steps: _kill(next(calls), when))
+        with pytest.raises(Killed):
+            train(make(), **arguments, **settings, checkpoint=tmp_path / "run", checkpoint_minutes=0.0)
+    again = make()
+    resumed = train(again, **arguments, **settings, checkpoint=tmp_path / "run", resume=True)
+    before, after = learned(whole, expected), learned(again, resumed)
+    assert before.keys() == after.keys()
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key])
+    assert [record.valid for record in resumed.history] == [record.valid for record in expected.history]
+    assert [record.train for record in resumed.history] == pytest.approx(
+        [record.train for record in expected.history], rel=1e-12
+    )
+
+
+def _kill(call, when):
+    if call == when:
+        raise Killed
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    settings = {"epochs": 1, "checkpoint": tmp_path / "run", "progress": False}
+    train(build(), twins(), **settings)
+    with pytest.raises(StorageError, match="holds a training already.*--resume"):
+        train(build(), twins(), **settings)
+    with pytest.raises(StorageError, match="learning_rate=0.003.*learning_rate=0.01"):
+        train(build(), twins(), **settings, learning_rate=0.01, resume=True)
+    with pytest.raises(StorageError, match="seed"):
+        train(build(seed=1), twins(), **settings, seed=1, resume=True)
+    with pytest.raises(StorageError, match="family"):
+        train(Transformer((4,), levels=2, width=8, layers=1, heads=2), twins(), **settings, resume=True)
+    assert train(build(), twins(), **settings, resume=True).best_epoch == 1  # finished: nothing to do
+
+
+def test_averaged_parameters_are_what_is_kept():
+    last, averaged = build(), build()
+    settings = {"epochs": 3, "learning_rate": 0.05, "patience": None, "progress": False}
+    train(last, twins(), **settings)
+    train(averaged, twins(), **settings, average=0.99)
+    assert not same(weights(last), weights(averaged))
+
+
+@pytest.mark.parametrize("name", ["pyro program", "numpyro program"])
+def test_the_history_is_written_to_csv_as_it_comes(name, tmp_path):
+    make, arguments = subjects()[name]
+    log = tmp_path / "history.csv"
+    for _ in range(2):  # a second run begins the file anew
+        run = train(make(), **arguments, epochs=3, log=log, progress=False)
+    lines = log.read_text().splitlines()
+    assert lines[0] == "epoch,seconds,train,valid"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
+    assert float(lines[-1].split(",")[3]) == run.history[-1].valid
+
+
+def test_a_numpyro_loss_that_is_not_finite_keeps_the_last_good_parameters():
+    def explodes(x):
+        w = numpyro.param("w", jnp.ones(()))
+        with numpyro.plate("rows", len(x)):
+            numpyro.factor("energy", -jnp.log(w - 0.9) * x[:, 0] ** 2)
+
+    with pytest.raises(TrainingError, match="nan in epoch 1"):
+        train(explodes, ROWS, learning_rate=0.5, schedule="constant", progress=False)
 
 
 # -- bad input -------------------------------------------------------------------------------------------
@@ -348,12 +523,18 @@ BAD_CALLS = [
     (lambda: train(VAE((2,), levels=3), ppgen.data.load("two_moons")), DataError, "data", "levels"),
     (lambda: train(VAE((2,)), ROWS * np.nan), DataError, "data", "finite"),
     (lambda: train(VAE((2,)), ROWS * [1, 0]), DataError, "train", "constant columns"),
-    (lambda: train(Transformer((2,)), ROWS, samples=3), InvalidArgument, "samples", "exact"),
+    (lambda: train(Transformer((2,)), ROWS, samples=3), InvalidArgument, "samples", "no options"),
     (lambda: train(mixture, ROWS), ProgramError, "guide", "latent sites 'z'"),
     (lambda: train(mixture, ROWS, guide=parameterless), ProgramError, "guide", "no site 'z'"),
     (lambda: train(parameterless, ROWS), TrainingError, "program", "no parameters"),
     (lambda: train(lambda: None, ROWS), ProgramError, "program", "without arguments"),
-    (lambda: train(numpyro_program, ROWS), UnsupportedProgram, "program", "NumPyro"),
+    (lambda: train(build(), twins(), batch_size=1000), InvalidArgument, "batch_size", "batch_size=108"),
+    (lambda: train(build(), twins(), average=1.0), InvalidArgument, "average", "average=0.999"),
+    (lambda: train(build(), twins(), alpha=0.3), UnknownName, "option", "samples"),
+    (lambda: train(build(), twins(), resume=True), InvalidArgument, "resume", "checkpoint"),
+    (lambda: train(build(), twins(), labels=np.zeros(3, int)), DataError, "labels", "one a row"),
+    (lambda: train(numpyro_mixture, ROWS), ProgramError, "guide", "latent sites 'z'"),
+    (lambda: train(numpyro_program, ROWS), TrainingError, "program", "no parameters"),
 ]
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LIBRARIES", "keep", "run"]
+__all__ = ["LIBRARIES", "run"]
 
 OURS, OURS_IN_PYRO = "ppgen, NumPyro program", "ppgen, Pyro program"
 # Whether a library keeps on disk what it has compiled.
@@ -36,30 +36,42 @@ HERE = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]
 
 
-def run(posteriors: list[str], libraries: list[str], limit: float, path: str | None = None) -> None:
+def run(
+    posteriors: list[str],
+    libraries: list[str],
+    limit: float,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> None:
     """Time every library on every posterior, one after the other, and print tables.
 
     Args:
         posteriors: some of the nine.
         libraries: some of :data:`LIBRARIES`.
         limit: seconds that one fit may take.
-        path: where to write every row as JSON, as soon as it is there.
+        folder: where to write the rows to peers.json and the tables to peers.md, as soon as they are there.
+        resume: take over the rows that are there already.
     """
-    _print_head(limit)
     rows: list[Row] = []
+    if folder is not None and resume:
+        rows = json.loads((folder / "peers.json").read_text())
+    there = {(row["posterior"], row["library"]) for row in rows}
     for posterior in posteriors:
         for library in libraries:
-            rows.append(_time(library, posterior, limit))
-            _print_row(rows[-1])
-            keep(rows, path)
-    for ours in (OURS, OURS_IN_PYRO):
-        _print_ratios(rows, ours, limit)
+            if (posterior, library) not in there:
+                rows.append(_time(library, posterior, limit) | {"limit": limit})
+                print(_line(rows[-1]), flush=True)
+                _write(rows, folder)
+    print("\n".join(_tables(rows)))
 
 
-def keep(rows: list[Row], path: str | None) -> None:
-    """Write what is there so far, for a run that is stopped."""
-    if path:
-        Path(path).write_text(json.dumps(rows, indent=1))
+def _write(rows: list[Row], folder: Path | None) -> None:
+    """What is there so far, for a run that is stopped."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        (folder / "peers.json").write_text(f"[\n{lines}\n]\n")
+        (folder / "peers.md").write_text("\n".join(_tables(rows)) + "\n")
 
 
 def _time(library: str, posterior: str, limit: float) -> Row:
@@ -127,49 +139,73 @@ def _own_caches(folder: str) -> dict[str, str]:
 # -- tables ----------------------------------------------------------------------------------------------
 
 
-def _print_head(limit: float) -> None:
-    print(
-        f"{os.cpu_count()} cores, 4 chains of 1000 draws after 1000 of warm-up, at most {limit:.0f} s a fit."
-    )
-    print("Seconds; mean is the error of the worst mean in sd of the posterior.\n")
+_HEAD = """# NUTS on nine posteriors, by library
+
+Written by `make bench-peers`: {cores} cores, 4 chains of 1000 draws after 1000 of warm-up, each library with
+its defaults, side by side in one run.
+
+- cold: seconds of a fresh process with empty caches, from its start to a summary table
+- cached: the same with the caches that the first one filled
+- second fit: seconds for new data of the same shapes in the same process
+- ESS: smallest bulk effective sample size, by ArviZ
+- mean: error of the worst mean, in standard deviations of the posterior
+"""
+
+
+def _tables(rows: list[Row]) -> list[str]:
     columns = ("cold", "cached", "second fit", "ESS", "ESS/s cold", "ESS/s second", "mean", "")
-    print(f"| posterior | library | {' | '.join(columns)} |")
-    print("|---|---|" + "---:|" * (len(columns) - 1) + "---|")
+    lines = _HEAD.format(cores=os.cpu_count()).splitlines()
+    lines += ["", f"| posterior | library | {' | '.join(columns)} |"]
+    lines += ["|---|---|" + "---:|" * (len(columns) - 1) + "---|"]
+    libraries = list(LIBRARIES)
+    lines += map(_line, sorted(rows, key=lambda row: (row["posterior"], libraries.index(row["library"]))))
+    for ours in (OURS, OURS_IN_PYRO):
+        lines += _ratios(rows, ours)
+    return lines
 
 
-def _print_row(row: Row) -> None:
+def _line(row: Row) -> str:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
     def seconds(name: str) -> str:
-        return number(row[name]) if row.get(name) is not None else "fails" if "failure" in row else "> limit"
+        if row.get(name) is not None:
+            return number(row[name])
+        return "fails" if "failure" in row else f"> {row['limit']:.0f}"
 
     has_cache = LIBRARIES[row["library"]]
     cells = [
+        row["posterior"],
+        row["library"],
         seconds("cold"),
         seconds("cached") if has_cache else "",
         seconds("second"),
         number(row.get("ess")),
         number(_ratio(row, "ess", "cold")),
         number(_ratio(row, "second_ess", "second")),
-        number(row.get("mean")),  # error of the worst mean, in sd
+        number(row.get("mean")),
         ", ".join(filter(None, (row.get("note"), row.get("failure", "")[:100]))),
     ]
-    print(f"| {row['posterior']} | {row['library']} | {' | '.join(cells)} |", flush=True)
+    return f"| {' | '.join(cells)} |"
 
 
 def _ratio(row: Row, above: str, below: str) -> float | None:
     return row[above] / row[below] if row.get(above) and row.get(below) else None
 
 
-def _print_ratios(rows: list[Row], ours: str, limit: float) -> None:
+def _ratios(rows: list[Row], ours: str) -> list[str]:
     """Geometric means over the posteriors of how many times ahead of each peer we are."""
     table = {(row["posterior"], row["library"]): row for row in rows}
     names = ("cold", "cached", "second fit", "ESS/s cold", "ESS/s cached", "ESS/s second")
-    peers = [library for library in dict.fromkeys(row["library"] for row in rows) if "ppgen" not in library]
-    print(f"\n{ours}: times ahead, geometric means\n")
-    print(f"| of | {' | '.join(names)} | posteriors | at the limit |")
-    print("|---|" + "---:|" * (len(names) + 2))
+    lines = [
+        "",
+        f"{ours}: times ahead, geometric means. A fit stopped at its limit counts as done then, with {ASKED} "
+        "effective draws, so that the ratio is at least this.",
+        "",
+        f"| of | {' | '.join(names)} | posteriors | at the limit |",
+        "|---|" + "---:|" * (len(names) + 2),
+    ]
+    peers = [library for library in LIBRARIES if "ppgen" not in library]
     for peer in peers:
         pairs = [
             (table[posterior, ours], table[posterior, peer])
@@ -183,17 +219,18 @@ def _print_ratios(rows: list[Row], ours: str, limit: float) -> None:
         ]
         if not pairs:
             continue
-        scores = [(_scores(one, limit), _scores(other, limit)) for one, other in pairs]
+        scores = [(_scores(one), _scores(other)) for one, other in pairs]
         ratios = zip(*([b / a for a, b in zip(*pair, strict=True)] for pair in scores), strict=True)
         means = [statistics.geometric_mean(column) for column in ratios]
         late = sum("cold" not in other or "second" not in other for _, other in pairs)
-        print(f"| {peer} | {' | '.join(f'{mean:.1f}' for mean in means)} | {len(pairs)} | {late} |")
+        lines.append(f"| {peer} | {' | '.join(f'{mean:.1f}' for mean in means)} | {len(pairs)} | {late} |")
+    return lines
 
 
-def _scores(row: Row, limit: float) -> list[float]:
+def _scores(row: Row) -> list[float]:
     """Seconds, and seconds an effective draw, each with what the limit says where it was reached."""
-    cold = row.get("cold", limit)
+    cold = row.get("cold", row["limit"])
     cached = row.get("cached") or cold
-    second = row.get("second", limit)
+    second = row.get("second", row["limit"])
     ess, second_ess = row.get("ess", ASKED), row.get("second_ess", ASKED)
     return [cold, cached, second, cold / ess, cached / ess, second / second_ess]

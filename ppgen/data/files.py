@@ -3,29 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ppgen.data.dataset import Dataset, as_array, as_dataset
-from ppgen.errors import DataError, PpgenError, StorageError, UnknownName
+from ppgen.data.dataset import Dataset, Labels, as_array, as_dataset, as_labels
+from ppgen.data.lazy import LIMIT
+from ppgen.errors import DataError, InvalidArgument, PpgenError, StorageError, UnknownName
 
 __all__ = ["read_array", "read_dataset"]
 
 
-def read_dataset(path: Path, *, levels: int | None, splits: tuple[float, float, float], seed: int) -> Dataset:
-    """Read a dataset from a file; an ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits."""
+def read_dataset(
+    path: Path,
+    *,
+    levels: int | None,
+    splits: tuple[float, float, float],
+    seed: int,
+    labels: Any = None,
+    lazy: bool | None = None,
+) -> Dataset:
+    """Read a dataset from a file; an ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits.
+
+    Its labels are ``train_labels`` and so on, or ``labels`` beside a single array. A large ``.npy`` file is
+    mapped into memory, not read, and so is a small one if ``lazy`` is set; it has no labels of its own.
+    """
+    if path.suffix.lower() == ".npy":
+        rows = _read(path, lazy)[path.stem]
+        return as_dataset(rows, levels=levels, labels=labels, splits=splits, seed=seed, name=path.stem)
+    _refuse_labels(labels)
+    _refuse_lazy(path, lazy)
     arrays = _read(path)
     if {"train", "valid", "test"} <= arrays.keys():
         train, valid, test = (
             as_array(arrays[k], argument=f"{path.name}[{k}]") for k in ("train", "valid", "test")
         )
+        labels = _read_labels(arrays)
         if train.dtype.kind == "f" and levels is None:
-            return Dataset(path.stem, train, valid, test, "continuous", None, str(path))
+            return Dataset(path.stem, train, valid, test, "continuous", None, str(path), labels)
         top = max(int(rows.max(initial=1)) for rows in (train, valid, test))
         train, valid, test = (rows.astype(np.int64) for rows in (train, valid, test))
-        return Dataset(path.stem, train, valid, test, "discrete", levels or top + 1, str(path))
+        return Dataset(path.stem, train, valid, test, "discrete", levels or top + 1, str(path), labels)
+    own = arrays.pop("labels", None)
     rows = _only_array(arrays, path)
-    return as_dataset(rows, levels=levels, splits=splits, seed=seed, name=path.stem)
+    return as_dataset(rows, levels=levels, labels=own, splits=splits, seed=seed, name=path.stem)
+
+
+def _refuse_labels(labels: Any) -> None:
+    if labels is not None:
+        raise InvalidArgument(
+            "labels",
+            got="labels beside a file",
+            expected="labels inside the file, or beside an .npy file or an array",
+            fix="Write np.savez(path, rows=rows, labels=labels), or load the array first.",
+        )
+
+
+def _refuse_lazy(path: Path, lazy: bool | None) -> None:
+    if lazy:
+        raise InvalidArgument(
+            "lazy",
+            got=f"a {path.suffix} file to be read when it is needed",
+            expected="an .npy file, or a folder of pictures",
+            fix="Write np.save('rows.npy', rows) once, and load that.",
+        )
+
+
+def _read_labels(arrays: dict[str, np.ndarray]) -> Labels | None:
+    splits = [f"{split}_labels" for split in ("train", "valid", "test")]
+    if not arrays.keys() >= set(splits):
+        return None
+    train, valid, test = (as_labels(arrays[name], None, argument=name) for name in splits)
+    return Labels(train, valid, test, max(int(split.max(initial=0)) for split in (train, valid, test)) + 1)
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -39,8 +88,8 @@ def read_array(path: Path) -> np.ndarray:
     return arrays["test"] if "test" in arrays else _only_array(arrays, path)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+def _read(path: Path, lazy: bool | None = False) -> dict[str, np.ndarray]:
+    readers = {".npy": lambda path: _read_npy(path, lazy), ".npz": _read_npz, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise UnknownName("data", path.suffix or str(path), readers)
     try:
@@ -60,7 +109,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read_npy(path: Path) -> dict[str, np.ndarray]:
+def _read_npy(path: Path, lazy: bool | None) -> dict[str, np.ndarray]:
+    # A number is stored in one byte at least, and takes eight once it is read.
+    if lazy or (lazy is None and 8 * path.stat().st_size > LIMIT):
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if lazy or 8 * mapped.size > LIMIT:
+            return {path.stem: mapped}
     return {path.stem: np.load(path, allow_pickle=False)}
 
 

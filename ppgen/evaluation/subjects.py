@@ -55,7 +55,7 @@ def held_out(data: Any) -> HeldOut:
                 expected="test rows to measure on",
                 fix="Split some off: ppgen.data.as_dataset(array, splits=(0.8, 0.1, 0.1)).",
             )
-        return HeldOut(data.name, data.test, data.kind, data.levels, declared=True)
+        return HeldOut(data.name, np.asarray(data.test), data.kind, data.levels, declared=True)
     if isinstance(data, (str, Observations)):
         raise DataError(
             "data",

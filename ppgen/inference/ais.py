@@ -11,12 +11,13 @@ import numpy as np
 
 from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference.annealing.bases import BASES, Base, begin_with
+from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Request
+from ppgen.inference.optimum import naming_what_is_impossible
 from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
 from ppgen.inference.smc import Rules, Stage, temper
-from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.program.density import Density
 
 __all__ = ["AIS", "Schedule", "anneal", "plan"]
@@ -103,6 +104,7 @@ class AIS:
         Raises:
             UnsupportedProgram: if the start is the prior, and it is improper.
             InvalidArgument: if there are fewer chains than draws.
+            DataError: if an observation lies outside the support of its site.
             InferenceError: if no chain of the pilot has a finite log density.
         """
         size = request.chains * request.draws
@@ -117,7 +119,8 @@ class AIS:
         begin = begin_with(density, self.start, _PILOTS + samples, request.seed)
         path = Path(begin.pair, begin.inputs, request.seed)
         with SamplingProgress("AIS", samples, show=request.progress) as bar:
-            schedule = plan(path, begin.positions[:_PILOTS], self.temperatures, request.seed)
+            with naming_what_is_impossible(density, request.seed):
+                schedule = plan(path, begin.positions[:_PILOTS], self.temperatures, request.seed)
             parts = []
             for first in range(_PILOTS, _PILOTS + samples, _BATCH):
                 batch = begin.positions[first : first + _BATCH]

@@ -298,7 +298,7 @@ def _divergences(numbers: Diagnostics, draws: int) -> Iterator[str]:
     if numbers.divergences:
         yield (
             f"{numbers.divergences} of {draws} trajectories diverged: a region of high curvature may be "
-            "missing from the draws. Take smaller steps (target_accept=0.95); if they stay, reparametrise, "
+            "missing from the draws. Take smaller steps (target_accept=0.99); if they stay, reparametrise, "
             "for example a hierarchy by its non-centred form."
         )
 

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument
+from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference.diagnostics import Diagnostics
+from ppgen.inference.guides import GUIDES
+from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.laplace import Laplace
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
@@ -23,6 +25,7 @@ __all__ = ["Importance"]
 
 _REMEDY = 'Take a proposal nearer to the posterior (proposal="laplace" or "nsf"), or method="smc".'
 _PROPOSALS_A_DRAW = 10
+_PROPOSALS = ("prior", "laplace", "pathfinder", *GUIDES)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Importance:
     resample: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.proposal, str) and self.proposal not in _PROPOSALS:
+            raise UnknownName("proposal", self.proposal, _PROPOSALS)
         if self.samples is not None and self.samples < 1:
             raise InvalidArgument(
                 "samples",
@@ -113,8 +118,11 @@ class Importance:
             drawn = weighted(
                 request, found.positions, found.log_joint, found.log_weights, all_log_weights=weights
             )
+        is_first = len(before) == 0
+        drift = find_drift(density, found.positions, found.log_weights, seed) if is_first else ()
         return replace(
             drawn,
+            findings=drift,
             state={"log_weights": weights},
             fit=found.fit,
             cites=("importance", *dict.fromkeys(("psis", *found.cites))),

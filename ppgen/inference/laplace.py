@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 
 from ppgen.errors import InvalidArgument
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
+from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import find_modes
@@ -108,7 +109,12 @@ class Laplace:
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Hold the draws against their weighted means and standard deviations."""
         return diagnose_draws(
-            draws, log_weights=drawn.log_weights, khat=drawn.khat, findings=drawn.findings, remedy=_REMEDY
+            draws,
+            log_weights=drawn.log_weights,
+            khat=drawn.khat,
+            ess=drawn.ess,
+            findings=drawn.findings,
+            remedy=_REMEDY,
         )
 
 
@@ -132,6 +138,10 @@ def _draw(
         - np.log(np.abs(np.diag(fit.factor))).sum()
     )
     lp = log_densities(density, positions.reshape(-1, density.dim)).log_joint.reshape(shape)
+    if before is None:
+        findings += find_drift(
+            density, positions.reshape(-1, density.dim), (lp - log_q).ravel(), request.seed
+        )
     drawn = Drawn(
         positions, {"lp": lp}, lp - log_q, findings=findings, how=how, fit=fit, cites=("laplace", "psis")
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -19,7 +19,16 @@ from ppgen.inference.markov.starts import find_start
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 
-__all__ = ["Mode", "Part", "Step", "climb", "find_modes", "site_of", "starting_points"]
+__all__ = [
+    "Mode",
+    "Part",
+    "Step",
+    "climb",
+    "find_modes",
+    "naming_what_is_impossible",
+    "site_of",
+    "starting_points",
+]
 
 Part = Literal["posterior", "likelihood"]
 """What is climbed: log π(z), or log π(z) less the log density of the prior."""
@@ -115,6 +124,20 @@ def starting_points(density: Density, seed: int, n: int) -> np.ndarray:
     """
     with float64():
         return np.asarray(find_start(own_space(density), jax.random.key(seed), n).position)
+
+
+@contextmanager
+def naming_what_is_impossible(density: Density, seed: int) -> Iterator[None]:
+    """Where a method finds no finite log density, say which site forbids it, if it is so everywhere.
+
+    Raises:
+        InferenceError, DataError: those of :func:`starting_points`; else what the method raised.
+    """
+    try:
+        yield
+    except InferenceError:
+        starting_points(density, seed, 1)
+        raise
 
 
 def climb(

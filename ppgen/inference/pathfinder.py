@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 
 from ppgen.errors import InferenceError, InvalidArgument
 from ppgen.inference.diagnostics import Diagnostics
+from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import Step, climb, starting_points
@@ -155,6 +156,7 @@ class Pathfinder:
         drawn = resampled(request, *pool, seed=request.seed) if self.resample else weighted(request, *pool)
         return replace(
             drawn,
+            findings=find_drift(density, positions, log_joint - mixture, request.seed),
             how=f"{failed} of {self.paths} paths failed and were dropped." if failed else "",
             fit=PathfinderFit(tuple(gaussians), failed),
             cites=("pathfinder", "psis"),

@@ -13,14 +13,15 @@ from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from ppgen.errors import InferenceError, InvalidArgument, UnknownName
-from ppgen.inference.arviz_compat import rhat
 from ppgen.inference.annealing.bases import BASES, Base, begin_with
+from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
+from ppgen.inference.annealing.tempering import Path, Tuning
+from ppgen.inference.arviz_compat import rhat
 from ppgen.inference.diagnostics import Diagnostics, scalars_of
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
+from ppgen.inference.optimum import naming_what_is_impossible
 from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled
-from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.program.density import Density
 
 __all__ = ["SMC", "Rules", "SMCFit", "Stage", "temper"]
@@ -143,6 +144,7 @@ class SMC:
 
         Raises:
             UnsupportedProgram: if the start is the prior, and it is improper.
+            DataError: if an observation lies outside the support of its site.
             InferenceError: if no particle of the start has a finite log density.
         """
         runs, size = request.chains, self.particles or max(request.draws, 50)
@@ -150,7 +152,10 @@ class SMC:
         path = Path(begin.pair, begin.inputs, request.seed)
         rng = np.random.default_rng(request.seed)
         total = runs * request.draws
-        with SamplingProgress("SMC", total, show=request.progress) as bar:
+        with (
+            naming_what_is_impossible(density, request.seed),
+            SamplingProgress("SMC", total, show=request.progress) as bar,
+        ):
             population = temper(
                 path,
                 begin.positions.reshape(runs, size, density.dim),

@@ -10,15 +10,15 @@ import numpy as np
 
 from ppgen.errors import InvalidArgument
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
-from ppgen.inference.guides.named import FittedGuide, GuideDraws, draw_guide, fit_named
 from ppgen.inference.guides.catalog import make_guide
 from ppgen.inference.guides.guide import Guide, Whitening
-from ppgen.inference.guides.numpyro_guide import ReadGuide, read_numpyro_guide
 from ppgen.inference.guides.invariance import find_drift
-from ppgen.inference.method import Drawn, Request
+from ppgen.inference.guides.named import FittedGuide, GuideDraws, draw_guide, fit_named
+from ppgen.inference.guides.numpyro_guide import ReadGuide, read_numpyro_guide
 from ppgen.inference.guides.objectives import make_objective
-from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
 from ppgen.inference.guides.recipe import Fit, Recipe
+from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
+from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density
 
@@ -226,7 +226,7 @@ def _as_drawn(
     if before is not None:
         findings = before.findings
     else:
-        drift = find_drift(density, _rows(new.positions), log_weights.ravel(), seed) if weights.usable else ()
+        drift = find_drift(density, _rows(new.positions), log_weights.ravel(), seed)
         findings = (() if fit is None else fit.findings) + drift
     return Drawn(
         new.positions,

@@ -24,6 +24,26 @@ class _Entry:
 
 FAMILIES: Mapping[str, _Entry] = MappingProxyType(
     {
+        "fvsbn": _Entry(
+            "ppgen.models.autoregressive",
+            "FVSBN",
+            "fully visible sigmoid belief network, a logistic regression an entry; exact likelihood",
+        ),
+        "nade": _Entry(
+            "ppgen.models.autoregressive",
+            "NADE",
+            "neural autoregressive estimator, one shared hidden layer; exact likelihood",
+        ),
+        "made": _Entry(
+            "ppgen.models.autoregressive",
+            "MADE",
+            "masked autoencoder, in one order or several; exact likelihood; fast to train",
+        ),
+        "pixelcnn": _Entry(
+            "ppgen.models.autoregressive",
+            "PixelCNN",
+            "gated convolutions over images, one pixel after the other; exact likelihood; slow to sample",
+        ),
         "transformer": _Entry(
             "ppgen.models.autoregressive",
             "Transformer",
@@ -34,10 +54,120 @@ FAMILIES: Mapping[str, _Entry] = MappingProxyType(
             "VAE",
             "variational autoencoder with a latent vector; lower bound; fast to train and to sample",
         ),
+        "hierarchical-vae": _Entry(
+            "ppgen.models.vae",
+            "HierarchicalVAE",
+            "ladder of latent vectors, inferred from the top down; lower bound",
+        ),
+        "semi-supervised-vae": _Entry(
+            "ppgen.models.vae",
+            "SemiSupervisedVAE",
+            "class-conditional VAE for rows of which some have a label; classifies; lower bound",
+        ),
+        "vqvae": _Entry(
+            "ppgen.models.vae",
+            "VQVAE",
+            "vectors of a codebook with a transformer as prior of the codes; lower bound",
+        ),
         "flow": _Entry(
             "ppgen.models.flow",
             "NeuralSplineFlow",
             "neural spline flow, an invertible map of noise; exact for continuous data, else a lower bound",
+        ),
+        "nice": _Entry(
+            "ppgen.models.flow",
+            "NICE",
+            "flow of shifts that keep volumes; exact for continuous data, else a lower bound; fast both ways",
+        ),
+        "realnvp": _Entry(
+            "ppgen.models.flow",
+            "RealNVP",
+            "flow of affine coupling layers; exact for continuous data, else a lower bound; fast both ways",
+        ),
+        "glow": _Entry(
+            "ppgen.models.flow",
+            "Glow",
+            "flow on images at several scales; exact for continuous data, else a lower bound",
+        ),
+        "maf": _Entry(
+            "ppgen.models.flow",
+            "MAF",
+            "masked autoregressive flow; exact for continuous data, else a lower bound; slow to sample",
+        ),
+        "iaf": _Entry(
+            "ppgen.models.flow",
+            "IAF",
+            "inverse autoregressive flow; exact for continuous data, else a lower bound; fast to sample only",
+        ),
+        "continuous-flow": _Entry(
+            "ppgen.models.flow",
+            "ContinuousFlow",
+            "flow along a velocity field (FFJORD); exact, or an estimate with a random trace",
+        ),
+        "gan": _Entry(
+            "ppgen.models.gan",
+            "GAN",
+            "generative adversarial network, non-saturating; no likelihood; fast to sample",
+        ),
+        "fgan": _Entry(
+            "ppgen.models.gan",
+            "FGAN",
+            "adversarial network for an f-divergence (KL, reverse KL, Pearson, …); no likelihood",
+        ),
+        "wgan": _Entry(
+            "ppgen.models.gan",
+            "WGAN",
+            "adversarial network for the Wasserstein distance, with gradient penalty; no likelihood",
+        ),
+        "bigan": _Entry(
+            "ppgen.models.gan",
+            "BiGAN",
+            "adversarial network with an encoder that inverts the generator; no likelihood",
+        ),
+        "boltzmann": _Entry(
+            "ppgen.models.energy",
+            "BoltzmannMachine",
+            "binary units, every pair coupled; likelihood up to a constant that AIS estimates",
+        ),
+        "rbm": _Entry(
+            "ppgen.models.energy",
+            "RBM",
+            "restricted Boltzmann machine; exact up to 20 hidden units, else AIS estimates the constant",
+        ),
+        "dbn": _Entry(
+            "ppgen.models.energy",
+            "DBN",
+            "deep belief network on binary data, an RBM above directed layers; bound, its constant estimated",
+        ),
+        "energy": _Entry(
+            "ppgen.models.energy",
+            "EnergyModel",
+            "deep energy-based model, sampled by Langevin chains; AIS estimates the likelihood's constant",
+        ),
+        "ncsn": _Entry(
+            "ppgen.models.diffusion",
+            "NCSN",
+            "noise-conditional score network with annealed Langevin dynamics; lower bound; slow to sample",
+        ),
+        "ddpm": _Entry(
+            "ppgen.models.diffusion",
+            "DDPM",
+            "denoising diffusion, a Markov chain from noise to data; lower bound; DDIM samples in few steps",
+        ),
+        "score-sde": _Entry(
+            "ppgen.models.diffusion",
+            "ScoreSDE",
+            "diffusion in continuous time; estimate by the probability flow, for levels a lower bound",
+        ),
+        "flow-matching": _Entry(
+            "ppgen.models.diffusion",
+            "FlowMatching",
+            "velocity field on straight paths from noise; estimate by its flow, for levels a lower bound",
+        ),
+        "masked-diffusion": _Entry(
+            "ppgen.models.diffusion",
+            "MaskedDiffusion",
+            "discrete diffusion, hidden entries appear in any order; lower bound, tighter with more orders",
         ),
     }
 )
@@ -148,6 +278,8 @@ def _read(text: str) -> Any:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
+    if wanted is Any:
+        return True
     if get_origin(wanted) is Literal:
         return value in get_args(wanted)
     if get_origin(wanted) is tuple:

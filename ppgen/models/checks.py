@@ -1,4 +1,4 @@
-"""The checks that every family's constructor makes of its settings."""
+"""The checks that every family makes of its settings, rows and labels."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ppgen.errors import InvalidArgument, UnknownName
+import numpy as np
 
-__all__ = ["check_fraction", "check_levels", "check_name", "check_positive", "check_shape", "check_sizes"]
+from ppgen.data.dataset import as_array, as_labels, check_rows
+from ppgen.errors import DataError, InvalidArgument, UnknownName
+
+__all__ = [
+    "check_classes",
+    "check_fraction",
+    "check_labels",
+    "check_levels",
+    "check_name",
+    "check_number",
+    "check_positive",
+    "check_rows_of",
+    "check_shape",
+    "check_sizes",
+]
 
 
 def check_shape(shape: Any) -> tuple[int, ...]:
@@ -24,6 +38,63 @@ def check_sizes(name: str, sizes: Any) -> tuple[int, ...]:
 def check_levels(levels: Any) -> int | None:
     """How many values a discrete entry takes, at least 2; ``None`` for continuous data."""
     return None if levels is None else check_positive("levels", levels, least=2)
+
+
+def check_classes(classes: Any) -> int | None:
+    """How many classes the rows have, at least 2; ``None`` where they have none."""
+    return None if classes is None else check_positive("classes", classes, least=2)
+
+
+def check_labels(label: Any, classes: int | None, n: int) -> np.ndarray | None:
+    """The class of each of n rows ``(n,)``, from one class for all or from one a row; ``None`` if not given.
+
+    Raises:
+        InvalidArgument: if labels are given to a model without classes.
+        DataError: if they are not n classes.
+    """
+    if label is None:
+        return None
+    if classes is None:
+        raise InvalidArgument(
+            "label",
+            got=f"{label!r}"[:80],
+            expected="nothing: the model was built without classes",
+            fix="Build it with classes=..., and train it on labelled rows.",
+        )
+    each = np.full(n, label) if np.ndim(label) == 0 and not hasattr(label, "detach") else label
+    labels = as_labels(each, classes, argument="label")
+    if len(labels) != n or labels.min(initial=0) < 0:
+        got = f"{len(labels)} labels" if len(labels) != n else "an unknown label, -1"
+        fix = "Write label=3 for one class, or give an array of as many classes as rows."
+        raise DataError("label", got=got, expected=f"one class 0 … {classes - 1}, or {n} of them", fix=fix)
+    return labels
+
+
+def check_rows_of(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
+    """Rows ``(n, *shape)`` as an array.
+
+    Raises:
+        DataError: if they are empty, not finite, of another shape, or outside the levels.
+    """
+    rows = as_array(x, argument="x")
+    if rows.shape[1:] != shape:
+        sizes = ", ".join(map(str, shape))
+        raise DataError(
+            "x",
+            got=f"an array of shape {rows.shape}",
+            expected=f"(n, {sizes})",
+            fix=f"Write x.reshape(-1, {sizes}), or build the model for this shape.",
+        )
+    check_rows(rows.astype(np.float64) if levels is None else rows, levels, argument="x")
+    return rows
+
+
+def check_number(name: str, value: Any, *, above: float = 0.0) -> float:
+    """A finite number greater than ``above``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not above < value < np.inf:
+        expected = f"a finite number above {above:g}"
+        raise InvalidArgument(name, got=repr(value), expected=expected, fix=f"Write {name}={above + 1:g}.")
+    return float(value)
 
 
 def check_positive(name: str, value: Any, *, least: int = 1) -> int:

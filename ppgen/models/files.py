@@ -8,12 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ppgen import storage
 from ppgen.errors import InvalidArgument, PpgenError, StorageError
 from ppgen.models.catalog import FAMILIES, family_class
-from ppgen.models.pyro_family import PyroFamily
 from ppgen.program.family import TrainingFacts
 
 __all__ = ["load", "save"]
@@ -45,17 +42,16 @@ def save(family: Any, path: str | os.PathLike[str]) -> Path:
         True
     """
     name = _name(family)
-    tensors = {key: tensor.cpu().numpy() for key, tensor in family.state_dict().items()}
     document = {
         "family": name,
         "shape": family.shape,
         "config": family.config,
         "trained": None if family.trained is None else asdict(family.trained),
     }
-    return storage.write(path, storage.Stored(tensors, document))
+    return storage.write(path, storage.Stored(dict(family.tensors()), document))
 
 
-def load(path: str | os.PathLike[str]) -> PyroFamily:
+def load(path: str | os.PathLike[str]) -> Any:
     """Load the family that :func:`save` wrote.
 
     Raises:
@@ -64,8 +60,8 @@ def load(path: str | os.PathLike[str]) -> PyroFamily:
     stored = storage.read(path)
     try:
         family = _build(stored.document)
-        family.load_state_dict({name: torch.from_numpy(array) for name, array in stored.tensors.items()})
-    except (KeyError, TypeError, RuntimeError, PpgenError) as error:
+        family.load_tensors(stored.tensors)
+    except (KeyError, TypeError, RuntimeError, ValueError, PpgenError) as error:
         raise StorageError(
             "path",
             got=f"{path}, whose parts do not make a model ({error})",
@@ -75,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> PyroFamily:
     return family
 
 
-def _build(document: Mapping[str, Any]) -> PyroFamily:
+def _build(document: Mapping[str, Any]) -> Any:
     # JSON has lists where the constructor has tuples.
     config = {key: tuple(v) if isinstance(v, list) else v for key, v in document["config"].items()}
     family = family_class(document["family"])(tuple(document["shape"]), **config)

@@ -15,9 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
-from ppgen.data.dataset import as_array, check_rows
-from ppgen.errors import DataError
-from ppgen.models.checks import check_levels, check_positive, check_shape
+from ppgen.data.lazy import RowArray
+from ppgen.models.checks import (
+    check_classes,
+    check_labels,
+    check_levels,
+    check_positive,
+    check_rows_of,
+    check_shape,
+)
 from ppgen.models.distributions import PyroDistribution
 from ppgen.program.bounds import row_bounds
 from ppgen.program.family import Engine, Program, TrainingFacts
@@ -35,8 +41,11 @@ class PyroFamily(nn.Module, ABC):
         shape: the shape of one row.
         levels: how many values a discrete entry can take; ``None`` for continuous data.
         config: the constructor's arguments after ``shape``.
+        objectives: what can train it, the default first.
+        classes: how many classes the rows have, for a class-conditional family.
 
     Attributes:
+        class_weights: ``(classes,)``, the share of each class in the training rows; equal before.
         objectives: what can train it, the default first.
         trained: the facts of its training so far.
     """
@@ -44,23 +53,35 @@ class PyroFamily(nn.Module, ABC):
     engine: ClassVar[Engine] = "pyro"
     loc: Tensor
     scale: Tensor
+    class_weights: Tensor
 
     def __init__(
-        self, shape: Any, levels: int | None, config: Mapping[str, Any], objectives: tuple[str, ...]
+        self,
+        shape: Any,
+        levels: int | None,
+        config: Mapping[str, Any],
+        objectives: tuple[str, ...],
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         self.shape = check_shape(shape)
         self.levels = check_levels(levels)
-        self.config = {"levels": self.levels, **config}
+        self.classes = check_classes(classes)
+        self.config = {"levels": self.levels, **config} | ({"classes": classes} if classes else {})
         self.objectives = objectives
         self.trained: TrainingFacts | None = None
         self._store_name = _unique_name(self)
         self.register_buffer("loc", torch.zeros(self.shape))
         self.register_buffer("scale", torch.ones(self.shape))
+        if self.classes is not None:
+            self.register_buffer("class_weights", torch.full((self.classes,), 1 / self.classes))
 
     @abstractmethod
     def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
-        """The program: the rows ``x`` are observed where they are given, else n are sampled."""
+        """The program: the rows ``x`` are observed where they are given, else n are sampled.
+
+        That of a class-conditional family has a further argument, ``label (n,)``.
+        """
 
     @abstractmethod
     def log_prob(self, x: Any) -> Likelihood:
@@ -76,11 +97,17 @@ class PyroFamily(nn.Module, ABC):
         """Where the log density lives."""
         return "continuous" if self.levels is None else "discrete"
 
-    def standardise(self, rows: np.ndarray) -> None:
-        """Take location and scale of each entry of continuous rows ``(n, *shape)`` as units to work in."""
+    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
+        """Take location and scale of each entry of continuous rows ``(n, *shape)`` as units to work in.
+
+        With ``labels (n,)`` the share of each class is kept too.
+        """
         if self.levels is None:
             self.loc.copy_(torch.from_numpy(rows.mean(0)))
             self.scale.copy_(torch.from_numpy(rows.std(0)))
+        if self.classes is not None and labels is not None:
+            counts = np.bincount(labels[labels >= 0], minlength=self.classes)
+            self.class_weights.copy_(torch.from_numpy(counts / counts.sum()))
 
     def rows(self, x: Any) -> Tensor:
         """Check rows ``(n, *shape)`` and turn them into the tensor that the program takes.
@@ -88,16 +115,7 @@ class PyroFamily(nn.Module, ABC):
         Raises:
             DataError: if they are empty, not finite, of another shape, or outside the levels.
         """
-        rows = as_array(x, argument="x")
-        if rows.shape[1:] != self.shape:
-            sizes = ", ".join(map(str, self.shape))
-            raise DataError(
-                "x",
-                got=f"an array of shape {rows.shape}",
-                expected=f"(n, {sizes})",
-                fix=f"Write x.reshape(-1, {sizes}), or build the model for this shape.",
-            )
-        check_rows(rows.astype(np.float64) if self.levels is None else rows, self.levels, argument="x")
+        rows = check_rows_of(x, self.shape, self.levels)
         dtype = torch.get_default_dtype() if self.levels is None else torch.int64
         return torch.from_numpy(np.array(rows)).to(self.loc.device, dtype)
 
@@ -115,23 +133,81 @@ class PyroFamily(nn.Module, ABC):
         """Make the parameters known to Pyro under a name of this instance's own, for ``pyro.infer.SVI``."""
         pyro.module(self._store_name, self)
 
-    def _draw(self, n: int, seed: int, draw: Callable[[int], Tensor]) -> np.ndarray:
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """Parameters and buffers by name."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`tensors` gave."""
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+
+    def _draw(self, n: int, seed: int, draw: Callable[..., Tensor], label: Any = None) -> np.ndarray:
+        """Draw n rows by ``draw(size)``, or by ``draw(size, label)`` where rows have classes."""
         n = check_positive("n", n)
         with self._at_rest(), seeded(seed):
-            sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
-            rows = torch.cat([draw(size) for size in sizes]).cpu().numpy()
+            labels = self._labels_to_draw(label, n)
+            chunks = []
+            for start in range(0, n, CHUNK):
+                size = min(CHUNK, n - start)
+                context = () if labels is None else (labels[start : start + size],)
+                chunks.append(draw(size, *context))
+            rows = torch.cat(chunks).cpu().numpy()
         return rows.astype(np.float64 if self.levels is None else np.int64)
 
-    def _score(self, x: Any, score: Callable[[Tensor], Tensor]) -> np.ndarray:
-        with self._at_rest():
-            return torch.cat([score(rows).double() for rows in self.rows(x).split(CHUNK)]).cpu().numpy()
+    def _score(self, x: Any, score: Callable[..., Tensor], label: Any = None) -> np.ndarray:
+        """The log density of each row by ``score(rows)``, or ``score(rows, label)`` where rows have classes.
 
-    def _bound(self, x: Any, guide: Program, samples: int, seed: int) -> Likelihood:
-        rows, samples = self.rows(x), check_positive("samples", samples)
+        Without labels the classes are summed out.
+        """
+        rows, labels = self.rows(x), check_labels(label, self.classes, len(x))
         with self._at_rest():
-            bound = row_bounds(self.model, guide, rows, samples=samples, seed=seed)
+            if self.classes is None:
+                return _chunked(score, rows)
+            if labels is not None:
+                return _chunked(score, rows, torch.from_numpy(labels).to(rows.device))
+            by_class = [_chunked(score, rows, self._all_of(y, len(rows))) for y in range(self.classes)]
+        return np.logaddexp.reduce(np.stack(by_class) + self._log_class_weights(), axis=0)
+
+    def _bound(self, x: Any, guide: Program, samples: int, seed: int, label: Any = None) -> Likelihood:
+        rows, samples = self.rows(x), check_positive("samples", samples)
+        labels = check_labels(label, self.classes, len(x))
+        with self._at_rest():
+            if self.classes is None or labels is not None:
+                context = {} if labels is None else {"label": torch.from_numpy(labels).to(rows.device)}
+                bound = row_bounds(self.model, guide, rows, samples=samples, seed=seed, **context)
+                values, stderr = bound.values, bound.stderr
+            else:
+                # Each class has noise of its own, so that the errors of the bounds are independent.
+                bounds = [
+                    row_bounds(
+                        self.model,
+                        guide,
+                        rows,
+                        samples=samples,
+                        seed=seed + y,
+                        label=self._all_of(y, len(rows)),
+                    )
+                    for y in range(self.classes)
+                ]
+                each = np.stack([bound.values for bound in bounds]) + self._log_class_weights()
+                values = np.logaddexp.reduce(each, axis=0)
+                share = np.exp(each - values)
+                stderr = np.sqrt(sum((s * bound.stderr) ** 2 for s, bound in zip(share, bounds, strict=True)))
         how = f"importance-weighted bound, {samples} samples" if samples > 1 else "ELBO, 1 sample"
-        return Likelihood(bound.values, "lower_bound", self.space, self.dims, how, bound.stderr)
+        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
+
+    def _labels_to_draw(self, label: Any, n: int) -> Tensor | None:
+        labels = check_labels(label, self.classes, n)
+        if labels is not None:
+            return torch.from_numpy(labels).to(self.loc.device)
+        return None if self.classes is None else self.class_weights.multinomial(n, replacement=True)
+
+    def _all_of(self, label: int, n: int) -> Tensor:
+        return torch.full((n,), label, device=self.loc.device)
+
+    def _log_class_weights(self) -> np.ndarray:
+        with np.errstate(divide="ignore"):  # a class that training never saw has no weight
+            return np.log(self.class_weights.double().cpu().numpy())[:, None]  # (classes, 1)
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -159,3 +235,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 def _unique_name(family: PyroFamily) -> str:
     return f"{type(family).__name__}-{uuid.uuid4().hex[:12]}"
+
+
+def _chunked(score: Callable[..., Tensor], *tensors: Tensor) -> np.ndarray:
+    chunks = zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
+    return torch.cat([score(*chunk).double() for chunk in chunks]).cpu().numpy()

@@ -16,16 +16,17 @@ from ppgen.style.figures import FAINT, new_figure, title
 __all__ = ["samples"]
 
 _MOST_IMAGES = 64
-_COLUMNS = 2  # blocks side by side; more would be too small to judge
+_WIDTH = 6.2  # of a figure of two blocks, in inches
 
 
-def samples(images_by_name: Mapping[str, Any], levels: int | None = None) -> Figure:
+def samples(images_by_name: Mapping[str, Any], levels: int | None = None, *, columns: int = 2) -> Figure:
     """Draw one block of images a name, all with the same grey scale.
 
     Args:
         images_by_name: ``{name: array (n, h, w)}``, for example the test rows and each model's samples;
             the first 64 of each are drawn.
         levels: how many grey levels there are; ``None`` to span the values that occur.
+        columns: blocks side by side.
 
     Raises:
         DataError: if there is no image, or an array is not ``(n, h, w)`` or not finite.
@@ -44,9 +45,10 @@ def samples(images_by_name: Mapping[str, Any], levels: int | None = None) -> Fig
             expected="{name: array (n, h, w)}",
             fix='Write {"test rows": digits.test, "model": model.sample(64)}.',
         )
-    columns = min(_COLUMNS, len(blocks))
+    columns = min(columns, len(blocks))
     lines = math.ceil(len(blocks) / columns)
-    figure, axes = new_figure(lines, columns, width=3.1 * columns, height=3.35 * lines, grid=None)
+    size = _WIDTH / 2 if columns <= 2 else 1.8 * _WIDTH / columns
+    figure, axes = new_figure(lines, columns, width=size * columns, height=(size + 0.25) * lines, grid=None)
     low, high = _range(blocks, levels)
     for panel, (name, images) in zip(axes.flat, blocks.items(), strict=False):
         _draw_block(panel, images, low, high)

@@ -10,11 +10,13 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import Message
 from torch import Tensor
 
@@ -29,14 +31,17 @@ __all__ = [
     "importance_weighted",
     "log_density",
     "log_weights",
+    "renyi",
     "row_bounds",
+    "wake_sleep",
 ]
 
 RowTensor = Shaped[Tensor, "n *shape"]
 PerRow = Float[Tensor, "n"]
+Label = Int[Tensor, " n"] | None
 
 
-def elbo(model: Program, guide: Program, x: RowTensor, samples: int = 1) -> PerRow:
+def elbo(model: Program, guide: Program, x: RowTensor, samples: int = 1, *, label: Label = None) -> PerRow:
     r"""The evidence lower bound of each row.
 
     .. math:: \mathrm{ELBO}(x) = \mathbb{E}_{q(z \mid x)}[\log p(x, z) - \log q(z \mid x)] \le \log p(x)
@@ -45,6 +50,7 @@ def elbo(model: Program, guide: Program, x: RowTensor, samples: int = 1) -> PerR
         model, guide: Pyro programs whose first argument is the minibatch.
         x: rows ``(n, *shape)``.
         samples: how many draws of z the expectation is averaged over.
+        label: the class of each row ``(n,)``, for programs that take it as a second argument, ``label=``.
 
     Returns:
         ``(n,)`` nats, differentiable.
@@ -67,10 +73,12 @@ def elbo(model: Program, guide: Program, x: RowTensor, samples: int = 1) -> PerR
         >>> elbo(model, posterior, torch.tensor([0.0, 2.0]))  # the guide is right: log N(x | 0, 2)
         tensor([-1.2655, -2.2655])
     """
-    return log_weights(model, guide, x, samples).mean(0)
+    return log_weights(model, guide, x, samples, label=label).mean(0)
 
 
-def importance_weighted(model: Program, guide: Program, x: RowTensor, samples: int) -> PerRow:
+def importance_weighted(
+    model: Program, guide: Program, x: RowTensor, samples: int, *, label: Label = None
+) -> PerRow:
     r"""The importance-weighted bound of each row, tighter than the ELBO.
 
     .. math:: \log \frac1S \sum_{s=1}^S w_s(x) \quad\text{with}\quad z_s \sim q(z \mid x)
@@ -82,24 +90,91 @@ def importance_weighted(model: Program, guide: Program, x: RowTensor, samples: i
     References:
         Burda, Grosse and Salakhutdinov, *Importance Weighted Autoencoders*, 2015, arXiv:1509.00519.
     """
-    return log_weights(model, guide, x, samples).logsumexp(0) - math.log(samples)
+    return log_weights(model, guide, x, samples, label=label).logsumexp(0) - math.log(samples)
 
 
-def log_weights(model: Program, guide: Program, x: RowTensor, samples: int = 1) -> Float[Tensor, "samples n"]:
+def renyi(
+    model: Program, guide: Program, x: RowTensor, samples: int, alpha: float, *, label: Label = None
+) -> PerRow:
+    r"""The variational Rényi bound of each row.
+
+    .. math:: \frac{1}{1 - \alpha} \log \frac1S \sum_{s=1}^S w_s(x)^{1 - \alpha}
+
+    The ELBO is its limit at :math:`\alpha = 1`, the importance-weighted bound its value at 0.
+
+    Args:
+        alpha: the order, in [0, 1) for a lower bound; the others are those of :func:`elbo`.
+
+    References:
+        Li and Turner, *Rényi Divergence Variational Inference*, 2016, arXiv:1602.02311.
+    """
+    log_weight = log_weights(model, guide, x, samples, label=label)
+    return (((1 - alpha) * log_weight).logsumexp(0) - math.log(samples)) / (1 - alpha)
+
+
+def wake_sleep(model: Program, guide: Program, x: RowTensor, samples: int, *, label: Label = None) -> PerRow:
+    r"""The importance-weighted bound of each row, with the gradients of reweighted wake-sleep.
+
+    .. math:: \sum_s \bar w_s \, \nabla \big( \log p(x, z_s) + \log q(z_s \mid x) \big), \qquad
+        \bar w_s = w_s \Big/ \sum_r w_r
+
+    with draws and weights held fixed: the sites of the guide need no reparameterisation.
+
+    Args, Returns and Raises are those of :func:`elbo`.
+
+    References:
+        Bornschein and Bengio, *Reweighted Wake-Sleep*, 2014, arXiv:1406.2751.
+    """
+    log_p, log_q = _log_joints(model, _fixed_draws(guide), x, samples, label)
+    log_weight = (log_p - log_q).detach()
+    bound = log_weight.logsumexp(0) - math.log(samples)
+    surrogate = (log_weight.softmax(0) * (log_p + log_q)).sum(0)
+    return bound + surrogate - surrogate.detach()
+
+
+def log_weights(
+    model: Program, guide: Program, x: RowTensor, samples: int = 1, *, label: Label = None
+) -> Float[Tensor, "samples n"]:
     """The log weights ``(samples, n)`` of each row, from one pass over the rows repeated.
 
     Sites under ``poutine.scale`` and ``poutine.mask`` count as they count for Pyro's own SVI.
     """
+    log_p, log_q = _log_joints(model, guide, x, samples, label)
+    return log_p - log_q
+
+
+def _log_joints(
+    model: Program, guide: Program, x: Tensor, samples: int, label: Label
+) -> tuple[Tensor, Tensor]:
+    """log p(x, z) and log q(z | x), each ``(samples, n)``, at draws of the guide."""
     repeated = x.repeat(samples, *(1,) * (x.ndim - 1))  # (samples * n, *shape)
-    drawn = poutine.trace(guide).get_trace(repeated)
-    scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(repeated)
-    log_weight = _row_log_prob(scored, repeated) - _row_log_prob(drawn, repeated)
-    return log_weight.reshape(samples, len(x))
+    context = {} if label is None else {"label": label.repeat(samples)}
+    drawn = poutine.trace(guide).get_trace(repeated, **context)
+    scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(repeated, **context)
+    log_p, log_q = _row_log_prob(scored, repeated), _row_log_prob(drawn, repeated)
+    return log_p.reshape(samples, len(x)), log_q.reshape(samples, len(x))
 
 
-def log_density(model: Program, x: RowTensor) -> PerRow:
+class _HoldDraws(Messenger):
+    """Cuts the gradient through every draw."""
+
+    def _pyro_post_sample(self, msg: Message) -> None:
+        if not msg["is_observed"] and isinstance(msg["value"], Tensor):
+            msg["value"] = msg["value"].detach()
+
+
+def _fixed_draws(guide: Program) -> Program:
+    def held(*args: Any, **kwargs: Any) -> Any:
+        with _HoldDraws():
+            return guide(*args, **kwargs)
+
+    return held
+
+
+def log_density(model: Program, x: RowTensor, *, label: Label = None) -> PerRow:
     """The exact log density ``(n,)`` of each row under a program that samples nothing but the rows."""
-    return _row_log_prob(poutine.trace(model).get_trace(x), x)
+    context = {} if label is None else {"label": label}
+    return _row_log_prob(poutine.trace(model).get_trace(x, **context), x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +185,9 @@ class RowBounds:
     stderr: np.ndarray
 
 
-def row_bounds(model: Program, guide: Program, x: RowTensor, *, samples: int, seed: int) -> RowBounds:
+def row_bounds(
+    model: Program, guide: Program, x: RowTensor, *, samples: int, seed: int, label: Label = None
+) -> RowBounds:
     r"""The importance-weighted bound of each row, with noise that is the row's own.
 
     The noise is seeded by ``seed`` and by what the row holds, so that a row's bound does not depend on
@@ -122,19 +199,23 @@ def row_bounds(model: Program, guide: Program, x: RowTensor, *, samples: int, se
         x: rows ``(n, *shape)``.
         samples: draws of z for each row; 1 gives the ELBO.
         seed: seed of the draws; PyTorch's own random state is left as it was.
+        label: the class of each row ``(n,)``, for programs that take it.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        weights = torch.cat(list(_row_weights(model, guide, x, samples, seed)), 1)  # (samples, n)
+        weights = torch.cat(list(_row_weights(model, guide, x, samples, seed, label)), 1)  # (samples, n)
     values = weights.logsumexp(0) - math.log(samples)
     relative = (weights - values).exp()  # w / mean(w)
     spread = relative.std(0, correction=1) if samples > 1 else torch.full_like(values, math.nan)
     return RowBounds(values.cpu().numpy(), (spread / math.sqrt(samples)).cpu().numpy())
 
 
-def _row_weights(model: Program, guide: Program, x: RowTensor, samples: int, seed: int) -> Iterator[Tensor]:
-    for row in x.split(1):
+def _row_weights(
+    model: Program, guide: Program, x: RowTensor, samples: int, seed: int, label: Label
+) -> Iterator[Tensor]:
+    for i, row in enumerate(x.split(1)):
         torch.manual_seed(zlib.crc32(row.cpu().numpy().tobytes(), seed))
-        yield log_weights(model, guide, row, samples).double()  # (samples, 1)
+        own = None if label is None else label[i : i + 1]
+        yield log_weights(model, guide, row, samples, label=own).double()  # (samples, 1)
 
 
 def _row_log_prob(trace: poutine.Trace, x: RowTensor) -> PerRow:

@@ -12,9 +12,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from ppgen.data.lazy import RowArray
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["Engine", "Family", "HasLogProb", "Program", "TorchFamily", "TrainingFacts"]
+__all__ = ["Engine", "Family", "HasLogProb", "Program", "TrainableFamily", "TrainingFacts"]
 
 Engine = Literal["pyro", "numpyro"]
 
@@ -82,23 +83,25 @@ class TrainingFacts:
 
 
 @runtime_checkable
-class TorchFamily(Family, Protocol):
-    """A family whose networks are torch modules, trained in place.
+class TrainableFamily(Family, Protocol):
+    """A family that ``ppgen.train`` trains in place and ``ppgen.save`` keeps.
 
     Attributes:
+        classes: how many classes its rows have, if it is class-conditional; ``None`` if it is not.
         trained: the facts of its training; ``None`` before the first.
     """
 
+    classes: int | None
     trained: TrainingFacts | None
 
-    def parameters(self, recurse: bool = True) -> Any:
-        """The tensors that training changes."""
-        ...
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Parameters and buffers by name."""
-        ...
-
-    def standardise(self, rows: np.ndarray) -> None:
+    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Fit whatever is computed from the training rows once, before the first step."""
+        ...
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """Everything that training changed, by name."""
+        ...
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`tensors` of another family of the same settings gave."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +20,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import torch
+from jax import lax
 from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.utils import _pytree as pytree
@@ -27,8 +28,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.aten import OPERATIONS, find_operation
+from ppgen.program.noise import Noise, as_noise
 
-__all__ = ["Recording", "record"]
+__all__ = ["Recording", "record", "record_loss"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +40,14 @@ class Recording:
     Attributes:
         module: the operations and the constants that they use.
         structure: the tuples, lists and dicts that the function gives its results in.
+        noise: the random numbers that the function draws, which come after its other inputs.
+        drawn: what it drew while it was recorded.
     """
 
     module: GraphModule
     structure: pytree.TreeSpec
+    noise: tuple[Noise, ...] = ()
+    drawn: tuple[torch.Tensor, ...] = ()
 
     def in_torch(self, *tensors: torch.Tensor) -> Any:
         """Do the operations again, in torch."""
@@ -69,31 +75,77 @@ def record(function: Callable[..., Any], *examples: torch.Tensor) -> Recording:
         >>> print(recording.in_jax(jnp.array([1.0, 2.0, 3.0]))["last"])
         6.0
     """
+    recorder = _Recorder()
+    inputs = [recorder.add_input(example.detach().clone()) for example in examples]
+    with torch.no_grad():
+        return _run(recorder, function, inputs)
+
+
+def record_loss(
+    function: Callable[..., Any], *examples: torch.Tensor, parameters: Sequence[torch.Tensor]
+) -> Recording:
+    """Write down a function with parameters and noise of its own, such as the loss of a minibatch.
+
+    The inputs of the recording are the examples, then the parameters, then the noise. Its gradient is
+    that of the function: none flows through what was computed under ``torch.no_grad()`` or detached.
+
+    Args:
+        function: takes tensors, gives back tensors in tuples, lists and dicts.
+        *examples: a point at which the function can be run.
+        parameters: leaf tensors that the function reaches by itself.
+
+    Raises:
+        UnsupportedProgram: as :func:`record`, and if random numbers are drawn whose distribution depends
+            on the inputs other than by reparameterisation.
+
+    Example:
+        >>> weight = torch.tensor(2.0, requires_grad=True)
+        >>> with torch.random.fork_rng():
+        ...     noisy = record_loss(lambda x: weight * x + torch.randn(3), torch.ones(3), parameters=[weight])
+        >>> noisy.noise
+        (Noise(kind='normal', shape=(3,), dtype=torch.float32, first=0.0, second=1.0),)
+        >>> print(noisy.in_jax(jnp.ones(3), jnp.array(5.0), jnp.zeros(3)))
+        [5. 5. 5.]
+    """
+    recorder = _Recorder(learning=True)
+    inputs = [recorder.add_input(example.detach().clone()) for example in examples]
+    for parameter in parameters:
+        recorder.add_input(parameter)
+    with torch.enable_grad(), _own_error():
+        return _run(recorder, function, inputs)
+
+
+def _run(recorder: _Recorder, function: Callable[..., Any], inputs: list[torch.Tensor]) -> Recording:
     # Functionalised, writing into a part of a tensor becomes computing a new one.
     functional = torch.func.functionalize(lambda *tensors: pytree.tree_flatten(function(*tensors)))
-    recorder = _Recorder()
-    inputs = [recorder.add_input(example) for example in examples]
-    with torch.no_grad(), _nothing_asked(), recorder:
+    with _nothing_asked(), recorder:
         results, structure = functional(*inputs)
-    return Recording(recorder.finish(results), structure)
+    noise, drawn = tuple(recorder.noise), tuple(recorder.drawn)
+    return Recording(recorder.finish(results), structure, noise, drawn)
 
 
 # -- recording -----------------------------------------------------------------------------------------
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes down every operation on a tensor that depends on an input."""
+    """Writes down every operation on a tensor that depends on an input.
 
-    def __init__(self) -> None:
+    Args:
+        learning: take random numbers for inputs too, and heed where gradients are switched off.
+    """
+
+    def __init__(self, learning: bool = False) -> None:
         super().__init__()
+        self.learning = learning
+        self.noise: list[Noise] = []
+        self.drawn: list[torch.Tensor] = []
         self.graph = Graph()
         self.constants: dict[str, torch.Tensor] = {}
         # By identity; the tensors are kept, or another could come to have the identity of one that is gone.
         self.nodes: dict[int, tuple[Node, torch.Tensor]] = {}
 
-    def add_input(self, example: torch.Tensor) -> torch.Tensor:
-        """A tensor that stands for an input of the function."""
-        tensor = example.detach().clone()
+    def add_input(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Let a tensor stand for an input of the function."""
         self.nodes[id(tensor)] = (self.graph.placeholder(f"input_{len(self.nodes)}"), tensor)
         return tensor
 
@@ -106,8 +158,11 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if self._depends_on_input(leaf)]
-        if not given and torch.Tag.nondeterministic_seeded in func.tags:
-            raise _random(func)
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            if self.learning and (noise := as_noise(func, args, kwargs)) is not None:
+                return self._draw(noise, func(*args, **kwargs))
+            if not given:
+                raise _random(func)
         if not given or not func._schema.returns:  # checks, of a factorisation say, return nothing
             return func(*args, **kwargs)
         if _needs_numbers(func, given):
@@ -127,6 +182,11 @@ class _Recorder(TorchDispatchMode):
 
     def _depends_on_input(self, value: Any) -> bool:
         return id(value) in self.nodes and self.nodes[id(value)][0].op != "get_attr"
+
+    def _draw(self, noise: Noise, drawn: torch.Tensor) -> torch.Tensor:
+        self.noise.append(noise)
+        self.drawn.append(drawn)
+        return self.add_input(drawn)
 
     def _decompose(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
         """Do an operation as others that it is made of."""
@@ -153,6 +213,8 @@ class _Recorder(TorchDispatchMode):
     def _write(self, func: OpOverload, args: Any, kwargs: Any, results: Any) -> None:
         args, kwargs = pytree.tree_map_only(torch.Tensor, self._node, (args, kwargs))
         node = self.graph.call_function(func, args, kwargs)
+        if self.learning and not torch.is_grad_enabled():
+            node.meta["held"] = True
         if isinstance(results, torch.Tensor):
             self._name(node, results)
             return
@@ -201,6 +263,8 @@ class _InJax(Interpreter):
     def run_node(self, node: Node) -> Any:
         """Each result has the dtype that torch recorded: the rules of promotion differ in places."""
         result = super().run_node(node)
+        if node.meta.get("held"):
+            result = pytree.tree_map(lax.stop_gradient, result)
         return jnp.asarray(result, _dtype(node.meta["dtype"])) if "dtype" in node.meta else result
 
 
@@ -239,6 +303,31 @@ def _nothing_asked() -> Iterator[None]:
         if "unallocated storage" not in str(error):
             raise
         raise _numbers_asked(traceback.extract_tb(error.__traceback__)) from error
+
+
+@contextmanager
+def _own_error() -> Iterator[None]:
+    """Pyro raises what it passes on anew, from its message alone, which our errors are not made from."""
+    try:
+        yield
+    except (TypeError, RuntimeError) as error:
+        if "custom_function_call" in str(error):
+            raise _no_rule(traceback.extract_tb(error.__traceback__)) from error
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UnsupportedProgram):
+                raise cause from None
+            cause = cause.__context__
+        raise
+
+
+def _no_rule(stack: traceback.StackSummary) -> UnsupportedProgram:
+    return UnsupportedProgram(
+        f"program{_user_line(stack)}",
+        got="an autograd.Function, whose gradient its operations do not show",
+        expected="operations of torch alone",
+        fix="Write the straight-through gradient as x + (round(x) - x).detach().",
+    )
 
 
 def _numbers_asked(stack: traceback.StackSummary) -> UnsupportedProgram:

@@ -17,7 +17,9 @@ from ppgen.program.family import Program
 __all__ = ["check_pair", "latent_sites"]
 
 
-def check_pair(model: Program, guide: Program, x: Tensor) -> None:
+def check_pair(
+    model: Program, guide: Program, x: Tensor, *, reparameterised: bool = True, **context: Any
+) -> None:
     """Refuse a program and a guide that the ELBO cannot be written for.
 
     Both are run once on ``x`` in a parameter store of their own, so that nothing is left behind.
@@ -25,6 +27,8 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> None:
     Args:
         model, guide: Pyro programs whose first argument is the minibatch.
         x: a few rows ``(n, *shape)``.
+        reparameterised: whether each site of the guide must have a gradient through its draws.
+        context: further arguments of both, such as ``label``.
 
     Raises:
         ProgramError: if a latent site is in one of the two and not in the other, if its shapes differ,
@@ -43,17 +47,18 @@ def check_pair(model: Program, guide: Program, x: Tensor) -> None:
         ppgen.errors.ProgramError: guide: got no site 'z', expected ... in the guide.
     """
     with pyro.get_param_store().scope(), torch.random.fork_rng(devices=[]), torch.no_grad():
-        wanted, given = latent_sites(model, x), latent_sites(guide, x)
+        wanted, given = latent_sites(model, x, **context), latent_sites(guide, x, **context)
         _check_names(set(wanted), set(given))
         for name, site in given.items():
             _check_shapes(name, wanted[name]["value"].shape, site["value"].shape)
-            _check_gradient(name, site["fn"])
-        log_weights(model, guide, x)
+            if reparameterised:
+                _check_gradient(name, site["fn"])
+        log_weights(model, guide, x, **context)
 
 
-def latent_sites(program: Program, x: Tensor) -> dict[str, Any]:
+def latent_sites(program: Program, x: Tensor, **context: Any) -> dict[str, Any]:
     """What a program samples and does not observe, by name: Pyro's own record of each site."""
-    trace = poutine.trace(program).get_trace(x)
+    trace = poutine.trace(program).get_trace(x, **context)
     return {name: trace.nodes[name] for name in trace.stochastic_nodes if not _is_subsample(trace, name)}
 
 
@@ -96,7 +101,7 @@ def _check_gradient(name: str, fn: Distribution) -> None:
             f"site {name!r}",
             got=f"a guide that draws it from {type(fn).__name__}, which has no gradient through its draws",
             expected="a reparameterised distribution, such as Normal",
-            fix="Sum discrete sites out by hand (Categorical mixtures); enumeration will be supported later.",
+            fix='Train with objective="wake_sleep", which needs none, or sum the site out by hand.',
         )
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from jax.scipy.special import gammaln, logsumexp
 
 from ppgen.errors import InferenceError, UnsupportedProgram
+from ppgen.inference.annealing.tempering import Pair
 from ppgen.inference.method import Request
 from ppgen.inference.optimum import find_modes
 from ppgen.inference.pathfinder import Pathfinder
-from ppgen.inference.annealing.tempering import Pair
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ppgen.inference.weights import Weights
 from ppgen.inference.guides.whitening import log_density_and_gradient
+from ppgen.inference.weights import Weights
 from ppgen.program.density import Density, float64
 
 __all__ = ["find_drift"]
@@ -36,10 +36,13 @@ def find_drift(
 
     Returns:
         A sentence if some mean moves by more than 0.1 sd, or some sd by more than 10 %, and by more than
-        three standard errors; else nothing.
+        three standard errors; else nothing, nor where the weights cannot be trusted in the first place.
     """
+    weights = Weights(log_weights)
+    if not weights.usable:
+        return ()
     rng = np.random.default_rng(seed)
-    before = positions[Weights(log_weights).resample(_PARTICLES, seed)]
+    before = positions[weights.resample(_PARTICLES, seed)]
     after = _move(density, before, rng)
     sd = before.std(0)
     shifts = (after - before) / np.where(sd > 0, sd, 1.0)
@@ -54,8 +57,9 @@ def find_drift(
     site = next(part.name for part in density.latents if part.start <= worst < part.stop)
     return (
         f"The draws do not stay as they are when Hamiltonian Monte Carlo moves them: {site} changes by "
-        f"{shift[worst]:.1f} sd in the mean and {stretch[worst]:.0%} in the sd. The guide lacks a part of "
-        "the posterior that its weights cannot show. Take a richer guide (guide='nsf'), or method='nuts'.",
+        f"{shift[worst]:.1f} sd in the mean and {stretch[worst]:.0%} in the sd. What was drawn from lacks "
+        "a part of the posterior that its weights cannot show. Take a richer guide (guide='nsf'), or "
+        "method='nuts'.",
     )
 
 

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.inference.guides.named import FittedGuide, fit_named
 from ppgen.inference.guides.catalog import make_guide
 from ppgen.inference.guides.guide import Guide, Whitening
-from ppgen.inference.markov.space import Space
-from ppgen.inference.method import Request
+from ppgen.inference.guides.named import FittedGuide, fit_named
 from ppgen.inference.guides.objectives import Objective
 from ppgen.inference.guides.recipe import Fit, Recipe
+from ppgen.inference.markov.space import Space
+from ppgen.inference.method import Request
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs, trace
 

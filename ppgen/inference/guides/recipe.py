@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from ppgen.inference.cores import available_cores
 from ppgen.errors import InferenceError
+from ppgen.inference.cores import available_cores
 from ppgen.inference.guides.objectives import Objective, bound
 
 __all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide", "side_by_side"]

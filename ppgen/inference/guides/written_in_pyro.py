@@ -15,12 +15,12 @@ from pyro import poutine
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ppgen.inference.guides.named import GuideDraws
 from ppgen.inference.guides.checks import GuideSite, check_guide, check_inside, no_gradient
-from ppgen.inference.method import Request
+from ppgen.inference.guides.named import GuideDraws
 from ppgen.inference.guides.objectives import Objective
 from ppgen.inference.guides.recipe import CHUNK, Fit, Recipe, describe_ends, fit_guide
 from ppgen.inference.guides.whitening import log_density_and_gradient
+from ppgen.inference.method import Request
 from ppgen.program.density import Density, float64
 from ppgen.program.pyro_program import base_of, bijection_of, own_state, role_of, support_of, to_tensors
 

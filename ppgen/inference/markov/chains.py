@@ -90,6 +90,10 @@ class Chains:
         tune: length of the warm-up.
         starts: ``(chain, …)`` states to start from.
         key: a random key.
+
+    Attributes:
+        done: how many steps each chain has made.
+        restarts: ``(chain,)`` how many times another chain has taken its place.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Chains:
         self.inputs = inputs
         self.tune = tune
         self.done = 0
+        self.restarts = np.zeros(len(starts.position), int)
         self._loop = compile_loop(graph, rules)
         self._batches = _split(self._loop.begin(starts, key))
         self._pool = ThreadPoolExecutor(len(self._batches))
@@ -132,7 +137,7 @@ class Chains:
         leaves = zip(*(jax.tree.leaves(batch.chains) for batch in self._batches), strict=True)
         state = {f"leaf_{i}": np.concatenate(parts) for i, parts in enumerate(leaves)}
         state["keys"] = np.concatenate([jax.random.key_data(batch.keys) for batch in self._batches])
-        return state | {"done": np.array(self.done)}
+        return state | {"done": np.array(self.done), "restarts": self.restarts}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from where :meth:`save` was called."""
@@ -141,6 +146,16 @@ class Chains:
         keys = jax.random.wrap_key_data(jnp.asarray(state["keys"]))
         self._batches = _split(_Batch(jax.tree.unflatten(structure, leaves), keys))
         self.done = int(state["done"])
+        self.restarts = np.asarray(state.get("restarts", np.zeros(len(keys), int)))
+
+    def adopt(self, places: np.ndarray, other: Chains, which: np.ndarray) -> None:
+        """Put some of the other's chains, which are as far, in the place of own ones."""
+        assert other.done == self.done
+        state, theirs = self.save(), other.save()
+        for name in state.keys() - {"done", "restarts"}:
+            state[name][places] = theirs[name][which]
+        self.restore(state)
+        self.restarts = self.restarts + np.isin(np.arange(self.number), places)
 
 
 @jax.jit  # each slice alone would be compiled alone

@@ -29,28 +29,48 @@ class Sampling:
         self._bar = bar
         self._checkpoint = checkpoint
         self._records: list[Record] = []
+        self._expected = chains.done
+        self._count = 16  # of the next round
         saved = checkpoint.load()
         if saved is not None:
             self._records.append(Record(*(saved[f"record_{name}"] for name in Record._fields)))
             chains.restore(saved)
+            self._expected = chains.done
+
+    def expect(self, steps: int) -> None:
+        """Tell the bar how many steps each chain will have made in the end, as far as is known."""
+        more = steps - self._expected
+        if more > 0:
+            self._bar.expect(more * self.chains.number)
+            self._expected = steps
 
     def until(self, steps: int) -> None:
         """Draw until each chain has made so many steps, warm-up included."""
         if self.chains.done >= steps:
             return
-        self._bar.expect((steps - self.chains.done) * self.chains.number)
-        count = 16
+        self.expect(steps)
         while self.chains.done < steps:
             begin = time.perf_counter()
-            record = self.chains.advance(min(count, steps - self.chains.done))
+            record = self.chains.advance(min(self._count, steps - self.chains.done))
             self._records.append(record)
             warm_up = max(0, self.chains.tune - self.chains.done + record.lp.shape[1])
             self._bar.advance(record.lp.size, int(record.diverging[:, warm_up:].sum()))
             if self._checkpoint.is_due():
                 self._save()
             pace = _ROUND_SECONDS / max(time.perf_counter() - begin, 1e-3)
-            count = int(np.clip(count * min(2.0, pace), 1, CHUNK))
+            self._count = int(np.clip(self._count * min(2.0, pace), 1, CHUNK))
         self._save()
+
+    def beside(self, chains: Chains) -> Sampling:
+        """Other chains, shown on the same bar, of which nothing is written."""
+        return Sampling(chains, self._bar, Checkpoint(None, ""))
+
+    def adopt(self, places: np.ndarray, other: Sampling, which: np.ndarray) -> None:
+        """Put some of the other's chains, which are as far, in the place of own ones, with their draws."""
+        self.chains.adopt(places, other.chains, which)
+        own, theirs = self.draws(0), other.draws(0)
+        for values, others in zip(own, theirs, strict=True):
+            values[places] = others[which]
 
     def draws(self, first: int, last: int | None = None) -> Record:
         """The draws from one step to another, ``(chain, draw, …)``."""

@@ -7,36 +7,67 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ppgen.data.lazy import RowArray
 from ppgen.errors import TrainingError
+from ppgen.inference.training.checkpoint import Checkpoint
+from ppgen.inference.training.rows import Rows
 from ppgen.inference.training.run import EpochRecord, Stopped
+from ppgen.inference.training.settings import Plan
 
-__all__ = ["Fit", "Learner", "Plan", "Reporter", "fit"]
+__all__ = ["Fit", "Learner", "Reporter", "Steps", "fit"]
+
+
+class Steps(NamedTuple):
+    """What some updates gave.
+
+    Attributes:
+        losses: ``(k,)``, the loss before each; NaN at the one that had to be skipped, and after it.
+        measures: further figures ``(k,)`` by name, such as an estimated divergence.
+    """
+
+    losses: np.ndarray
+    measures: Mapping[str, np.ndarray] = {}
 
 
 @runtime_checkable
 class Learner(Protocol):
     """A program with its parameters and optimizer, in whatever engine."""
 
-    def step(self, batch: np.ndarray) -> float:
-        """Update the parameters on a minibatch; the loss before it, NaN if the update had to be skipped."""
+    def appetite(self) -> int:
+        """How many minibatches it likes to take at once: some tenths of a second's worth."""
         ...
 
-    def evaluate(self, rows: np.ndarray) -> float:
+    def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
+        """Update the parameters on minibatches ``(k, batch, *shape)``, labels ``(k, batch)``, in their order.
+
+        An update whose loss or gradient is not finite is skipped, and so are those after it.
+        """
+        ...
+
+    def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
         """The mean loss of held-out rows, with the same noise at each call."""
         ...
 
-    def snapshot(self) -> Any:
-        """A copy of the parameters."""
+    def snapshot(self) -> Mapping[str, np.ndarray]:
+        """A copy of the parameters that are validated."""
         ...
 
-    def restore(self, snapshot: Any) -> None:
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Go back to a copy."""
+        ...
+
+    def state(self) -> Mapping[str, np.ndarray]:
+        """All that the next step depends on: parameters, the optimizer's memory, the noise's state."""
+        ...
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from such a state, bit for bit."""
         ...
 
 
@@ -44,27 +75,13 @@ class Learner(Protocol):
 class Reporter(Protocol):
     """Who hears how training goes."""
 
-    def step(self) -> None:
-        """A minibatch is done."""
+    def step(self, count: int) -> None:
+        """So many minibatches are done."""
         ...
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is done."""
         ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train: at most ``epochs``, until ``patience`` epochs have brought no better validation."""
-
-    epochs: int
-    batch_size: int
-    patience: int | None
-    seed: int
-
-    def steps(self, rows: int) -> int:
-        """How many updates the whole plan makes."""
-        return self.epochs * math.ceil(rows / self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -81,78 +98,163 @@ class Fit:
 class _Best:
     """The parameters to fall back on."""
 
-    snapshot: Any
+    snapshot: Mapping[str, np.ndarray]
     epoch: int = 0
     loss: float = math.inf
 
 
-def fit(
-    learner: Learner,
-    train: np.ndarray,
-    valid: np.ndarray,
-    plan: Plan,
-    reporter: Reporter,
-) -> Fit:
+@dataclass
+class _Epoch:
+    """Where in which epoch the loop is, and the sums of what its steps gave."""
+
+    number: int = 1
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, steps: Steps) -> None:
+        self.step += len(steps.losses)
+        for name, values in {"loss": steps.losses, **steps.measures}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(np.sum(values, dtype=np.float64))
+
+    def means(self) -> dict[str, float]:
+        return {name: total / self.step for name, total in self.sums.items()}
+
+
+def fit(learner: Learner, rows: Rows, plan: Plan, reporter: Reporter, checkpoint: Checkpoint) -> Fit:
     """Train until the plan is done, patience runs out, or the user interrupts.
 
     Args:
         learner: the program to train.
-        train, valid: rows ``(n, *shape)``; valid may be empty.
+        rows: what to train on; ``rows.valid`` may be empty.
         plan: how long.
         reporter: hears of each step and epoch.
+        checkpoint: keeps what the next call needs to go on, and may hold what an earlier one left.
 
     Raises:
         TrainingError: if a loss is not finite; the learner is back at its last good parameters.
     """
-    start = time.perf_counter()
-    history: list[EpochRecord] = []
-    best = _Best(learner.snapshot())
-    stopped: Stopped = "epochs"
+    run = _Run(learner, rows, plan, reporter, checkpoint)
     try:
-        for epoch in range(1, plan.epochs + 1):
-            loss = _epoch(learner, train, plan, epoch, reporter)
-            held_out = learner.evaluate(valid) if len(valid) else None
-            _check_finite(loss if held_out is None else held_out, epoch, step=None)
-            history.append(EpochRecord(epoch, loss, held_out, time.perf_counter() - start))
-            reporter.epoch(history[-1])
-            if held_out is None or held_out < best.loss:
-                best = _Best(learner.snapshot(), epoch, math.inf if held_out is None else held_out)
-            elif plan.patience is not None and epoch - best.epoch >= plan.patience:
-                stopped = "early"
-                break
+        run.go()
     except KeyboardInterrupt:
-        stopped = "interrupted"
+        run.stopped = "interrupted"
     except TrainingError:
-        learner.restore(best.snapshot)
+        learner.restore(run.best.snapshot)
         raise
     # An interrupted first epoch has no better parameters than those it stopped at.
-    if best.epoch:
-        learner.restore(best.snapshot)
-    return Fit(tuple(history), best.epoch, time.perf_counter() - start, stopped)
+    learner.restore(run.best.snapshot if run.best.epoch else learner.snapshot())
+    return Fit(tuple(run.history), run.best.epoch, run.seconds(), run.stopped)
 
 
-def _epoch(learner: Learner, rows: np.ndarray, plan: Plan, epoch: int, reporter: Reporter) -> float:
-    total = 0.0
-    for step, batch in enumerate(_batches(rows, plan, epoch), start=1):
-        loss = learner.step(batch)
-        _check_finite(loss, epoch, step)
-        total += loss * len(batch)
-        reporter.step()
-    return total / len(rows)
+class _Run:
+    """A run of the loop, with all that it remembers."""
 
+    def __init__(
+        self, learner: Learner, rows: Rows, plan: Plan, reporter: Reporter, checkpoint: Checkpoint
+    ) -> None:
+        self.learner, self.rows, self.plan = learner, rows, plan
+        self.reporter, self.checkpoint = reporter, checkpoint
+        self.history: list[EpochRecord] = []
+        self.best = _Best(learner.snapshot())
+        self.epoch = _Epoch()
+        self.stopped: Stopped = "epochs"
+        self._seconds_before = 0.0
+        self._start = time.perf_counter()
+        self._resume()
 
-def _batches(rows: np.ndarray, plan: Plan, epoch: int) -> Iterator[np.ndarray]:
-    order = np.random.default_rng((plan.seed, epoch)).permutation(len(rows))
-    for start in range(0, len(rows), plan.batch_size):
-        yield rows[order[start : start + plan.batch_size]]
+    def seconds(self) -> float:
+        """Of this call and of those that it goes on from."""
+        return self._seconds_before + time.perf_counter() - self._start
 
+    def go(self) -> None:
+        while self.epoch.number <= self.plan.epochs and not self._out_of_patience():
+            self._finish_epoch()
+            self._validate()
+            self.epoch = _Epoch(self.epoch.number + 1)
+        if self._out_of_patience():
+            self.stopped = "early"
+        self.checkpoint.save(self._state)
 
-def _check_finite(loss: float, epoch: int, step: int | None) -> None:
-    if not math.isfinite(loss):
-        where = "its validation" if step is None else f"step {step}"
-        raise TrainingError(
-            "loss",
-            got=f"{loss} in epoch {epoch}, at {where}",
-            expected="a finite number",
-            fix="Lower learning_rate, or scale the data; the model keeps its last good parameters.",
+    def _finish_epoch(self) -> None:
+        order = self.plan.order(len(self.rows.train), self.epoch.number)
+        while self.epoch.step < len(order):
+            take = order[self.epoch.step : self.epoch.step + self.learner.appetite()]
+            steps = self.learner.steps(*self.rows.batches(take))
+            self._check_steps(steps)
+            self.epoch.add(steps)
+            self.reporter.step(len(steps.losses))
+            if self.checkpoint.is_due():
+                self.checkpoint.save(self._state)
+
+    def _validate(self) -> None:
+        means = self.epoch.means()
+        loss = means.pop("loss")
+        valid = None
+        if len(self.rows.valid):
+            valid = self.learner.evaluate(self.rows.valid, self.rows.valid_labels)
+            if not math.isfinite(valid):
+                raise _not_finite(valid, self.epoch.number, "its validation")
+        record = EpochRecord(self.epoch.number, loss, valid, self.seconds(), means)
+        self.history.append(record)
+        self.reporter.epoch(record)
+        # The players of a game have no best moment: what is kept is where the game has come to.
+        keeps_last = valid is None or getattr(self.learner, "keeps_last", False)
+        if keeps_last or (valid is not None and valid < self.best.loss):
+            loss = math.inf if valid is None else valid
+            self.best = _Best(self.learner.snapshot(), self.epoch.number, loss)
+
+    def _out_of_patience(self) -> bool:
+        waited = len(self.history) - self.best.epoch
+        return self.plan.patience is not None and bool(self.history) and waited >= self.plan.patience
+
+    def _check_steps(self, steps: Steps) -> None:
+        bad = np.flatnonzero(~np.isfinite(steps.losses))
+        if bad.size:
+            where = f"step {self.epoch.step + int(bad[0]) + 1}"
+            raise _not_finite(float(steps.losses[bad[0]]), self.epoch.number, where)
+
+    # -- what a checkpoint holds -------------------------------------------------------------------------
+
+    def _state(self) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
+        arrays = {f"learner/{name}": array for name, array in self.learner.state().items()}
+        arrays |= {f"best/{name}": array for name, array in self.best.snapshot.items()}
+        document = {
+            "history": [asdict(record) for record in self.history],
+            "best_epoch": self.best.epoch,
+            "best_loss": None if math.isinf(self.best.loss) else self.best.loss,
+            "epoch": self.epoch.number,
+            "step": self.epoch.step,
+            "sums": self.epoch.sums,
+            "seconds": self.seconds(),
+        }
+        return arrays, document
+
+    def _resume(self) -> None:
+        stored = self.checkpoint.load()
+        if stored is None:
+            return
+        arrays, document = stored.tensors, stored.document
+        self.learner.resume(_under("learner/", arrays))
+        self.history = [EpochRecord(**record) for record in document["history"]]
+        loss = math.inf if document["best_loss"] is None else document["best_loss"]
+        self.best = _Best(_under("best/", arrays), document["best_epoch"], loss)
+        self.epoch = _Epoch(document["epoch"], document["step"], dict(document["sums"]))
+        self._seconds_before = document["seconds"]
+        self.reporter.step(
+            (self.epoch.number - 1) * self.plan.steps_an_epoch(len(self.rows.train)) + self.epoch.step
         )
+        for record in self.history[-1:]:
+            self.reporter.epoch(record)
+
+
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _not_finite(loss: float, epoch: int, where: str) -> TrainingError:
+    return TrainingError(
+        "loss",
+        got=f"{loss} in epoch {epoch}, at {where}",
+        expected="a finite number",
+        fix="Lower learning_rate, or scale the data; the model keeps its last good parameters.",
+    )

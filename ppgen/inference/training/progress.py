@@ -47,9 +47,9 @@ class TrainingProgress:
     ) -> None:
         self._bar.stop()
 
-    def step(self) -> None:
-        """Report that a minibatch is done."""
-        self._bar.advance(self._task)
+    def step(self, count: int) -> None:
+        """Report that so many minibatches are done."""
+        self._bar.advance(self._task, count)
 
     def epoch(self, record: EpochRecord) -> None:
         """Report the losses of an epoch."""

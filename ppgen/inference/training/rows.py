@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.dataset import Dataset, as_array, as_dataset, check_rows
-from ppgen.errors import DataError
-from ppgen.program.family import TorchFamily
+from ppgen.data.dataset import UNKNOWN, Dataset, as_dataset, as_labels, as_rows, check_rows
+from ppgen.data.lazy import RowArray, select
+from ppgen.errors import DataError, InvalidArgument
+from ppgen.program.family import TrainableFamily
 
 __all__ = ["Rows", "rows_for_family", "rows_for_program"]
 
@@ -18,44 +19,101 @@ HELD_OUT = 0.1  # of an array that comes without splits
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Arrays ``(n, *shape)``; valid may be empty."""
+    """Rows ``(n, *shape)`` and the class of each row ``(n,)`` where rows have one; valid may be empty.
 
-    train: np.ndarray
-    valid: np.ndarray
+    The rows are arrays, or lie on the disk and are read a few minibatches at a time.
+    """
+
+    train: RowArray
+    valid: RowArray
+    train_labels: np.ndarray | None = None
+    valid_labels: np.ndarray | None = None
+
+    def batches(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The minibatches ``(k, batch, *shape)`` of training rows by their indices ``(k, batch)``."""
+        labels = None if self.train_labels is None else self.train_labels[order]
+        x = np.asarray(self.train[order.reshape(-1)])
+        return x.reshape(*order.shape, *x.shape[1:]), labels
 
 
-def rows_for_family(family: TorchFamily, data: Any, seed: int) -> Rows:
+def rows_for_family(family: TrainableFamily, data: Any, labels: Any, seed: int) -> Rows:
     """A dataset's own splits, or an array split by ``seed``; refused if the family is not made for them."""
-    dataset = data if isinstance(data, Dataset) else _as_dataset(family, data, seed)
+    dataset = _with_labels(data, labels) if isinstance(data, Dataset) else None
+    dataset = dataset or _as_dataset(family, data, labels, seed)
     _check_shape(family, dataset)
     _check_kind(family, dataset)
     for rows in (dataset.train, dataset.valid):
         if len(rows):
             check_rows(rows, family.levels, argument="data")
-    return _at_least_two(Rows(dataset.train, dataset.valid))
+    return _at_least_two(_rows(dataset, family))
 
 
-def rows_for_program(data: Any, seed: int) -> Rows:
-    """A dataset's own splits, or an array of any meaning split by ``seed``."""
+def rows_for_program(data: Any, labels: Any, seed: int) -> Rows:
+    """A dataset's own splits, or an array of any meaning split by ``seed``; labels only where given."""
     if isinstance(data, Dataset):
-        return _at_least_two(Rows(data.train, data.valid))
-    rows = as_array(data, argument="data")
+        return _at_least_two(Rows(_with_labels(data, labels).train, data.valid))
+    rows = as_rows(data, argument="data")
     check_rows(rows.astype(np.float64), None, argument="data")
-    rows = rows[np.random.default_rng(seed).permutation(len(rows))]
+    order = np.random.default_rng(seed).permutation(len(rows))
     held_out = max(1, round(HELD_OUT * len(rows)))
-    return _at_least_two(Rows(rows[held_out:], rows[:held_out]))
+    train, valid = order[held_out:], order[:held_out]
+    if labels is None:
+        return _at_least_two(Rows(select(rows, train), select(rows, valid)))
+    known = as_labels(labels, None, argument="labels")
+    if len(known) != len(rows):
+        raise DataError(
+            "labels", got=f"{len(known)} labels", expected=f"{len(rows)}, one a row", fix="Select both alike."
+        )
+    return _at_least_two(Rows(select(rows, train), select(rows, valid), known[train], known[valid]))
 
 
-def _as_dataset(family: TorchFamily, data: Any, seed: int) -> Dataset:
-    rows = as_array(data, argument="data")
+def _rows(dataset: Dataset, family: TrainableFamily) -> Rows:
+    if family.classes is None:
+        return Rows(dataset.train, dataset.valid)
+    if dataset.labels is None or dataset.labels.classes > family.classes:
+        raise DataError(
+            "labels",
+            got="rows without labels" if dataset.labels is None else f"labels of {dataset.classes} classes",
+            expected=f"the class 0 … {family.classes - 1} of each row",
+            fix="Write train(model, rows, labels=...), or give a dataset that has labels.",
+        )
+    _check_known(dataset.labels.train, family)
+    return Rows(dataset.train, dataset.valid, dataset.labels.train, dataset.labels.valid)
+
+
+def _check_known(labels: np.ndarray, family: TrainableFamily) -> None:
+    unknown = int((labels == UNKNOWN).sum())
+    if unknown == len(labels) or (unknown and not getattr(family, "semi_supervised", False)):
+        raise DataError(
+            "labels",
+            got=f"{unknown} of {len(labels)} rows whose class is not known (-1)",
+            expected="a class for each row" if unknown < len(labels) else "at least some that are known",
+            fix="Drop these rows, or train a SemiSupervisedVAE, which can use them.",
+        )
+
+
+def _with_labels(dataset: Dataset, labels: Any) -> Dataset:
+    if labels is not None:
+        raise InvalidArgument(
+            "labels",
+            got="labels beside a dataset",
+            expected="labels inside the dataset, or beside an array",
+            fix="Write Dataset(..., labels=Labels(train, valid, test, classes)).",
+        )
+    return dataset
+
+
+def _as_dataset(family: TrainableFamily, data: Any, labels: Any, seed: int) -> Dataset:
+    rows = as_rows(data, argument="data")
     # Whole numbers are fine for a family of continuous data, as long as they are meant as numbers.
     rows = rows.astype(np.float64) if family.levels is None else rows
     _at_least_two(Rows(rows, rows))
     check_rows(rows, family.levels, argument="data")
-    return as_dataset(rows, levels=family.levels, splits=(1 - HELD_OUT, HELD_OUT, 0.0), seed=seed)
+    splits = (1 - HELD_OUT, HELD_OUT, 0.0)
+    return as_dataset(rows, levels=family.levels, labels=labels, splits=splits, seed=seed)
 
 
-def _check_shape(family: TorchFamily, dataset: Dataset) -> None:
+def _check_shape(family: TrainableFamily, dataset: Dataset) -> None:
     if dataset.shape != family.shape:
         raise DataError(
             "data",
@@ -65,7 +123,7 @@ def _check_shape(family: TorchFamily, dataset: Dataset) -> None:
         )
 
 
-def _check_kind(family: TorchFamily, dataset: Dataset) -> None:
+def _check_kind(family: TrainableFamily, dataset: Dataset) -> None:
     if family.levels is None and dataset.levels is not None:
         raise DataError(
             "data",

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 __all__ = ["EpochRecord", "Stopped", "TrainingRun"]
 
 Stopped = Literal["epochs", "early", "interrupted"]
@@ -22,12 +20,14 @@ class EpochRecord:
         epoch: counted from 1.
         train, valid: the loss in nats a row; ``valid`` is ``None`` where no rows are held out.
         seconds: since the start of training.
+        measures: further figures by name, such as an estimated divergence; means over the epoch.
     """
 
     epoch: int
     train: float
     valid: float | None
     seconds: float
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +35,16 @@ class TrainingRun:
     """The result of ``ppgen.train``.
 
     Attributes:
-        objective: what was trained: ``"likelihood"``, ``"elbo"`` or ``"iwae"``.
+        objective: what was minimised, by its name: ``"likelihood"``, ``"elbo"``, ….
         history: a record an epoch.
         best_epoch: whose parameters were kept: of the lowest validation loss, or the last without one;
             0 if training was interrupted before the first epoch was over.
         seconds: in all.
         stopped: ``"epochs"`` when all were done, ``"early"`` when patience ran out, ``"interrupted"`` by
             Ctrl-C.
-        params: a program's fitted parameters by their names in Pyro, constrained; empty for a family,
-            which keeps its own.
-        store: the same in Pyro's own form, for :meth:`scope`.
+        params: a program's fitted parameters by their names, constrained; empty for a family, which keeps
+            its own. For NumPyro: ``numpyro.handlers.substitute(program, data=run.params)``.
+        store: those of a Pyro program in Pyro's own form, for :meth:`scope`.
     """
 
     objective: str
@@ -52,12 +52,12 @@ class TrainingRun:
     best_epoch: int
     seconds: float
     stopped: Stopped
-    params: Mapping[str, np.ndarray] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
     store: Any = field(default=None, repr=False)
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Run a program with its fitted parameters, and put Pyro's parameter store back afterwards.
+        """Run a Pyro program with its fitted parameters, and put Pyro's store back afterwards.
 
         Example:
             >>> import torch, pyro, pyro.distributions as dist

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import pyro
 import torch
 from torch import Tensor, nn
 
+from ppgen.data.lazy import RowArray
 from ppgen.errors import TrainingError
+from ppgen.inference.training.loop import Steps
+from ppgen.inference.training.objectives import Batch
+from ppgen.inference.training.settings import Optimizer
 
-__all__ = ["Optimizer", "Schedule", "TorchLearner", "as_tensor"]
+__all__ = ["TorchLearner", "as_tensor"]
 
-Schedule = Literal["cosine", "constant"]
-Loss = Callable[[Tensor], Tensor]
+Loss = Callable[[Batch], Tensor]
 
 CHUNK = 512  # held-out rows in one pass
-WARMUP = 0.05  # the share of all steps over which the learning rate rises
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """AdamW's settings, and the course of its learning rate."""
-
-    learning_rate: float
-    weight_decay: float
-    clip: float
-    schedule: Schedule
-
-    def rate(self, progress: float) -> float:
-        """The learning rate as a fraction of the full one: a short rise, then the schedule."""
-        rise = min(1.0, progress / WARMUP)
-        return rise if self.schedule == "constant" else rise * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class TorchLearner:
-    """Adam steps on a loss of rows, for its modules' parameters and those that it registers with Pyro.
+    """AdamW steps on a loss of rows, for its modules' parameters and those that it registers with Pyro.
 
     Args:
-        loss: the loss of each row; it must be called inside the parameter store that is to be trained.
+        loss: the loss of each row of a batch ``(n,)``; it must be called inside the parameter store that is
+            to be trained.
         modules: whose training mode to switch on for steps, and off for evaluation.
         example: a minibatch, on which the loss is called once to find its parameters.
         optimizer: the optimizer's settings.
         steps: how many updates are planned; the learning rate's schedule runs over them.
         seed: seed of the noise in evaluation.
+        bf16: compute the loss in bfloat16 where torch's autocast deems it safe.
 
     Raises:
         TrainingError: if the loss has no parameters.
@@ -57,57 +46,107 @@ class TorchLearner:
         self,
         loss: Loss,
         modules: Sequence[nn.Module],
-        example: np.ndarray,
+        example: tuple[np.ndarray, np.ndarray | None],
         optimizer: Optimizer,
         steps: int,
         seed: int,
+        bf16: bool = False,
     ) -> None:
         self.loss = loss
         self.modules = modules
         self.seed = seed
-        self.clip = optimizer.clip
+        self.optimizer = optimizer
+        self.bf16 = bf16
+        self.device = _device(modules)
         self.parameters = self._find_parameters(example)
+        self.buffers = [buffer for module in modules for buffer in module.buffers()]
+        self.average = [p.detach().clone() for p in self.parameters] if optimizer.average else None
         self.adam = torch.optim.AdamW(
             self.parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.adam, lambda step: optimizer.rate(min(1.0, (step + 1) / steps))
-        )
+        self._rate = lambda done: optimizer.rate(min(1.0, (done + 1) / steps))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adam, self._rate)
+        self.done = 0
 
-    def step(self, batch: np.ndarray) -> float:
-        """Update the parameters on a minibatch; the loss before it, NaN if the update had to be skipped."""
-        self._training(True)
-        loss = self.loss(self._tensor(batch)).mean()
+    def appetite(self) -> int:
+        """One minibatch at a time: a step of torch is work enough for a call."""
+        return 1
+
+    def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
+        """Update the parameters on minibatches ``(k, batch, *shape)``, in their order."""
+        losses = np.full(len(x), math.nan)
+        for i, rows in enumerate(x):
+            losses[i] = self._step(self.batch(rows, None if label is None else label[i]))
+            if not math.isfinite(losses[i]):
+                break
+        return Steps(losses)
+
+    def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
+        """The mean loss of held-out rows, with the same noise at each call."""
+        self.training(False)
+        kept = self._swap(self.average)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), self._precision():
+                torch.manual_seed(self.seed)
+                return sum(self.loss(batch).sum().item() for batch in self._chunks(x, label)) / len(x)
+        finally:
+            self._swap(kept)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """A copy of the parameters, averaged if they are, and of the buffers."""
+        return _arrays("parameter", self.average or self.parameters) | _arrays("buffer", self.buffers)
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Go back to a copy."""
+        _fill("parameter", self.parameters, snapshot)
+        _fill("buffer", self.buffers, snapshot)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Parameters, buffers, averages, Adam's moments, the step and the state of torch's noise."""
+        state = _arrays("parameter", self.parameters) | _arrays("buffer", self.buffers)
+        state |= _arrays("average", self.average or [])
+        for i, memory in self.adam.state_dict()["state"].items():
+            state |= {f"adam/{i}/{name}": _array(value) for name, value in memory.items()}
+        state["noise"] = torch.get_rng_state().numpy()
+        state["done"] = np.array(self.done)
+        return state
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from such a state, bit for bit."""
+        self.restore(state)
+        _fill("average", self.average or [], state)
+        memory: dict[int, dict[str, Tensor]] = {}
+        for name in state:
+            if name.startswith("adam/"):
+                _, i, field = name.split("/")
+                memory.setdefault(int(i), {})[field] = torch.from_numpy(np.array(state[name]))
+        self.adam.load_state_dict({**self.adam.state_dict(), "state": memory})
+        self.done = int(state["done"])
+        self.schedule.last_epoch = self.done
+        for group in self.adam.param_groups:
+            group["lr"] = self.optimizer.learning_rate * self._rate(self.done)
+        torch.set_rng_state(torch.from_numpy(np.array(state["noise"])))
+
+    def _step(self, batch: Batch) -> float:
+        self.training(True)
+        with self._precision():
+            loss = self.loss(batch).mean()
         self.adam.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.optimizer.clip)
         if not torch.isfinite(loss + norm):
             return math.nan
         self.adam.step()
         self.schedule.step()
+        self.done += 1
+        if self.average is not None:
+            decay = self.optimizer.decay(self.done)
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         return loss.item()
 
-    def evaluate(self, rows: np.ndarray) -> float:
-        """The mean loss of held-out rows, with the same noise at each call."""
-        self._training(False)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            total = sum(self.loss(self._tensor(chunk)).sum().item() for chunk in _chunks(rows))
-        return total / len(rows)
-
-    def snapshot(self) -> list[Tensor]:
-        """A copy of the parameters."""
-        return [parameter.detach().clone() for parameter in self.parameters]
-
-    def restore(self, snapshot: list[Tensor]) -> None:
-        """Go back to a copy."""
+    def _find_parameters(self, example: tuple[np.ndarray, np.ndarray | None]) -> list[Tensor]:
         with torch.no_grad():
-            for parameter, value in zip(self.parameters, snapshot, strict=True):
-                parameter.copy_(value)
-
-    def _find_parameters(self, example: np.ndarray) -> list[Tensor]:
-        with torch.no_grad():
-            self.loss(self._tensor(example))
+            self.loss(self.batch(*example))
         registered = [tensor for _, tensor in pyro.get_param_store().named_parameters()]
         # A PyroModule does not register what is inside its ordinary submodules.
         owned = [tensor for module in self.modules for tensor in module.parameters() if tensor.requires_grad]
@@ -122,21 +161,56 @@ class TorchLearner:
             )
         return list(found.values())
 
-    def _tensor(self, rows: np.ndarray) -> Tensor:
-        parameters = (parameter for module in self.modules for parameter in module.parameters())
-        device = next((parameter.device for parameter in parameters), torch.device("cpu"))
-        return as_tensor(rows).to(device)
+    def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch:
+        """Rows ``(n, *shape)`` and labels ``(n,)`` as the loss takes them."""
+        return Batch(
+            as_tensor(x).to(self.device), None if label is None else torch.from_numpy(label).to(self.device)
+        )
 
-    def _training(self, on: bool) -> None:
+    def _chunks(self, x: RowArray, label: np.ndarray | None) -> Iterable[Batch]:
+        for start in range(0, len(x), CHUNK):
+            stop = start + CHUNK
+            yield self.batch(np.asarray(x[start:stop]), None if label is None else label[start:stop])
+
+    def _swap(self, values: list[Tensor] | None) -> list[Tensor] | None:
+        """Put values in the parameters' place, and give back what was there."""
+        if values is None:
+            return None
+        with torch.no_grad():
+            kept = [parameter.detach().clone() for parameter in self.parameters]
+            for parameter, value in zip(self.parameters, values, strict=True):
+                parameter.copy_(value)
+        return kept
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def training(self, on: bool) -> None:
+        """Switch the training mode of the modules."""
         for module in self.modules:
             module.train(on)
 
 
 def as_tensor(rows: np.ndarray) -> Tensor:
     """Rows as a program takes them: floats in the default precision, integers as they are."""
-    tensor = torch.from_numpy(rows)
+    tensor = torch.from_numpy(np.ascontiguousarray(rows))
     return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
 
 
-def _chunks(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+def _device(modules: Sequence[nn.Module]) -> torch.device:
+    parameters = (parameter for module in modules for parameter in module.parameters())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _arrays(name: str, tensors: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    return {f"{name}/{i}": _array(tensor) for i, tensor in enumerate(tensors)}
+
+
+def _fill(name: str, tensors: Sequence[Tensor], arrays: Mapping[str, np.ndarray]) -> None:
+    with torch.no_grad():
+        for i, tensor in enumerate(tensors):
+            tensor.copy_(torch.from_numpy(np.array(arrays[f"{name}/{i}"])))

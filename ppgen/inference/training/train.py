@@ -2,69 +2,103 @@
 
 from __future__ import annotations
 
-import math
+import inspect
+import os
 import warnings
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import pyro
-import torch
 
-from ppgen.errors import InvalidArgument, TrainingWarning, UnknownName
-from ppgen.inference.training.loop import Fit, Plan, fit
-from ppgen.inference.training.progress import TrainingProgress
+from ppgen.errors import InvalidArgument, ProgramError, TrainingWarning, UnknownName
+from ppgen.inference.training.checkpoint import Checkpoint, digest
+from ppgen.inference.training.job import Job, Trained
+from ppgen.inference.training.log import Log
+from ppgen.inference.training.objectives import Objective
 from ppgen.inference.training.rows import Rows, rows_for_family, rows_for_program
 from ppgen.inference.training.run import TrainingRun
-from ppgen.inference.training.subject import Subject, family_subject, program_subject
-from ppgen.inference.training.torch_learner import Optimizer, Schedule, TorchLearner
-from ppgen.program.family import Program, TorchFamily, TrainingFacts
+from ppgen.inference.training.settings import Optimizer, Plan, Schedule
+from ppgen.program.engine import detect_engine
+from ppgen.program.family import Engine, Program, TrainableFamily, TrainingFacts
 
 __all__ = ["train"]
 
+Device = Literal["cpu", "cuda"]
+Precision = Literal["float32", "bf16"]
+Compile = Literal["auto", "always", "never"]
+
+_BATCH = 32  # rows a step, where nothing else is asked for
+_EXAMPLE = 3  # rows that a program's language is found out with
+
 
 def train(
-    program: Program | TorchFamily,
+    program: Program | TrainableFamily,
     data: Any,
     *,
+    labels: Any = None,
     guide: Program | None = None,
-    objective: str | None = None,
-    samples: int | None = None,
+    objective: str | Objective | None = None,
     epochs: int = 100,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     learning_rate: float = 3e-3,
     weight_decay: float = 1e-2,
     clip: float = 1.0,
     schedule: Schedule = "cosine",
+    average: float = 0.0,
     patience: int | None = 30,
     seed: int = 0,
     progress: bool = True,
+    log: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_minutes: float = 5.0,
+    resume: bool = False,
+    device: Device | None = None,
+    precision: Precision = "float32",
+    compile: Compile = "auto",
+    engine: Engine | None = None,
+    **options: Any,
 ) -> TrainingRun:
     r"""Fit the parameters of a program to rows of data, by AdamW on minibatches.
 
-    .. math:: \min_\theta \; -\frac1n \sum_{i=1}^n \mathcal{L}_\theta(x_i)
+    .. math:: \min_\theta \; \frac1n \sum_{i=1}^n \mathcal{L}_\theta(x_i)
 
-    where :math:`\mathcal{L}` is the log likelihood, or a lower bound on it for programs with a guide. A
-    family is trained in place; the fitted parameters of a user's own program are in the result. Pyro's
-    global parameter store is neither read nor changed.
+    where :math:`\mathcal{L}` is the objective: minus the log likelihood, minus a lower bound on it for
+    programs with a guide, or what else a family declares. A family is trained in place; the fitted
+    parameters of a user's own program are in the result. Pyro's global parameter store is neither read
+    nor changed.
 
-    Ctrl-C ends training early and keeps the best parameters so far.
+    Ctrl-C ends training early and keeps the best parameters so far. A run with a ``checkpoint`` that was
+    killed goes on with ``resume=True``, and ends with the same weights, bit for bit.
 
     Args:
-        program: a family of ``ppgen.models``; or a Pyro program whose first argument is the minibatch.
+        program: a family of ``ppgen.models``; or a Pyro or NumPyro program whose first argument is the
+            minibatch.
         data: a :class:`ppgen.data.Dataset`; or an array ``(n, *shape)``, a tenth of which is held out.
+        labels: the class of each row of an array ``(n,)``, for class-conditional families, and for programs
+            with an argument ``label``.
         guide: for a user's own program with latent sites, the guide with the same sites.
-        objective: ``"likelihood"``, ``"elbo"`` or ``"iwae"``; by default the first that the family declares.
-        samples: draws from the guide for each row and step; by default 1 for elbo, 8 for iwae.
+        objective: the name of one; by default the first that the family declares (its ``objectives``), for
+            a program ``"elbo"`` with a guide and ``"likelihood"`` without.
         epochs: at most so many passes over the training rows.
-        batch_size: rows a step.
+        batch_size: rows a step; by default 32, or all rows if there are fewer.
         learning_rate: of AdamW at its highest.
         weight_decay: of AdamW.
         clip: the largest norm of a gradient.
         schedule: of the learning rate after a short rise: ``"cosine"`` falls to 0 at the last epoch.
+        average: the decay of an exponential average of the parameters, such as 0.999, which is then what is
+            validated and kept; 0 for none.
         patience: stop after so many epochs without a better validation loss; ``None`` never does.
         seed: of shuffling, noise and dropout.
         progress: show a bar with losses, speed and time left.
+        log: write the history as it comes: a path ending in ``.csv``, or a folder for TensorBoard.
+        checkpoint: a folder that is kept up to date with all that it takes to go on.
+        checkpoint_minutes: how often.
+        resume: go on from the checkpoint, if it holds something.
+        device: ``"cpu"`` or ``"cuda"``; by default where the engine computes by itself.
+        precision: ``"bf16"`` computes losses of torch programs in bfloat16 where autocast deems it safe.
+        compile: of a Pyro program on the CPU, run the steps on JAX: ``"auto"`` where that pays (long plans,
+            no convolutions) and can be done, ``"always"``, or ``"never"``. The noise is then JAX's.
+        engine: the language of a program, where it cannot be found out.
+        options: settings of the objective, for example ``samples=8`` draws from the guide a row.
 
     Returns:
         The :class:`TrainingRun`, with the history.
@@ -73,10 +107,12 @@ def train(
         InvalidArgument: if a setting is out of range.
         DataError: if the rows do not fit the family, or are too few.
         ProgramError: if guide and program do not match.
+        StorageError: if checkpoint or log cannot be written, or are another run's.
         TrainingError: if there is nothing to train, or the loss stops being finite.
 
     References:
-        Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, 2017, arXiv:1711.05101.
+        Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, 2017, arXiv:1711.05101; Polyak and
+        Juditsky, *Acceleration of Stochastic Approximation by Averaging*, 1992.
 
     Example:
         >>> from ppgen.models import VAE
@@ -86,122 +122,150 @@ def train(
         >>> run.objective, run.history[run.best_epoch - 1].valid < run.history[0].valid
         ('elbo', True)
     """
-    plan = _plan(epochs, batch_size, patience, seed)
-    optimizer = _optimizer(learning_rate, weight_decay, clip, schedule)
-    if samples is not None:
-        _check_count("samples", samples, example=8)
-    if isinstance(program, TorchFamily):
+    # The settings are checked before the rows: they cost nothing.
+    optimizer = Optimizer(learning_rate, weight_decay, clip, schedule, average)
+    plan = Plan(epochs, _BATCH if batch_size is None else batch_size, patience, seed)
+    for name, value, known in (
+        ("device", device, (None, *get_args(Device))),
+        ("precision", precision, get_args(Precision)),
+        ("compile", compile, get_args(Compile)),
+    ):
+        if value not in known:
+            raise UnknownName(name, str(value), [str(option) for option in known])
+    history = Log(log)
+    family = program if isinstance(program, TrainableFamily) else None
+    if family is not None:
         _check_no_guide(guide)
-        rows = rows_for_family(program, data, seed)
-        subject = family_subject(program, objective, samples)
-        return _train_family(program, _Job(type(program).__name__, subject, rows, plan, optimizer, progress))
-    rows = rows_for_program(data, seed)
-    subject = program_subject(program, guide, objective, samples, rows.train)
-    return _train_program(_Job("program", subject, rows, plan, optimizer, progress))
+        rows = rows_for_family(family, data, labels, seed)
+        language: Engine = family.engine
+    else:
+        rows = rows_for_program(data, labels, seed)
+        language = _language(program, rows.train[:_EXAMPLE], engine)
+    plan = _with_batch(plan, batch_size, len(rows.train))
+    run = _description(program, family, objective, options, plan, optimizer, precision, rows, checkpoint)
+    job = Job(
+        title=type(family).__name__ if family is not None else getattr(program, "__name__", "program"),
+        rows=rows,
+        plan=plan,
+        optimizer=optimizer,
+        objective=objective,
+        options=options,
+        checkpoint=Checkpoint(checkpoint, run, minutes=checkpoint_minutes, resume=resume),
+        log=history,
+        progress=progress,
+        device=device,
+        precision=precision,
+        compile=compile,
+    )
+    trained = _train(program, guide, language, family, job)
+    if family is not None:
+        family.trained = _facts(family.trained, trained, job)
+    if trained.fit.stopped == "interrupted":
+        _warn_interrupted(trained)
+    fit = trained.fit
+    return TrainingRun(
+        trained.objective,
+        fit.history,
+        fit.best_epoch,
+        fit.seconds,
+        fit.stopped,
+        trained.params,
+        trained.store,
+    )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Everything that one training needs, checked."""
+def _train(
+    program: Any, guide: Program | None, language: Engine, family: TrainableFamily | None, job: Job
+) -> Trained:
+    # Neither engine is imported for a program of the other.
+    if language == "pyro":
+        from ppgen.inference.training.torch_training import train_pyro_family, train_pyro_program
 
-    title: str
-    subject: Subject
-    rows: Rows
-    plan: Plan
-    optimizer: Optimizer
-    progress: bool
+        return train_pyro_program(program, guide, job) if family is None else train_pyro_family(family, job)
+    from ppgen.inference.training.jax_training import train_numpyro_family, train_numpyro_program
+
+    return train_numpyro_program(program, guide, job) if family is None else train_numpyro_family(family, job)
 
 
-def _train_family(family: TorchFamily, job: _Job) -> TrainingRun:
-    # A family that was trained before goes on in the units that it learned in.
-    if family.trained is None:
-        family.standardise(job.rows.train)
-    with pyro.get_param_store().scope():
-        result = _fit(job)
-    before = family.trained
-    family.trained = TrainingFacts(
-        job.subject.objective,
-        epochs=len(result.history) + (before.epochs if before else 0),
-        seconds=result.seconds + (before.seconds if before else 0.0),
+def _language(program: Any, rows: np.ndarray, engine: Engine | None) -> Engine:
+    if not callable(program):
+        return detect_engine(program, {})  # says what a program is
+    # A torch module is called through its own (*args, **kwargs).
+    called = program.forward if hasattr(program, "forward") else program
+    argument = next(iter(inspect.signature(called).parameters), None)
+    if argument is None:
+        raise ProgramError(
+            "program",
+            got="a program without arguments",
+            expected="one whose first argument is the minibatch",
+            fix="Write def program(x): ... sample('x', ..., obs=x).",
+        )
+    return detect_engine(called, {argument: rows}, engine)
+
+
+def _with_batch(plan: Plan, asked: int | None, rows: int) -> Plan:
+    if asked is not None and asked > rows:
+        raise InvalidArgument(
+            "batch_size",
+            got=f"{asked}, with {rows} rows to train on",
+            expected="no more than there are rows",
+            fix=f"Write batch_size={rows}, or leave it out.",
+        )
+    return Plan(plan.epochs, min(plan.batch_size, rows), plan.patience, plan.seed)
+
+
+def _description(
+    program: Any,
+    family: TrainableFamily | None,
+    objective: Any,
+    options: dict[str, Any],
+    plan: Plan,
+    optimizer: Optimizer,
+    precision: str,
+    rows: Rows,
+    checkpoint: Any,
+) -> dict[str, Any]:
+    """What decides how a training goes, by which a checkpoint knows it again."""
+    if checkpoint is None:
+        return {}
+    what = (
+        {"program": getattr(program, "__qualname__", "program")}
+        if family is None
+        else {
+            "family": type(family).__name__,
+            "shape": list(family.shape),
+            "config": repr(dict(family.config)),
+        }
+    )
+    return {
+        **what,
+        "rows": digest(rows.train, rows.valid, rows.train_labels, rows.valid_labels),
+        "objective": repr(objective),
+        "options": repr(options),
+        **vars(plan),
+        **vars(optimizer),
+        "precision": precision,
+    }
+
+
+def _facts(before: TrainingFacts | None, trained: Trained, job: Job) -> TrainingFacts:
+    return TrainingFacts(
+        trained.objective,
+        epochs=len(trained.fit.history) + (before.epochs if before else 0),
+        seconds=trained.fit.seconds + (before.seconds if before else 0.0),
         rows=len(job.rows.train),
         seed=job.plan.seed,
     )
-    return _run(job, result)
 
 
-def _train_program(job: _Job) -> TrainingRun:
-    with pyro.get_param_store().scope() as store:
-        result = _fit(job)
-        fitted = {name: value.detach().cpu().numpy().copy() for name, value in pyro.get_param_store().items()}
-    return replace(_run(job, result), params=fitted, store=store)
-
-
-def _run(job: _Job, result: Fit) -> TrainingRun:
-    return TrainingRun(
-        job.subject.objective, result.history, result.best_epoch, result.seconds, result.stopped
-    )
-
-
-def _fit(job: _Job) -> Fit:
-    rows, plan, subject = job.rows, job.plan, job.subject
-    steps = plan.steps(len(rows.train))
-    # Pyro's checks were made on a few rows before; a NaN is the loop's to report.
-    with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
-        torch.manual_seed(plan.seed)
-        try:
-            example = rows.train[: plan.batch_size]
-            learner = TorchLearner(subject.loss, subject.modules, example, job.optimizer, steps, plan.seed)
-            with TrainingProgress(job.title, epochs=plan.epochs, steps=steps, show=job.progress) as bar:
-                result = fit(learner, rows.train, rows.valid, plan, bar)
-        finally:
-            for module in subject.modules:
-                module.eval()
-    if result.stopped == "interrupted":
-        _warn_interrupted(result)
-    return result
-
-
-def _warn_interrupted(result: Fit) -> None:
-    kept = f"epoch {result.best_epoch}" if result.best_epoch else "the unfinished first epoch"
+def _warn_interrupted(trained: Trained) -> None:
+    fit = trained.fit
+    kept = f"epoch {fit.best_epoch}" if fit.best_epoch else "the unfinished first epoch"
     warnings.warn(
-        f"training was interrupted after {len(result.history)} epochs; the parameters of {kept} are kept",
+        f"training was interrupted after {len(fit.history)} epochs; the parameters of {kept} are kept",
         TrainingWarning,
-        stacklevel=5,
+        stacklevel=3,
     )
-
-
-def _plan(epochs: int, batch_size: int, patience: int | None, seed: int) -> Plan:
-    _check_count("epochs", epochs, example=100)
-    _check_count("batch_size", batch_size, example=64)
-    if patience is not None:
-        _check_count("patience", patience, example=30)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InvalidArgument("seed", got=repr(seed), expected="an integer from 0 up", fix="Write seed=0.")
-    return Plan(epochs, batch_size, patience, seed)
-
-
-def _optimizer(learning_rate: float, weight_decay: float, clip: float, schedule: Schedule) -> Optimizer:
-    _check_positive("learning_rate", learning_rate, example=1e-3)
-    _check_positive("clip", clip, example=1.0)
-    if weight_decay != 0:
-        _check_positive("weight_decay", weight_decay, example=0.01)
-    if schedule not in get_args(Schedule):
-        raise UnknownName("schedule", schedule, get_args(Schedule))
-    return Optimizer(learning_rate, weight_decay, clip, schedule)
-
-
-def _check_count(name: str, value: Any, example: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidArgument(
-            name, got=repr(value), expected="a positive integer", fix=f"Write {name}={example}."
-        )
-
-
-def _check_positive(name: str, value: Any, example: float) -> None:
-    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
-        raise InvalidArgument(
-            name, got=repr(value), expected="a positive number", fix=f"Write {name}={example}."
-        )
 
 
 def _check_no_guide(guide: Program | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -11,38 +11,83 @@ from torch import Size, Tensor
 from torch.distributions import Distribution, constraints
 
 from ppgen.models.distributions import PyroDistribution
-from ppgen.models.networks.transformer import Decoder
 
-__all__ = ["Autoregressive"]
+__all__ = ["Autoregressive", "Conditional", "Conditionals"]
 
 Conditional = Callable[[Tensor], Distribution]
 
 
+@runtime_checkable
+class Conditionals(Protocol):
+    """A network that says what each entry of a row is like, given those that come before it.
+
+    It says the same in two ways: of all entries of whole rows in one parallel pass, and entry after
+    entry, with a memory of what it has made of the earlier ones, so that a draw computes nothing twice.
+
+    Attributes:
+        outputs: how many numbers it says of an entry.
+        order: ``(d,)``, the entry that comes t-th.
+    """
+
+    outputs: int
+
+    @property
+    def order(self) -> Tensor:
+        """The entry that comes t-th, ``(d,)``."""
+        ...
+
+    def __call__(self, values: Tensor, label: Tensor | None = None) -> Tensor:
+        """Outputs ``(n, d, outputs)`` for the entries of rows ``(n, d)`` and their classes ``(n,)``."""
+        ...
+
+    def first(self, n: int, label: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Outputs ``(n, outputs)`` for entry ``order[0]``, and the memory that :meth:`next` goes on from."""
+        ...
+
+    def next(self, t: int, previous: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """Outputs ``(n, outputs)`` for entry ``order[t]``, given the value ``(n,)`` of ``order[t - 1]``.
+
+        The memory given may be changed in place.
+        """
+        ...
+
+
 class Autoregressive(TorchDistribution):
-    r"""A density as a product of conditionals, one for each entry of a row in reading order.
+    r"""A density as a product of conditionals, one for each entry of a row, in the network's order.
 
     .. math:: \log p(x) = \sum_{t=1}^{d} \log p(x_t \mid x_{<t})
 
     The log density is one parallel pass; a draw takes d steps, each of which reuses the last one's memory.
 
     Args:
-        network: its output t depends on the entries before t.
+        network: says of each entry what follows from those before it.
         conditional: turns outputs ``(..., outputs)`` into a distribution with batch shape ``(...)``.
         shape: the shape of one row, whose product is the network's length.
         batch_shape: how many independent rows.
+        label: the rows' classes, of shape ``batch_shape``, for a network that reads them.
+
+    Example:
+        >>> from ppgen.models.autoregressive.conditionals import Levels, Sharpening
+        >>> from ppgen.models.networks.fvsbn import SigmoidBeliefNetwork
+        >>> coins = Autoregressive(SigmoidBeliefNetwork(2, 2), Levels(Sharpening()), (2,))
+        >>> rows = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
+        >>> round(coins.log_prob(rows).exp().sum().item(), 6)
+        1.0
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (torch's own declaration)
 
     def __init__(
         self,
-        network: Decoder,
+        network: Conditionals,
         conditional: Conditional,
         shape: tuple[int, ...],
         batch_shape: tuple[int, ...] = (),
+        label: Tensor | None = None,
     ) -> None:
         self.network = network
         self.conditional = conditional
+        self.label = label
         super().__init__(Size(batch_shape), Size(shape), validate_args=False)
 
     @property
@@ -53,23 +98,29 @@ class Autoregressive(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PyroDistribution:
         """The same distribution over more rows."""
-        return Autoregressive(self.network, self.conditional, tuple(self.event_shape), Size(batch_shape))
+        label = None if self.label is None else self.label.expand(batch_shape)
+        shape = tuple(self.event_shape)
+        return Autoregressive(self.network, self.conditional, shape, Size(batch_shape), label)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log density of values ``(*batch, *shape)``, summed over entries in double precision."""
         batch = value.shape[: value.ndim - len(self.event_shape)]
         flat = value.reshape(batch.numel(), self.event_shape.numel())  # (rows, d)
-        entries = self.conditional(self.network(flat)).log_prob(flat)
+        outputs = self.network(flat, self._labels(batch))
+        entries = self.conditional(outputs).log_prob(flat)
         return entries.sum(-1, dtype=torch.float64).reshape(batch)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw ``(*sample_shape, *batch_shape, *shape)``, entry by entry."""
-        shape = self.shape(Size(sample_shape))
+        batch = Size(sample_shape) + self.batch_shape
         with torch.no_grad():
-            rows = Size(sample_shape).numel() * self.batch_shape.numel()
-            outputs, memory = self.network.first(rows)
-            entries = [self.conditional(outputs).sample()]  # each (rows,)
+            outputs, memory = self.network.first(batch.numel(), self._labels(batch))
+            drawn = [self.conditional(outputs).sample()]  # each (rows,)
             for t in range(1, self.event_shape.numel()):
-                outputs, memory = self.network.next(t, entries[-1], memory)
-                entries.append(self.conditional(outputs).sample())
-        return torch.stack(entries, -1).reshape(shape)
+                outputs, memory = self.network.next(t, drawn[-1], memory)
+                drawn.append(self.conditional(outputs).sample())
+        place = self.network.order.argsort()  # where in the order each entry was drawn
+        return torch.stack(drawn, -1)[:, place].reshape(batch + self.event_shape)
+
+    def _labels(self, batch: Size) -> Tensor | None:
+        return None if self.label is None else self.label.expand(batch).reshape(-1)

@@ -20,10 +20,21 @@ class Flow(TorchDistribution):
 
     Args:
         transform: :math:`f`, from standardised rows ``(..., d)`` to the base's space; zuko's, which give the
-            log-determinant along with the value.
+            log-determinant along with the value. One made for contexts ``(n, c)`` fits the batch shape (n,).
         base: :math:`p_0`, with event shape ``(d,)``.
         loc, scale: :math:`m` and :math:`s > 0`, each of the shape of one row.
         batch_shape: how many independent rows.
+        support: of one entry, in its own units; all real numbers by default.
+
+    Example:
+        >>> import torch
+        >>> from ppgen.models.networks.coupling import affine_coupling_map
+        >>> normal = torch.distributions.Normal(torch.zeros(2), 1.0)
+        >>> base = torch.distributions.Independent(normal, 1)
+        >>> transform = affine_coupling_map(2, transforms=2, hidden=(8,))()
+        >>> flow = Flow(transform, base, torch.zeros(2), torch.ones(2))
+        >>> flow.rsample((5,)).shape
+        torch.Size([5, 2])
     """
 
     has_rsample = True
@@ -36,21 +47,25 @@ class Flow(TorchDistribution):
         loc: Tensor,
         scale: Tensor,
         batch_shape: tuple[int, ...] = (),
+        support: constraints.Constraint = constraints.real,
     ) -> None:
         self.transform = transform
         self.base = base
         self.loc = loc
         self.scale = scale
+        self.entry_support = support
         super().__init__(Size(batch_shape), loc.shape, validate_args=False)
 
     @property
     def support(self) -> constraints.Constraint:
-        """All real rows."""
-        return constraints.independent(constraints.real, len(self.event_shape))
+        """Where rows can lie."""
+        return constraints.independent(self.entry_support, len(self.event_shape))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PyroDistribution:
         """The same distribution over more rows."""
-        return Flow(self.transform, self.base, self.loc, self.scale, Size(batch_shape))
+        return Flow(
+            self.transform, self.base, self.loc, self.scale, Size(batch_shape), support=self.entry_support
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log density of values ``(*batch, *shape)`` in their own units."""

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.distributions import Distribution
+
+from ppgen.models.networks.zuko_parts import activation, zuko
 
 __all__ = ["BOUND", "spline_map"]
-
-_validation = Distribution._validate_args
-import zuko  # noqa: E402
-
-# Importing zuko switches argument validation off for all of torch.distributions; it is put back here.
-Distribution.set_default_validate_args(_validation)
 
 BOUND = 5.0
 """The splines act on [-BOUND, BOUND] and map it onto itself; beyond, they are the identity."""
 
 
 def spline_map(
-    features: int, *, transforms: int, hidden: tuple[int, ...], bins: int, coupling: bool
+    features: int,
+    context: int = 0,
+    *,
+    transforms: int,
+    hidden: tuple[int, ...],
+    bins: int,
+    coupling: bool,
+    dropout: float = 0.0,
 ) -> nn.Module:
     """A module that, called, gives the invertible map from data ``(..., features)`` to noise.
 
     Args:
         features: the length of a row.
+        context: the length of what the module is called with; 0 for nothing.
         transforms: how many spline layers; every second one reads the row backwards.
         hidden: widths of the network that sets each layer's knots.
         bins: pieces of each spline.
         coupling: two passes to invert a layer instead of one a feature, at some loss of fit.
+        dropout: on the hidden layers, in training.
     """
     flow = zuko.flows.NSF(
         features,
+        context,
         transforms=transforms,
         hidden_features=hidden,
         bins=bins,
-        activation=nn.SiLU,
+        activation=activation(dropout),
         passes=2 if coupling else None,
     )
     return flow.transform

@@ -5,26 +5,27 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppgen.models.networks.mlp import mlp
+from ppgen.models.networks.entries import EMBEDDING_SCALE
 
-__all__ = ["Decoder", "KeyValue", "value_embedding"]
-
-
-EMBEDDING_SCALE = 0.1  # of initial embeddings; much larger ones drown what the layers add to them
+__all__ = ["Decoder", "KeyValue", "Memory"]
 
 
 class KeyValue(NamedTuple):
-    """What one attention layer remembers of the past: keys and values, each ``(n, heads, t, size)``."""
+    """One attention layer's keys and values, each ``(n, heads, length, size)``; the future's are still 0."""
 
     key: Tensor
     value: Tensor
 
 
-Memory = tuple[KeyValue | None, ...]
+class Memory(NamedTuple):
+    """What :meth:`Decoder.next` goes on from: the past of each layer, and the classes ``(n,)``."""
+
+    layers: list[KeyValue]
+    label: Tensor | None
 
 
 class Decoder(nn.Module):
@@ -36,10 +37,13 @@ class Decoder(nn.Module):
         outputs: how many numbers to return for each position.
         width, layers, heads: the transformer's size.
         dropout: on the embeddings and on each residual branch.
+        classes: how many classes there are; a class is a vector that is added at every position.
 
     References:
         Vaswani et al., *Attention Is All You Need*, 2017, arXiv:1706.03762.
     """
+
+    order: Tensor
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Decoder(nn.Module):
         layers: int,
         heads: int,
         dropout: float,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         self.embed = embed
@@ -60,41 +65,48 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(_Block(width, heads, layers, dropout) for _ in range(layers))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
+        self.of_class = None if classes is None else nn.Embedding(classes, width)
+        self.register_buffer("order", torch.arange(len(self.position())), persistent=False)
 
-    def forward(self, values: Shaped[Tensor, "n length"]) -> Float[Tensor, "n length outputs"]:
-        """Outputs ``(n, length, outputs)`` for sequences ``(n, length)``; output t reads what is before t."""
-        start = self.start.expand(len(values), 1, -1)
-        h = torch.cat([start, self.embed(values[:, :-1])], 1) + self.position()  # (n, length, width)
-        h = self.dropout(h)
-        for block in self.blocks:
-            h, _ = block(h, None)
+    def forward(
+        self, values: Shaped[Tensor, "n length"], label: Int[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "n length outputs"]:
+        """Outputs ``(n, length, outputs)`` for sequences ``(n, length)``, or for their beginnings.
+
+        Output t reads what is before t.
+        """
+        start, position = self.start.expand(len(values), 1, -1), self.position()[: values.shape[1]]
+        h = torch.cat([start, self.embed(values[:, :-1])], 1) + position  # (n, length, width)
+        h = self.dropout(self._with_class(h, label))
+        for block in self._blocks():
+            h = block(h)
         return self.head(h)  # (n, length, outputs)
 
-    def first(self, n: int) -> tuple[Float[Tensor, "n outputs"], Memory]:
+    def first(
+        self, n: int, label: Int[Tensor, " n"] | None = None
+    ) -> tuple[Float[Tensor, "n outputs"], Memory]:
         """Outputs ``(n, outputs)`` for position 0, and the memory that :meth:`next` goes on from."""
-        return self._advance(self.start.expand(n, 1, -1) + self.position()[0], (None,) * len(self.blocks))
+        length = len(self.order)
+        memory = Memory([block.nothing_seen(n, length) for block in self._blocks()], label)
+        return self._advance(0, self.start.expand(n, 1, -1), memory), memory
 
     def next(
         self, t: int, previous: Shaped[Tensor, " n"], memory: Memory
     ) -> tuple[Float[Tensor, "n outputs"], Memory]:
         """Outputs ``(n, outputs)`` for position t, given the value ``(n,)`` before it."""
-        return self._advance(self.embed(previous[:, None]) + self.position()[t], memory)
+        return self._advance(t, self.embed(previous[:, None]), memory), memory
 
-    def _advance(self, h: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        grown: list[KeyValue] = []
-        for block, past in zip(self.blocks, memory, strict=True):  # h: (n, 1, width)
-            h, seen = block(h, past)
-            grown.append(seen)
-        return self.head(h)[:, 0], tuple(grown)
+    def _advance(self, t: int, h: Tensor, memory: Memory) -> Tensor:
+        h = self._with_class(h + self.position.at(t), memory.label)  # (n, 1, width)
+        for block, past in zip(self._blocks(), memory.layers, strict=True):
+            h = block.step(h, t, past)
+        return self.head(h)[:, 0]
 
+    def _with_class(self, h: Tensor, label: Tensor | None) -> Tensor:
+        return h if label is None or self.of_class is None else h + self.of_class(label)[:, None]
 
-def value_embedding(levels: int | None, width: int) -> nn.Module:
-    """Vectors ``(n, t, width)`` for values ``(n, t)``: a table of levels, or a small network of numbers."""
-    if levels is None:
-        return nn.Sequential(nn.Unflatten(-1, (-1, 1)), mlp(1, (width,), width))
-    embedding = nn.Embedding(levels, width)
-    nn.init.normal_(embedding.weight, std=EMBEDDING_SCALE)
-    return embedding
+    def _blocks(self) -> list[_Block]:
+        return [cast(_Block, block) for block in self.blocks]
 
 
 class _Position(nn.Module):
@@ -102,6 +114,7 @@ class _Position(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
+        self.shape = shape
         self.axes = nn.ParameterList(EMBEDDING_SCALE * torch.randn(size, width) for size in shape)
 
     def forward(self) -> Tensor:
@@ -109,6 +122,13 @@ class _Position(nn.Module):
         for axis in others:
             total = total.unsqueeze(-2) + axis  # (..., size, width)
         return total.flatten(0, -2)  # (length, width)
+
+    def at(self, t: int) -> Tensor:
+        total = torch.zeros_like(self.axes[0][0])
+        for size, axis in zip(reversed(self.shape), reversed(list(self.axes)), strict=True):
+            t, index = divmod(t, size)
+            total = total + axis[index]
+        return total  # (width,)
 
 
 class _Block(nn.Module):
@@ -126,16 +146,26 @@ class _Block(nn.Module):
         for weight in (self.mix.weight, self.feed_forward[-1].weight):
             nn.init.normal_(cast(Tensor, weight), std=0.02 / (2 * layers) ** 0.5)
 
-    def forward(self, h: Tensor, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
-        attended, seen = self._attend(self.attention_norm(h), past)
-        h = h + self.dropout(attended)
-        return h + self.dropout(self.feed_forward(h)), seen
+    def forward(self, h: Tensor) -> Tensor:
+        """Whole sequences ``(n, t, width)``, each position with what lies before it."""
+        query, key, value = self._split(h)
+        return self._join(h, F.scaled_dot_product_attention(query, key, value, is_causal=True))
 
-    def _attend(self, h: Tensor, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
-        split = self.query_key_value(h).unflatten(-1, (3, self.heads, -1))  # (n, t, 3, heads, size)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (n, heads, t, size)
-        if past is not None:
-            key, value = torch.cat([past.key, key], 2), torch.cat([past.value, value], 2)
-        # Without a past the whole sequence is here and must not look ahead; with one, all keys lie behind.
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=past is None)
-        return self.mix(attended.transpose(1, 2).flatten(2)), KeyValue(key, value)  # (n, t, width)
+    def nothing_seen(self, n: int, length: int) -> KeyValue:
+        shape = (n, self.heads, length, len(self.mix.bias) // self.heads)
+        return KeyValue(self.mix.weight.new_zeros(shape), self.mix.weight.new_zeros(shape))
+
+    def step(self, h: Tensor, t: int, past: KeyValue) -> Tensor:
+        """One position ``(n, 1, width)``, which adds its key and value to the past and attends to it all."""
+        query, past.key[:, :, t : t + 1], past.value[:, :, t : t + 1] = self._split(h)
+        key, value = past.key[:, :, : t + 1], past.value[:, :, : t + 1]
+        return self._join(h, F.scaled_dot_product_attention(query, key, value))
+
+    def _split(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = self.query_key_value(self.attention_norm(h)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (n, heads, t, size)
+        return query, key, value
+
+    def _join(self, h: Tensor, attended: Tensor) -> Tensor:
+        h = h + self.dropout(self.mix(attended.transpose(1, 2).flatten(2)))  # (n, t, width)
+        return h + self.dropout(self.feed_forward(h))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from ppgen.program.bounds import PerRow, RowTensor, log_density
-from ppgen.program.family import Program
+from ppgen.inference.training.objectives.objective import Batch
 
 __all__ = ["MaximumLikelihood"]
 
@@ -14,8 +14,8 @@ __all__ = ["MaximumLikelihood"]
 class MaximumLikelihood:
     r"""Maximise :math:`\sum_i \log p(x_i)`."""
 
-    model: Program
+    name: ClassVar[str] = "likelihood"
 
-    def __call__(self, x: RowTensor) -> PerRow:
+    def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, in nats."""
-        return -log_density(self.model, x)
+        return -subject.log_density(batch)

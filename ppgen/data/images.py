@@ -1,0 +1,292 @@
+"""A folder of pictures as rows of levels, with its subfolders as classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppgen.data.dataset import Dataset, Labels, as_dataset
+from ppgen.data.lazy import LIMIT, LazyRows, RowArray, select
+from ppgen.errors import DataError, InvalidArgument, StorageError
+
+__all__ = ["LEVELS", "SUFFIXES", "ImageFiles", "read_folder"]
+
+LEVELS = 256
+SUFFIXES = (".jpeg", ".jpg", ".png")
+
+_TURNED = (5, 6, 7, 8)  # values of the EXIF tag "orientation" that swap width and height
+_ORIENTATION = 0x0112
+_GREY = ("1", "L", "LA")
+_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")  # all of 8 bits a channel
+
+
+def read_folder(
+    folder: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    grey: bool | None = None,
+    lazy: bool | None = None,
+    splits: tuple[float, float, float] = (0.7, 0.15, 0.15),
+    seed: int = 0,
+) -> Dataset:
+    """The PNG and JPEG files of a folder, in the order of their names, shuffled by ``seed`` and split.
+
+    Subfolders are classes, numbered in the order of their names, as in torchvision's ``ImageFolder``. Folders
+    that are all named ``train``, ``valid`` (or ``val``) and ``test`` are splits.
+
+    Args:
+        folder: where the pictures are.
+        size: the height and width to bring them to: scaled, and cropped to the middle where their
+            proportions differ. By default they have one size already.
+        grey: whether to take brightness alone; by default, if no picture has colours.
+        lazy: whether to read them when they are needed; by default, if they would take more than
+            256 MB in memory as integers of 64 bits. Otherwise all are read now.
+        splits: the fractions of train, valid and test.
+        seed: seed of the shuffle.
+
+    Returns:
+        Rows ``(height, width)`` of grey pictures, ``(3, height, width)`` of others, with 256 levels.
+
+    Raises:
+        DataError: if there are no pictures, or their sizes differ and ``size`` is not given.
+        InvalidArgument: if the size is not two positive integers.
+        StorageError: if a file cannot be read; it is named.
+    """
+    size = _check_size(size)
+    parts = _split_folders(folder)
+    if parts is not None:
+        return _from_split_folders(folder, parts, size, grey, lazy)
+    found = _find(folder)
+    rows = _lazy_or_not(ImageFiles.of(found.paths, size, grey), lazy)
+    data = as_dataset(
+        rows, levels=LEVELS, labels=found.labels, splits=splits, seed=seed, name=folder.resolve().name
+    )
+    labels = None if data.labels is None else replace(data.labels, names=found.classes)
+    return replace(data, source=str(folder), labels=labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Pictures that are read when they are indexed: a source of lazy rows.
+
+    Attributes:
+        paths: the files, one a row.
+        size: height and width of a row.
+        grey: whether a row is ``(height, width)`` or ``(3, height, width)``.
+    """
+
+    paths: Sequence[Path]
+    size: tuple[int, int]
+    grey: bool
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], size: tuple[int, int] | None, grey: bool | None) -> ImageFiles:
+        """Look at the head of each file, which says its size and whether it has colours.
+
+        Raises:
+            DataError: if the sizes differ and none is asked for.
+            StorageError: if a file is no picture.
+        """
+        # What the caller has said need not be looked up, but a file that is no picture is refused anyhow.
+        heads = [_head(path) for path in paths]
+        size = size or _common_size(paths, [head for head, _ in heads])
+        return cls(paths, size, all(is_grey for _, is_grey in heads) if grey is None else grey)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n, height, width)``, or ``(n, 3, height, width)``."""
+        return len(self.paths), *(() if self.grey else (3,)), *self.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Eight bits a number."""
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """The pictures of a slice, a mask or an array of integers, ``(k, *shape)``."""
+        chosen = np.arange(len(self.paths))[key]
+        rows = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        for row, i in zip(rows, chosen, strict=True):
+            row[...] = self._pixels(self.paths[i])
+        return rows
+
+    def _pixels(self, path: Path) -> np.ndarray:
+        from PIL import Image, ImageOps
+
+        height, width = self.size
+        try:
+            with Image.open(path) as image:
+                # As its head was read: Pillow looks for the orientation of a PNG behind all of its pixels.
+                upright = image if image.format == "PNG" else ImageOps.exif_transpose(image)
+                upright = upright.convert("L" if self.grey else "RGB")
+                if upright.size != (width, height):
+                    upright = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
+                pixels = np.asarray(upright)  # (height, width), or (height, width, 3)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise _unreadable(path, error) from error
+        return pixels if self.grey else np.moveaxis(pixels, -1, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The pictures of a folder in their order, and the class of each where subfolders say it."""
+
+    paths: list[Path]
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+
+
+def _find(folder: Path) -> _Found:
+    own = _pictures(folder, deep=False)
+    folders = [path for path in _visible(folder) if path.is_dir()]
+    inside = [_pictures(path, deep=True) for path in folders]
+    if own and any(inside):
+        raise DataError(
+            "data",
+            got=f"{folder}, with {len(own)} pictures beside folders of pictures",
+            expected="pictures alone, or a folder for each class",
+            fix="Move the pictures into the folders of their classes.",
+        )
+    if own:
+        return _Found(own, None, ())
+    if not any(inside):
+        others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
+        raise DataError(
+            "data",
+            got=f"{folder} without pictures" + (f", with files {', '.join(others[:5])}" if others else ""),
+            expected=f"files {', '.join(SUFFIXES)}, or folders of them",
+            fix="Check the path, or convert the files.",
+        )
+    for path, pictures in zip(folders, inside, strict=True):
+        if not pictures:
+            raise DataError(
+                "data",
+                got=f"{path} without pictures",
+                expected="pictures in each folder, which is a class",
+                fix="Remove the folder, or put its pictures there.",
+            )
+    labels = np.repeat(np.arange(len(folders)), [len(pictures) for pictures in inside])
+    return _Found([p for pictures in inside for p in pictures], labels, tuple(p.name for p in folders))
+
+
+def _pictures(folder: Path, *, deep: bool) -> list[Path]:
+    found = []
+    for path in _visible(folder):
+        if path.is_dir() and deep:
+            found += _pictures(path, deep=True)
+        elif path.is_file() and path.suffix.lower() in SUFFIXES:
+            found.append(path)
+    return found
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+
+
+# -- folders that are splits -----------------------------------------------------------------------------
+
+
+def _split_folders(folder: Path) -> list[Path | None] | None:
+    """The folders of train, valid and test, if the names of all folders say that they are splits."""
+    folders = {path.name: path for path in _visible(folder) if path.is_dir()}
+    if not {"train"} <= folders.keys() <= {"train", "valid", "val", "test"}:
+        return None
+    return [folders["train"], folders.get("valid", folders.get("val")), folders.get("test")]
+
+
+def _from_split_folders(
+    folder: Path,
+    parts: list[Path | None],
+    size: tuple[int, int] | None,
+    grey: bool | None,
+    lazy: bool | None,
+) -> Dataset:
+    found = [None if part is None else _find(part) for part in parts]
+    own = found[0]
+    assert own is not None  # without its folder there are no splits
+    for part in found[1:]:
+        if part is not None and part.classes != own.classes:
+            raise DataError(
+                "data",
+                got=f"{folder}, with the classes {', '.join(part.classes) or '(none)'} in one split",
+                expected=f"those of train in each: {', '.join(own.classes) or '(none)'}",
+                fix="Give each split the same folders.",
+            )
+    counts = [0 if part is None else len(part.paths) for part in found]
+    files = ImageFiles.of([path for part in found if part is not None for path in part.paths], size, grey)
+    rows = _lazy_or_not(files, lazy).astype(np.int64)
+    places = np.split(np.arange(len(rows)), np.cumsum(counts)[:-1])
+    train, valid, test = (select(rows, place) for place in places)
+    labels = None
+    if own.labels is not None:
+        none = np.empty(0, np.int64)
+        classes = [none if part is None or part.labels is None else part.labels for part in found]
+        labels = Labels(classes[0], classes[1], classes[2], len(own.classes), own.classes)
+    return Dataset(folder.resolve().name, train, valid, test, "discrete", LEVELS, str(folder), labels)
+
+
+# -- files -----------------------------------------------------------------------------------------------
+
+
+def _lazy_or_not(files: ImageFiles, lazy: bool | None) -> RowArray:
+    rows: Any = LazyRows(files)
+    if lazy is None:
+        lazy = 8 * rows.size > LIMIT
+    return rows if lazy else np.asarray(rows)
+
+
+def _head(path: Path) -> tuple[tuple[int, int], bool]:
+    """Height and width of a picture held upright, and whether it is without colours."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.format != "PNG" and image.getexif().get(_ORIENTATION) in _TURNED
+            mode = image.mode
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    if mode not in (*_GREY, *_COLOUR):
+        raise DataError(
+            "data",
+            got=f"{path}, a picture of mode {mode}",
+            expected="8 bits a channel",
+            fix="Convert it, or put such pictures as numbers into an .npy file.",
+        )
+    return (width, height) if turned else (height, width), mode in _GREY
+
+
+def _common_size(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    for path, size in zip(paths, sizes, strict=True):
+        if size != sizes[0]:
+            raise DataError(
+                "data",
+                got=f"{path} of size {size}, and {paths[0]} of {sizes[0]}",
+                expected="pictures of one size",
+                fix="Write size=(64, 64), for example: they are scaled, and cropped to the middle.",
+            )
+    return sizes[0]
+
+
+def _check_size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = tuple(size) if isinstance(size, (tuple, list)) else ()
+    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+        raise InvalidArgument(
+            "size", got=repr(size), expected="height and width in pixels", fix="Write size=(28, 28)."
+        )
+    return pair
+
+
+def _unreadable(path: Path, error: Exception) -> StorageError:
+    return StorageError(
+        "data",
+        got=f"{path}, which cannot be read ({error})",
+        expected="a whole PNG or JPEG file",
+        fix="Remove it, or write it again.",
+    )

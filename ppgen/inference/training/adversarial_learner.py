@@ -1,0 +1,224 @@
+"""A game as a learner: two players, each with an optimizer of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor
+
+from ppgen.data.lazy import RowArray
+from ppgen.inference.training.game import Game
+from ppgen.inference.training.loop import Steps
+from ppgen.inference.training.objectives.objective import Batch
+from ppgen.inference.training.settings import Optimizer
+from ppgen.inference.training.torch_learner import TorchLearner
+
+__all__ = ["AdversarialLearner"]
+
+
+class AdversarialLearner:
+    """Trains a critic on every minibatch, and a program on every ``critic_steps``-th.
+
+    The program's parameters are averaged if that is asked for; the critic's are not.
+
+    Args:
+        objective: what the players want, such as ``Adversarial``.
+        game: the players. It must be used inside the parameter store that is to be trained.
+        job: the rows, the plan and the optimizer's settings.
+
+    Raises:
+        InvalidArgument, ProgramError: if program or critic do not fit the rows.
+    """
+
+    def __init__(self, objective: Any, game: Game, job: Any) -> None:
+        self.objective, self.game = objective, game
+        self._measures: dict[str, float] = {}
+        self.critic = self._player(job, self._critic_loss, self._critic_parameters, of_critic=True)
+        has_parameters = bool(self._program_parameters(self.critic.example))
+        self.program = (
+            self._player(job, self._program_loss, self._program_parameters, of_critic=False)
+            if has_parameters
+            else None
+        )
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last parameters are kept; a critic alone is validated by its own loss."""
+        return self.program is not None
+
+    def appetite(self) -> int:
+        """One minibatch at a time, as a single program."""
+        return 1
+
+    def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
+        """Update the players on minibatches ``(k, batch, *shape)``, in their order."""
+        measures = {name: np.full(len(x), math.nan) for name in ("divergence", "critic", "generator")}
+        losses = np.full(len(x), math.nan)
+        for i in range(len(x)):
+            rows, labels = x[i : i + 1], None if label is None else label[i : i + 1]
+            finite = math.isfinite(self.critic.steps(rows, labels).losses[0])
+            for name, value in self._measures.items():
+                measures[name][i] = value
+            if finite and self.program is not None and self.critic.done % self.objective.critic_steps == 0:
+                finite = math.isfinite(self.program.steps(rows, labels).losses[0])
+            if not finite:
+                break
+            losses[i] = measures["divergence"][i]
+        return Steps(losses, measures)
+
+    def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
+        """The energy distance of held-out rows; the critic's loss if there is no program to train."""
+        if self.program is None:
+            return self.critic.evaluate(x, label)
+        return self.program.evaluate(x, label)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """A copy of both players' parameters, the program's averaged if they are."""
+        return self._of_players(lambda player: player.snapshot())
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Go back to a copy."""
+        for name, player in self._players().items():
+            player.restore(_under(name, snapshot))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that either player's next step depends on."""
+        return self._of_players(lambda player: player.state())
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from such a state, bit for bit."""
+        for name, player in self._players().items():
+            player.resume(_under(name, state))
+
+    # -- what the players want ---------------------------------------------------------------------------
+
+    def _critic_loss(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            real, fake = self.game.real(batch), self.game.fake(batch)
+
+        def score(*rows: Tensor) -> Tensor:
+            return self.game.score(rows, batch.label)
+
+        of_real, of_fake = score(*real), score(*fake)
+        value = self.objective.value(of_real, of_fake)
+        loss, estimate = self.objective.critic_loss(score, real, fake, value)
+        with torch.no_grad():
+            theirs = self.objective.generator_loss(of_fake, None if self.game.guide is None else of_real)
+        self._measures = {
+            "divergence": estimate.item(),
+            "critic": loss.mean().item(),
+            "generator": theirs.mean().item(),
+        }
+        return loss
+
+    def _program_loss(self, batch: Batch) -> Tensor:
+        fake = self.game.fake(batch)
+        # Only a guide has a part in how real rows look to the critic.
+        real = None if self.game.guide is None else self.game.real(batch)
+        with _fixed(self.critic.parameters):
+            return self.objective.generator_loss(
+                self.game.score(fake, batch.label),
+                None if real is None else self.game.score(real, batch.label),
+            )
+
+    def _critic_parameters(self, example: Batch) -> list[Tensor]:
+        self.game.check(example)
+        return [parameter for parameter in self.game.critic.parameters() if parameter.requires_grad]
+
+    def _program_parameters(self, example: Batch) -> list[Tensor]:
+        self.game.fake(example)
+        registered = [tensor for _, tensor in pyro.get_param_store().named_parameters()]
+        owned = [tensor for module in self.game.modules() for tensor in module.parameters()]
+        critics = {id(tensor) for tensor in self.game.critic.parameters()}
+        found = {id(t): t for t in (*registered, *owned) if t.requires_grad and id(t) not in critics}
+        return list(found.values())
+
+    # -- the players -------------------------------------------------------------------------------------
+
+    def _player(self, job: Any, loss: Any, parameters: Any, *, of_critic: bool) -> _Player:
+        optimizer, steps = job.optimizer, job.planned_steps
+        if of_critic:
+            rate = optimizer.learning_rate * self.objective.critic_rate
+            optimizer = replace(optimizer, learning_rate=rate, average=0.0)
+        else:
+            steps = math.ceil(steps / self.objective.critic_steps)
+        return _Player(
+            self.game,
+            loss,
+            loss if of_critic else self.game.energy_distance,
+            parameters,
+            job.example(),
+            optimizer,
+            self.objective.betas,
+            steps,
+            job.plan.seed,
+            bf16=job.precision == "bf16",
+        )
+
+    def _players(self) -> dict[str, _Player]:
+        return {"critic": self.critic} | ({} if self.program is None else {"program": self.program})
+
+    def _of_players(self, what: Callable[[_Player], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {
+            f"{name}/{key}": array
+            for name, player in self._players().items()
+            for key, array in what(player).items()
+        }
+
+
+class _Player(TorchLearner):
+    """One of the two: a learner of some of the parameters, that is validated by another loss than its own."""
+
+    def __init__(
+        self,
+        game: Game,
+        loss: Callable[[Batch], Tensor],
+        monitor: Callable[[Batch], Tensor],
+        parameters: Callable[[Batch], list[Tensor]],
+        example: tuple[np.ndarray, np.ndarray | None],
+        optimizer: Optimizer,
+        betas: tuple[float, float],
+        steps: int,
+        seed: int,
+        bf16: bool,
+    ) -> None:
+        self._own_parameters, self._monitor = parameters, monitor
+        super().__init__(loss, game.modules(), example, optimizer, steps, seed, bf16)
+        for group in self.adam.param_groups:
+            group["betas"] = betas
+
+    def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
+        loss, self.loss = self.loss, self._monitor
+        try:
+            return super().evaluate(x, label)
+        finally:
+            self.loss = loss
+
+    def _find_parameters(self, example: tuple[np.ndarray, np.ndarray | None]) -> list[Tensor]:
+        self.example = self.batch(*example)
+        with torch.no_grad():
+            return self._own_parameters(self.example)
+
+
+@contextmanager
+def _fixed(parameters: list[Tensor]) -> Iterator[None]:
+    # The opponent's gradient is not needed, and takes a third of the time.
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _under(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

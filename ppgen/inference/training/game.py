@@ -1,0 +1,187 @@
+"""A program that samples rows and a critic that judges them, as a game between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppgen.errors import InvalidArgument, ProgramError
+from ppgen.inference.training.objectives.objective import Batch
+from ppgen.inference.training.pyro_subject import PyroSubject
+from ppgen.program.family import Program
+
+__all__ = ["Game"]
+
+SAMPLES = 512  # that held-out rows are compared with
+
+
+class Game:
+    """What an adversarial objective asks of a program and a critic.
+
+    Args:
+        model: a program that returns as many rows as there are in its first argument, whatever they hold.
+        guide: of the same arguments, with a site for each latent one of the program that the critic is to
+            see; ``None`` for none.
+        critic: gives a number for each row, and the latent values beside it if there is a guide.
+        as_input: rows as the critic reads them; by default as they are.
+
+    Raises:
+        InvalidArgument: if the critic is no module with parameters.
+    """
+
+    def __init__(self, model: Program, guide: Program | None, critic: Any, as_input: Any = None) -> None:
+        if not isinstance(critic, nn.Module) or not any(p.requires_grad for p in critic.parameters()):
+            raise InvalidArgument(
+                "critic",
+                got="none" if critic is None else f"a {type(critic).__name__}, without parameters to train",
+                expected="a torch module that gives a number for each row",
+                fix="Write critic=nn.Sequential(nn.Linear(2, 64), nn.SiLU(), nn.Linear(64, 1)), for example.",
+            )
+        self.model, self.guide, self.critic = model, guide, critic
+        self._as_input = as_input
+        self._names: list[str] = []  # of the sites that the critic sees, in the guide's order
+
+    @classmethod
+    def of(cls, subject: Any, critic: Any = None) -> Game:
+        """The game of a family, or of a program with its guide; ``critic`` instead of the family's own."""
+        return cls(
+            subject.model,
+            getattr(subject, "guide", None),
+            getattr(subject, "critic", None) if critic is None else critic,
+            getattr(subject, "as_input", None),
+        )
+
+    def real(self, batch: Batch) -> list[Tensor]:
+        """What the critic reads of real rows: ``(n, *shape)``, and what the guide infers of them."""
+        rows = [self._read(batch.x)]
+        if self.guide is None:
+            return rows
+        sites = poutine.trace(self.guide).get_trace(batch.x, **_context(batch)).nodes
+        return rows + _values(sites, _latent(sites))
+
+    def fake(self, batch: Batch) -> list[Tensor]:
+        """What the critic reads of as many samples, and the latent values that they were made of."""
+        if self.guide is None:
+            return [self._read(self.model(batch.x, **_context(batch)))]
+        sites = poutine.trace(self.model).get_trace(batch.x, **_context(batch)).nodes
+        return [self._read(_values(sites, ["_RETURN"])[0]), *_values(sites, self._names)]
+
+    def score(self, rows: Sequence[Tensor], label: Tensor | None) -> Tensor:
+        """The critic's number for each row ``(n,)``."""
+        numbers = self.critic(*rows) if label is None else self.critic(*rows, label=label)
+        return numbers.reshape(len(rows[0]))
+
+    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The critic's numbers for real rows and for as many samples, ``(n,)`` each."""
+        return self.score(self.real(batch), batch.label), self.score(self.fake(batch), batch.label)
+
+    def energy_distance(self, batch: Batch) -> Tensor:
+        r"""How far samples are from real rows, without any critic: the part of each row ``(n,)``.
+
+        .. math:: D = 2\, \mathbb{E}\lVert x - \tilde x \rVert - \mathbb{E}\lVert x - x' \rVert -
+            \mathbb{E}\lVert \tilde x - \tilde x' \rVert
+
+        It is 0 where the two distributions are one, and else positive. Latent values that a guide infers
+        count with the rows, and so do classes, as vectors as long as the rows are spread.
+
+        References:
+            Székely and Rizzo, *Energy Statistics: A Class of Statistics Based on Distances*, 2013.
+        """
+        # As many samples as give a steady figure, of classes as frequent as those of the rows.
+        several = torch.arange(max(SAMPLES, len(batch.x)), device=batch.x.device) % len(batch.x)
+        copies = Batch(batch.x[several], None if batch.label is None else batch.label[several])
+        real, fake = self.real(batch), self.fake(copies)
+        if batch.label is not None:
+            length = real[0].flatten(1).std(0, correction=0).norm()
+            classes = int(batch.label.max()) + 1
+            real.append(length * F.one_hot(batch.label, classes))
+            fake.append(length * F.one_hot(copies.label, classes))
+        between, of_real, of_fake = _distances(real, fake), _distances(real, real), _distances(fake, fake)
+        # A row is no other row's equal: the mean is over the others.
+        return (
+            2 * between.mean(1)
+            - of_real.sum(1) / max(len(of_real) - 1, 1)
+            - of_fake.sum() / (len(of_fake) * (len(of_fake) - 1))
+        )
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The modules behind the players, whose training mode is switched."""
+        owners = PyroSubject(self.model, self.guide).modules()
+        inside = {id(module) for owner in owners for module in owner.modules()}
+        return owners if id(self.critic) in inside else (*owners, self.critic)
+
+    def check(self, batch: Batch) -> None:
+        """Refuse a program or a critic that does not fit the rows.
+
+        Raises:
+            ProgramError: if the program does not return rows of numbers, or not as many.
+            InvalidArgument: if the critic does not give a number for each row.
+        """
+        self._find_names(batch)
+        fake = self.fake(batch)
+        if fake[0].shape != batch.x.shape:
+            raise ProgramError(
+                "program",
+                got=f"samples of shape {tuple(fake[0].shape)} for rows of shape {tuple(batch.x.shape)}",
+                expected="as many rows of the same shape",
+                fix="End it with return pyro.deterministic('x', net(z)), with len(x) rows of z.",
+            )
+        numbers = self.critic(*fake) if batch.label is None else self.critic(*fake, label=batch.label)
+        if numbers.shape not in ((len(batch.x),), (len(batch.x), 1)):
+            raise InvalidArgument(
+                "critic",
+                got=f"an output of shape {tuple(numbers.shape)} for {len(batch.x)} rows",
+                expected="one number a row",
+                fix="End it with nn.Linear(width, 1).",
+            )
+
+    def _find_names(self, batch: Batch) -> None:
+        if self.guide is None:
+            return
+        self._names = _latent(poutine.trace(self.guide).get_trace(batch.x, **_context(batch)).nodes)
+        known = _latent(poutine.trace(self.model).get_trace(batch.x, **_context(batch)).nodes)
+        missing = [name for name in self._names if name not in known]
+        if missing:
+            raise ProgramError(
+                "guide",
+                got=f"a site {missing[0]!r} that the program lacks",
+                expected=f"sites of the program: {', '.join(map(repr, known))}",
+                fix="Call a site in the guide as it is called in the program.",
+            )
+
+    def _read(self, x: Any) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise ProgramError(
+                "program",
+                got=f"a program that returns {type(x).__name__}",
+                expected="the rows that it sampled, as a tensor (n, *shape)",
+                fix="End it with return pyro.deterministic('x', net(z)).",
+            )
+        return (x if self._as_input is None else self._as_input(x)).to(torch.get_default_dtype())
+
+
+def _context(batch: Batch) -> dict[str, Tensor]:
+    return {} if batch.label is None else {"label": batch.label}
+
+
+def _latent(sites: Any) -> list[str]:
+    return [
+        name
+        for name, site in sites.items()
+        if site["type"] == "sample" and not site["is_observed"] and not poutine.util.site_is_subsample(site)
+    ]
+
+
+def _values(sites: Any, names: Sequence[str]) -> list[Tensor]:
+    return [sites[name]["value"] for name in names]
+
+
+def _distances(rows: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    first, second = (torch.cat([part.flatten(1) for part in parts], 1) for parts in (rows, others))
+    # The faster way by products of matrices gives a row a distance from itself.
+    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")

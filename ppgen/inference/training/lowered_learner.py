@@ -1,0 +1,231 @@
+"""A Pyro program that learns on JAX: its loss recorded once, and its steps one compiled loop.
+
+Pyro's handlers, and Python with them, cost a millisecond or more a step. They run once here, while the
+loss is recorded; what is left is arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppgen.data.lazy import RowArray
+from ppgen.errors import UnsupportedProgram
+from ppgen.inference.compilation import use_persistent_cache
+from ppgen.inference.training.jax_learner import CHUNK, JaxLearner
+from ppgen.inference.training.loop import Steps
+from ppgen.inference.training.objectives import Batch
+from ppgen.inference.training.torch_learner import TorchLearner
+from ppgen.program.lowering import Recording, record_loss
+
+__all__ = ["LoweredLearner"]
+
+TOLERANCE = 1e-3  # of recorded gradients, relative to the largest entry, in single precision
+
+
+class LoweredLearner:
+    """The steps of a :class:`TorchLearner`, on JAX.
+
+    Args:
+        learner: holds the loss, the parameters to learn and the optimizer's settings.
+        x, label: training rows, enough for two minibatches.
+        batch_size: rows a step.
+        held_out: how many rows validation has.
+        steps: how many updates are planned.
+
+    Raises:
+        UnsupportedProgram: if the loss cannot be recorded, or the record does not do what the loss does: it
+            keeps a state of its own from step to step, or has gradients that its operations do not show.
+    """
+
+    def __init__(
+        self,
+        learner: TorchLearner,
+        x: RowArray,
+        label: np.ndarray | None,
+        *,
+        batch_size: int,
+        held_out: int,
+        steps: int,
+    ) -> None:
+        use_persistent_cache()
+        self.torch = learner
+        self.parameters = _learned(learner, _batch(learner, x, label, 0, batch_size))
+        with jax.enable_x64(True):  # each result has the dtype that torch gave it
+            example = (x[:batch_size], None if label is None else label[:batch_size])
+            recording = self._record(x, label, batch_size)
+            objective = _Replay(recording, self._record_held_out(x, label, min(CHUNK, held_out)))
+            self.jax = JaxLearner(
+                _Subject(tuple(_to_jax(parameter) for parameter in self.parameters)),
+                objective,
+                example,
+                learner.optimizer,
+                steps,
+                len(x) // batch_size + 1,
+                learner.seed,
+            )
+
+    def appetite(self) -> int:
+        """As many minibatches as take some tenths of a second."""
+        return self.jax.appetite()
+
+    def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
+        """Update the parameters on minibatches ``(k, batch, *shape)``, in their order."""
+        with jax.enable_x64(True):
+            return self.jax.steps(x, label)
+
+    def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
+        """The mean loss of held-out rows, with the same noise at each call."""
+        with jax.enable_x64(True):
+            return self.jax.evaluate(x, label)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """A copy of the parameters, averaged if they are."""
+        return self.jax.snapshot()
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Go back to a copy, and leave it in torch's own parameters."""
+        with jax.enable_x64(True):
+            self.jax.restore(snapshot)
+        with torch.no_grad():
+            for parameter, array in zip(self.parameters, self.jax.subject.parameters, strict=True):
+                parameter.copy_(torch.from_numpy(np.array(array)))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on."""
+        return self.jax.state()
+
+    def resume(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from such a state, bit for bit."""
+        with jax.enable_x64(True):
+            self.jax.resume(state)
+
+    # -- recording, and the proof that the record is right -----------------------------------------------
+
+    def _record(self, x: RowArray, label: np.ndarray | None, size: int) -> Recording:
+        """Record the loss of a minibatch in training mode, and hold it against torch."""
+        self.torch.training(True)
+        buffers = [buffer.clone() for buffer in self.torch.buffers]
+        first, second = (_batch(self.torch, x, label, start, size) for start in (0, size))
+        recording = self._recorded(first, seed=0)
+        if not all(torch.equal(a, b) for a, b in zip(buffers, self.torch.buffers, strict=True)):
+            with torch.no_grad():
+                for buffer, kept in zip(self.torch.buffers, buffers, strict=True):
+                    buffer.copy_(kept)
+            raise _unlike("a loss that changes buffers of its module, as batch normalisation does")
+        self._check_gradients(recording, first, seed=0)
+        self._check_elsewhere(recording, second, seed=1)
+        return recording
+
+    def _record_held_out(self, x: RowArray, label: np.ndarray | None, size: int) -> Recording | None:
+        if size == 0:
+            return None
+        self.torch.training(False)
+        return self._recorded(_batch(self.torch, x, label, 0, size), seed=0)
+
+    def _recorded(self, batch: Batch, seed: int) -> Recording:
+        inputs = (batch.x,) if batch.label is None else (batch.x, batch.label)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return record_loss(
+                lambda *tensors: self.torch.loss(Batch(*tensors)), *inputs, parameters=self.parameters
+            )
+
+    def _check_gradients(self, recording: Recording, batch: Batch, seed: int) -> None:
+        loss, gradients = self._in_torch(batch, seed)
+
+        def replayed(parameters: tuple[jax.Array, ...]) -> jax.Array:
+            return recording.in_jax(*_inputs(batch), *parameters, *map(_to_jax, recording.drawn)).mean()
+
+        value, slopes = jax.value_and_grad(replayed)(tuple(map(_to_jax, self.parameters)))
+        if not np.isclose(loss, float(value), rtol=TOLERANCE, atol=1e-6):
+            raise _unlike(f"a loss of {loss:.6g} that is {float(value):.6g} in its record")
+        for gradient, slope in zip(gradients, slopes, strict=True):
+            error = np.abs(gradient - np.asarray(slope)).max(initial=0)
+            if error > TOLERANCE * max(np.abs(gradient).max(initial=0), 1e-6):
+                raise _unlike("gradients that its operations do not show (autograd.Function, hooks)")
+
+    def _check_elsewhere(self, recording: Recording, batch: Batch, seed: int) -> None:
+        """A number that Python took in silence, or a state that moves on, would be the first call's."""
+        drawn = self._recorded(batch, seed).drawn
+        with torch.no_grad():
+            inputs = (batch.x,) if batch.label is None else (batch.x, batch.label)
+            replayed = recording.in_torch(*inputs, *self.parameters, *drawn).mean().item()
+        loss, _ = self._in_torch(batch, seed)
+        if not np.isclose(loss, replayed, rtol=TOLERANCE, atol=1e-6):
+            raise _unlike("a loss that Python computes in part, or that changes from call to call")
+
+    def _in_torch(self, batch: Batch, seed: int) -> tuple[float, list[np.ndarray]]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            loss = self.torch.loss(batch).mean()
+        gradients = torch.autograd.grad(loss, self.parameters)
+        return loss.item(), [gradient.numpy() for gradient in gradients]
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """The parameters that a replay is tried with."""
+
+    parameters: tuple[jax.Array, ...]
+
+    def with_parameters(self, parameters: Any) -> _Subject:
+        return replace(self, parameters=parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class _Replay:
+    """The recorded loss as an objective; validation has a record of its own, without dropout."""
+
+    training: Recording
+    held_out: Recording | None
+
+    def __call__(self, subject: Any, batch: Batch) -> jax.Array:
+        return _replay(self.training, subject, batch)
+
+    def monitor(self, subject: Any, batch: Batch) -> jax.Array:
+        assert self.held_out is not None
+        return _replay(self.held_out, subject, batch)
+
+
+def _replay(recording: Recording, subject: _Subject, batch: Batch) -> jax.Array:
+    keys = jax.random.split(batch.key, max(1, len(recording.noise)))
+    noise = [draw.draw(key) for draw, key in zip(recording.noise, keys, strict=False)]
+    return recording.in_jax(*_inputs(batch), *subject.parameters, *noise)
+
+
+def _inputs(batch: Batch) -> tuple[Any, ...]:
+    return tuple(_to_jax(value) for value in (batch.x, batch.label) if value is not None)
+
+
+def _to_jax(value: Any) -> Any:
+    return jnp.asarray(value.detach().numpy()) if isinstance(value, Tensor) else value
+
+
+def _batch(learner: TorchLearner, x: RowArray, label: np.ndarray | None, start: int, size: int) -> Batch:
+    index = np.arange(start, start + size) % len(x)
+    return learner.batch(x[index], None if label is None else label[index])
+
+
+def _learned(learner: TorchLearner, batch: Batch) -> Sequence[Tensor]:
+    """The parameters that the loss depends on; others stay as they are, as under torch's own optimizers."""
+    learner.training(True)
+    with torch.random.fork_rng(devices=[]):
+        gradients = torch.autograd.grad(learner.loss(batch).mean(), learner.parameters, allow_unused=True)
+    return [p for p, g in zip(learner.parameters, gradients, strict=True) if g is not None]
+
+
+def _unlike(got: str) -> UnsupportedProgram:
+    return UnsupportedProgram(
+        "compile",
+        got=got,
+        expected="a loss that is the sum of its operations, the same at every step",
+        fix='Write compile="never": torch then runs the program at every step.',
+    )

@@ -1,0 +1,6 @@
+"""What training can minimise: one file an objective, each usable on a program of the user's own."""
+
+from ppgen.inference.training.objectives.catalog import OBJECTIVES, make_objective
+from ppgen.inference.training.objectives.objective import Batch, Objective, StatefulObjective
+
+__all__ = ["OBJECTIVES", "Batch", "Objective", "StatefulObjective", "make_objective"]

@@ -1,0 +1,112 @@
+"""The two trainings of a deep belief network: layer by layer, then up and down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+from jax import lax
+
+from ppgen.errors import InvalidArgument
+from ppgen.inference.training.objectives.objective import Batch
+from ppgen.inference.training.objectives.unnormalised import held
+from ppgen.inference.training.settings import check_count
+
+__all__ = ["Greedy", "UpDown"]
+
+
+@dataclass(frozen=True)
+class Greedy:
+    r"""Each pair of layers learns as an RBM, by CD-k, from what the layer below infers for the rows.
+
+    All pairs learn at once unless one is named: those higher up follow what those below have come to, and
+    no gradient passes between them. Naming one after the other, in as many trainings, is Hinton's own
+    recipe.
+
+    Attributes:
+        steps: k, of the chains before each update.
+        layer: the one that learns, 0 the lowest; all when not given. (Weight decay acts on all.)
+
+    References:
+        Hinton, Osindero and Teh, *A Fast Learning Algorithm for Deep Belief Nets*, Neural Computation 2006,
+        doi:10.1162/neco.2006.18.7.1527.
+    """
+
+    name: ClassVar[str] = "greedy"
+
+    steps: int = 1
+    layer: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps, example=1)
+
+    def __call__(self, subject: Any, batch: Batch) -> Any:
+        """The sum of the layers' contrastive losses, of each row ``(n,)``."""
+        machines, fixed = subject.family.machines(), held(subject).family.machines()
+        if self.layer is not None and not 0 <= self.layer < len(machines):
+            raise InvalidArgument(
+                "layer",
+                got=repr(self.layer),
+                expected=f"one of the pairs of layers, 0 … {len(machines) - 1}",
+                fix="Write layer=0, or leave it out to train all.",
+            )
+        states, losses = batch.x, 0.0
+        for i, machine in enumerate(machines):
+            infer, move = jax.random.split(jax.random.fold_in(batch.key, i))
+            if self.layer in (None, i):
+                chains = _gibbs(fixed[i], move, states, self.steps)
+                losses += machine.energy(states) - machine.energy(chains)
+            states = fixed[i].hidden_given(states).sample(infer)
+        return losses
+
+    def monitor(self, subject: Any, batch: Batch) -> Any:
+        """Minus the bound on the log density of each row ``(n,)``, its constant roughly estimated."""
+        return -subject.family.rough_log_prob(batch.key, batch.x)
+
+
+@dataclass(frozen=True)
+class UpDown:
+    r"""Contrastive wake-sleep: the layers learn together, and the two ways apart.
+
+    Awake, layers are inferred from the rows, and the way down learns to generate each from the one above.
+    The RBM on top goes on from there for k steps, and learns from the difference. What it dreams falls
+    through the layers, and the way up learns to infer it.
+
+    Attributes:
+        steps: k.
+
+    References:
+        Hinton, Osindero and Teh, *A Fast Learning Algorithm for Deep Belief Nets*, Neural Computation 2006,
+        appendix B; Hinton, Dayan, Frey and Neal, *The wake-sleep algorithm for unsupervised neural
+        networks*, Science 1995.
+    """
+
+    name: ClassVar[str] = "up_down"
+
+    steps: int = 5
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps, example=5)
+
+    def __call__(self, subject: Any, batch: Batch) -> Any:
+        """The sum of the three losses, of each row ``(n,)``."""
+        family, fixed = subject.family, held(subject).family
+        up, move, down = jax.random.split(batch.key, 3)
+        awake = fixed.rise(up, batch.x)
+        dreamt = _gibbs(fixed.machines()[-1], move, awake[-1], self.steps)
+        dream = fixed.fall(down, dreamt)
+        top = family.machines()[-1]
+        losses = top.energy(awake[-1]) - top.energy(dreamt)
+        for i in range(len(awake) - 1):
+            losses -= family.below(i, awake[i + 1]).log_prob(awake[i])
+            losses -= family.above(i, dream[i]).log_prob(dream[i + 1])
+        return losses
+
+    def monitor(self, subject: Any, batch: Batch) -> Any:
+        """Minus the bound on the log density of each row ``(n,)``, its constant roughly estimated."""
+        return -subject.family.rough_log_prob(batch.key, batch.x)
+
+
+def _gibbs(machine: Any, key: jax.Array, states: jax.Array, steps: int) -> jax.Array:
+    return lax.fori_loop(0, steps, lambda k, x: machine.transition(jax.random.fold_in(key, k), x), states)

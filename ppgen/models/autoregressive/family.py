@@ -1,0 +1,137 @@
+"""What the autoregressive families have in common: one program, and draws that can be sharpened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyro
+from torch import Tensor
+
+from ppgen.errors import InvalidArgument
+from ppgen.models.autoregressive.conditionals import Sharpening
+from ppgen.models.distributions import PyroDistribution
+from ppgen.models.distributions.autoregressive import Autoregressive, Conditionals
+from ppgen.models.pyro_family import PyroFamily
+from ppgen.program.likelihood import Likelihood
+
+__all__ = ["AutoregressiveFamily"]
+
+
+class AutoregressiveFamily(PyroFamily):
+    r"""A product of conditionals, which a member's ``network`` says.
+
+    .. math:: p(x) = \prod_{t=1}^{d} p(x_t \mid x_{<t})
+
+    With ``levels`` each conditional is a categorical; without, a mixture of Gaussians.
+    """
+
+    network: Any
+
+    def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
+        """The program: one site ``x``, whose distribution is the chain rule.
+
+        Args:
+            x: rows ``(n, *shape)`` to observe.
+            n: how many rows to sample, where none are given.
+            label: the rows' classes ``(n,)``, for a model built with ``classes``.
+        """
+        self.register()
+        with pyro.plate("rows", n if x is None else len(x)):
+            return pyro.sample("x", self.density(label), obs=x)  # (n, *shape)
+
+    def density(
+        self,
+        label: Tensor | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+    ) -> PyroDistribution:
+        """The distribution of one row, or with ``label (n,)`` of n rows of these classes.
+
+        The other arguments, and their errors, are those of :meth:`sample`.
+        """
+        self._check_label(label)
+        sharpening = Sharpening(temperature, top_k, top_p)
+        return self.in_data_units(self.chain(sharpening, label))
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Any = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+    ) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values.
+
+        Args:
+            n: how many.
+            seed: the same seed gives the same rows.
+            label: the class, or n of them, for a model built with ``classes``; drawn where it is not given.
+            temperature: below 1 sharpens each conditional, above 1 flattens it.
+            top_k: keep only the k likeliest values of each conditional.
+            top_p: keep only the likeliest values that together reach this probability.
+
+        Raises:
+            InvalidArgument: if one is out of range, or top_k or top_p is asked of continuous data.
+
+        References:
+            Holtzman et al., *The Curious Case of Neural Text Degeneration*, 2019, arXiv:1904.09751 (top-p).
+        """
+        Sharpening(temperature, top_k, top_p).conditional(self.levels)
+
+        def draw(size: int, classes: Tensor | None = None) -> Tensor:
+            density = self.density(classes, temperature=temperature, top_k=top_k, top_p=top_p)
+            return density.sample((size,) if classes is None else ())
+
+        return self._draw(n, seed, draw, label)
+
+    def log_prob(self, x: Any, *, label: Any = None) -> Likelihood:
+        """The exact log density of each row of ``x (n, *shape)``.
+
+        Args:
+            x: rows in the data's own values.
+            label: their classes ``(n,)``; without them the classes are summed out.
+        """
+
+        def score(rows: Tensor, classes: Tensor | None = None) -> Tensor:
+            return self.density(classes).log_prob(rows)
+
+        values = self._score(x, score, label)
+        return Likelihood(values, "exact", self.space, self.dims, how="chain rule")
+
+    def chain(self, sharpening: Sharpening, label: Tensor | None) -> PyroDistribution:
+        """The distribution of one row in the units that the network works in."""
+        return self.in_order(self.network, sharpening, label)
+
+    def in_order(
+        self, network: Conditionals, sharpening: Sharpening, label: Tensor | None
+    ) -> PyroDistribution:
+        """The chain rule in the order of a network."""
+        batch = () if label is None else tuple(label.shape)
+        return Autoregressive(network, sharpening.conditional(self.levels), self.shape, batch, label)
+
+    def outputs(self, components: int) -> int:
+        """How many numbers a network says of an entry: a logit a level, or three numbers a Gaussian."""
+        return self.levels or 3 * components
+
+    def _check_label(self, label: Tensor | None) -> None:
+        if (label is None) == (self.classes is None):
+            return
+        if label is None:
+            raise InvalidArgument(
+                "label",
+                got="none",
+                expected="a class for each row, since the model was built with classes",
+                fix="Write label=torch.tensor([...]); or density(label) for the classes of some rows.",
+            )
+        raise InvalidArgument(
+            "label",
+            got="classes",
+            expected="none, since the model was built without classes",
+            fix="Leave it out, or build the model with classes=10, for example.",
+        )

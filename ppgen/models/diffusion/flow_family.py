@@ -1,0 +1,258 @@
+"""What the models with a probability flow have in common: program, guide in the cells, density."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import lax
+from numpyro.distributions.transforms import AffineTransform
+
+from ppgen.models.checks import check_name, check_number, check_positive
+from ppgen.models.diffusion.family import DiffusionFamily
+from ppgen.models.diffusion.probability_flow import ProbabilityFlow, Velocity, flow_log_density, follow
+from ppgen.program.likelihood import Likelihood
+
+__all__ = ["FlowSampling", "ProbabilityFlowFamily", "Trace"]
+
+Trace = Literal["exact", "hutchinson"]
+
+FEW = 16  # entries up to which the trace is exact by default
+REPEATS = 8  # directions, or draws in the cell, by default
+
+
+class ProbabilityFlowFamily(DiffusionFamily, ABC):
+    r"""Noise follows a velocity field to data, :math:`\dot z = v_\theta(z, t)`; a member says which field.
+
+    The program samples continuous rows from that flow. Rows with levels are :math:`x = \lfloor y \rfloor` of
+    such a row y, and the guide draws y uniformly in the cell: the ELBO is what is known as uniform
+    dequantization.
+
+    Args:
+        data_time, noise_time: when rows are data, and when they are noise.
+        noise_spread: the standard deviation of that noise.
+        others: those of :class:`DiffusionFamily`.
+
+    References:
+        Theis, van den Oord and Bethge, *A note on the evaluation of generative models*, 2015,
+        arXiv:1511.01844 (dequantization as a bound).
+    """
+
+    def __init__(
+        self,
+        shape: Any,
+        levels: int | None,
+        config: Mapping[str, Any],
+        objectives: tuple[str, ...],
+        *,
+        data_time: float,
+        noise_time: float,
+        noise_spread: float,
+        **others: Any,
+    ) -> None:
+        objectives = (*objectives, "likelihood" if levels is None else "elbo")
+        super().__init__(shape, levels, config, objectives, **others)
+        self.data_time, self.noise_time, self.noise_spread = data_time, noise_time, noise_spread
+
+    @abstractmethod
+    def velocity(
+        self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
+    ) -> jax.Array:
+        """How fast standardised rows ``z (n, *shape)`` move at times ``t (n,)``.
+
+        Args:
+            z, t: the rows and the times.
+            label: the class of each row ``(n,)``; ``None`` for "not told".
+            guidance: how much of the class to show.
+            key: for dropout, in training.
+        """
+
+    def model(self, x: Any = None, n: int = 1, label: Any = None) -> Any:
+        """The program: site ``x`` for continuous data, sites ``y`` and ``x = floor(y)`` for levels.
+
+        Args:
+            x: rows ``(n, *shape)`` to observe.
+            n: how many rows to sample, where none are given.
+            label: the class of each row ``(n,)``, for a model with classes.
+        """
+        family, n = self.registered(), n if x is None else len(x)
+        with numpyro.plate("rows", n):
+            if self.levels is None:
+                return numpyro.sample("x", family.density(n, label), obs=x)
+            y = numpyro.sample("y", family.density(n, label))  # (n, *shape)
+            level = jnp.clip(jnp.floor(lax.stop_gradient(y)), 0, self.levels - 1).astype(int)
+            return numpyro.sample("x", dist.Delta(level, event_dim=len(self.shape)), obs=x)
+
+    def guide(self, x: Any, label: Any = None) -> Any:
+        """The guide: y in the cell of the levels ``x (n, *shape)``; continuous rows need none."""
+        if self.levels is None:
+            return None
+        with numpyro.plate("rows", len(x)):
+            cell = dist.Uniform(jnp.float32(x), jnp.float32(x) + 1).to_event(len(self.shape))
+            return numpyro.sample("y", cell)
+
+    def density(self, n: int, label: Any = None, tolerance: float = 1e-4) -> dist.Distribution:
+        """The distribution of n continuous rows in the data's units, of the classes ``label (n,)``."""
+
+        def velocity(z: jax.Array, t: jax.Array, row: jax.Array) -> jax.Array:
+            return self.velocity(z, t, None if label is None else label[row][None])
+
+        flow = ProbabilityFlow(
+            velocity,
+            n,
+            self.shape,
+            spread=self.noise_spread,
+            data_time=self.data_time,
+            noise_time=self.noise_time,
+            tolerance=tolerance,
+        )
+        loc, scale = self.units
+        return dist.TransformedDistribution(flow, AffineTransform(loc, scale))
+
+    def log_prob(
+        self,
+        x: Any,
+        *,
+        label: Any = None,
+        samples: int = REPEATS,
+        seed: int = 0,
+        trace: Trace | None = None,
+        tolerance: float = 1e-4,
+    ) -> Likelihood:
+        """The log density of each row of ``x (n, *shape)`` by the probability flow.
+
+        For continuous rows it is an estimate: as good as the solver's tolerance with an exact trace, and with
+        Hutchinson's random one also noisy, without bias. For levels it is the ELBO, a lower bound, with noise
+        from the draws in each row's cell.
+
+        Args:
+            x: rows in the data's own values.
+            label: the class of each row, for a density given the class; by default classes are summed out.
+            samples: random directions of the trace, or draws in each row's cell.
+            seed: of these.
+            trace: ``"exact"`` or ``"hutchinson"``; by default exact for up to 16 entries.
+            tolerance: of each step of the solver.
+        """
+        trace = trace or ("exact" if self.dims <= FEW else "hutchinson")
+        exact = check_name("trace", trace, get_args(Trace)) == "exact"
+        score = _Score(check_positive("samples", samples), exact, check_number("tolerance", tolerance))
+        how = f"probability flow, solver tolerance {tolerance:g}, {trace} trace"
+        check_positive("seed", seed, least=0)
+        if self.levels is not None:
+            if samples < 2:
+                check_positive("samples", samples, least=2)
+            values, stderr = self._mean_score(x, score, label, seed)
+            how = f"{how}; ELBO of uniform dequantization, {samples} draws"
+            return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
+        values, stderr = self._estimate(x, score, label, seed)
+        if exact:
+            return Likelihood(values, "estimate", self.space, self.dims, how)
+        return Likelihood(values, "estimate", self.space, self.dims, f"{how}, {samples} directions", stderr)
+
+    @property
+    def units(self) -> tuple[Any, Any]:
+        """Location and scale of the continuous rows y in the data's units."""
+        if self.levels is None:
+            return jnp.asarray(self.loc), jnp.asarray(self.scale)
+        half = (self.levels - 1) / 2  # level k is the middle of the cell [k, k + 1)
+        return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half)
+
+    def standard_rows(self, x: jax.Array, key: jax.Array) -> jax.Array:
+        """Rows to train with ``(n, *shape)``, standardised; levels are drawn in their cells."""
+        rows = x + jax.random.uniform(key, x.shape) if self.levels is not None else x
+        loc, scale = self.units
+        return (rows - loc) / scale
+
+    def in_data_units(self, z: jax.Array) -> jax.Array:
+        """Standardised rows ``(n, *shape)`` in the data's own values."""
+        loc, scale = self.units
+        y = loc + scale * z
+        return y if self.levels is None else jnp.clip(jnp.floor(y), 0, self.levels - 1)
+
+    def _velocity_of_row(self, label: Any, guidance: float = 1.0) -> Velocity:
+        told = None if label is None else label[None]
+        return lambda row, t: self.velocity(row[None], jnp.reshape(t, (1,)), told, guidance)[0]
+
+    def _estimate(self, x: Any, score: Any, label: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Estimates of each row's log density, and their standard errors, each ``(n,)``."""
+        draws, log_weights = self._noisy_scores(x, score, label, seed)
+        values = draws.mean(-1)
+        count = draws.shape[-1]
+        stderr = draws.std(-1, ddof=1) / np.sqrt(count) if count > 1 else np.full(values.shape, np.nan)
+        if log_weights is None:
+            return values, stderr
+        each = values + log_weights[..., 0]
+        total = np.logaddexp.reduce(each, axis=0)
+        # The directions are the same for all classes, so that the errors add up.
+        return total, (np.exp(each - total) * stderr).sum(0)
+
+
+@dataclass(frozen=True)
+class FlowSampling:
+    """Rows by the probability flow."""
+
+    guidance: float
+    tolerance: float
+
+    def __call__(
+        self, family: ProbabilityFlowFamily, key: jax.Array, size: int, label: Any = None
+    ) -> jax.Array:
+        """Rows ``(size, *shape)`` in the data's own values."""
+        noise = family.noise_spread * jax.random.normal(key, (size, *family.shape))
+
+        def one(z: jax.Array, label: Any) -> jax.Array:
+            velocity = family._velocity_of_row(label, self.guidance)
+            return follow(velocity, z, family.noise_time, family.data_time, self.tolerance)
+
+        return family.in_data_units(jax.vmap(one, in_axes=(0, None if label is None else 0))(noise, label))
+
+
+@dataclass(frozen=True)
+class _Score:
+    """Log densities of rows: one an exact row ``(n, 1)``, or one a direction or a draw ``(n, samples)``."""
+
+    samples: int
+    exact: bool
+    tolerance: float
+
+    def __call__(
+        self, family: ProbabilityFlowFamily, x: jax.Array, seeds: jax.Array, label: Any = None
+    ) -> jax.Array:
+        shape = family.shape
+        noise = dist.Normal(jnp.zeros(shape), family.noise_spread).to_event(len(shape))
+        log_scale = jnp.log(jnp.broadcast_to(family.units[1], shape)).sum()
+
+        def density(row: jax.Array, label: Any, directions: jax.Array | None) -> jax.Array:
+            return flow_log_density(
+                family._velocity_of_row(label),
+                row,
+                noise.log_prob,
+                family.data_time,
+                family.noise_time,
+                directions=directions,
+                tolerance=self.tolerance,
+            )
+
+        def of_row(row: jax.Array, seed: jax.Array, label: Any) -> jax.Array:
+            cell_key, sign_key = jax.random.split(jax.random.key(seed))
+            signs = None
+            if not self.exact:
+                signs = jax.random.rademacher(sign_key, (self.samples, *shape), jnp.float32)
+            if family.levels is None:
+                z = family.standard_rows(row, cell_key)
+                return jnp.atleast_1d(density(z, label, signs))
+
+            def in_the_cell(i: jax.Array) -> jax.Array:
+                z = family.standard_rows(row, jax.random.fold_in(cell_key, i))
+                return jnp.atleast_1d(density(z, label, None if signs is None else signs[i][None]))[0]
+
+            return lax.map(in_the_cell, jnp.arange(self.samples))
+
+        return jax.vmap(of_row, in_axes=(0, 0, None if label is None else 0))(x, seeds, label) - log_scale

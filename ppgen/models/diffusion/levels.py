@@ -1,0 +1,47 @@
+"""Levels spread over [-1, 1]: what noise says about them, and Gaussians in their cells. (JAX.)"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import log_ndtr
+
+__all__ = ["cell_logits", "level_logits", "level_mean"]
+
+
+def level_logits(z: jax.Array, alpha: jax.Array, sigma: jax.Array, levels: int) -> jax.Array:
+    """How likely each level makes entries ``z (...)`` under noise: logits ``(..., levels)``."""
+    distance = (z[..., None] - alpha[..., None] * _grid(levels)) / sigma[..., None]
+    return -0.5 * distance**2
+
+
+def level_mean(logits: jax.Array) -> jax.Array:
+    """The mean ``(...)`` of levels in [-1, 1] with these logits ``(..., levels)``."""
+    return jax.nn.softmax(logits) @ _grid(logits.shape[-1])
+
+
+def cell_logits(mean: jax.Array, spread: float, levels: int) -> jax.Array:
+    """Log probabilities ``(..., levels)`` that a Gaussian around ``mean (...)`` is nearest to each level.
+
+    The first and the last level take the tails.
+
+    Example:
+        >>> [round(float(p), 3) for p in jnp.exp(cell_logits(jnp.array(0.0), 0.5, 3))]
+        [0.159, 0.683, 0.159]
+    """
+    half = 1 / (levels - 1)
+    below = (_grid(levels) - half - mean[..., None]) / spread
+    above = below + 2 * half / spread
+    # In the upper half a cell is measured from above: no difference of numbers close to 1.
+    flip = below + above > 0
+    low, high = jnp.where(flip, -above, below), jnp.where(flip, -below, above)
+    level = jnp.arange(levels)
+    low = jnp.where(level == jnp.where(flip, levels - 1, 0), -jnp.inf, low)
+    high = jnp.where(level == jnp.where(flip, 0, levels - 1), jnp.inf, high)
+    finite_low = jnp.maximum(low, -1e4)
+    log_high = jnp.where(jnp.isinf(high), 0.0, log_ndtr(jnp.where(jnp.isinf(high), 0.0, high)))
+    return log_high + jnp.log1p(-jnp.exp(jnp.minimum(log_ndtr(finite_low) - log_high, -1e-6)))
+
+
+def _grid(levels: int) -> jax.Array:
+    return jnp.linspace(-1.0, 1.0, levels)

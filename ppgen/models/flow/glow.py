@@ -1,0 +1,112 @@
+"""Glow: a flow on images, at several scales, with channels mixed by learned matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ppgen.data.lazy import RowArray
+from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_positive
+from ppgen.models.flow.family import Dequantization, FlowFamily
+from ppgen.models.networks.glow import GlowMap
+from ppgen.models.pyro_family import seeded
+
+__all__ = ["Glow"]
+
+
+class Glow(FlowFamily):
+    r"""Glow: normalisation, an invertible 1×1 convolution and affine coupling, step by step.
+
+    .. math:: h \to e^{s} \odot (h + m), \qquad h \to P L U h, \qquad
+        (h_A, h_B) \to (h_A, \; e^{s(h_A)} \odot (h_B + m(h_A)))
+
+    The first acts on each channel, the second on the channels of each pixel, the third by small convolutional
+    networks. At each scale squares of four pixels become four channels first, and half of the channels leave
+    as noise at the end. The first shifts and scales make the training rows' channels have mean 0 and variance
+    1.
+
+    Args:
+        shape: of an image, ``(height, width)`` or ``(channels, height, width)``.
+        levels: how many values a discrete entry can take; ``None`` for continuous data.
+        scales: how many scales; each halves height and width.
+        steps: flow steps at each scale.
+        channels: of the hidden layers of the coupling networks.
+        classes: how many classes the rows have, for a model of rows given their class.
+        dequantization: of discrete rows, ``"uniform"``, or ``"variational"`` for a learned guide.
+        seed: seed of the initial weights.
+
+    Raises:
+        InvalidArgument: if a setting is out of range, rows are no images, or they are too small or odd for
+            the scales.
+
+    References:
+        Kingma and Dhariwal, *Glow: Generative Flow with Invertible 1x1 Convolutions*, 2018, arXiv:1807.03039.
+
+    Example:
+        >>> glow = Glow((8, 8), levels=17, scales=2, steps=2, channels=8)
+        >>> glow.sample(3, seed=0).shape
+        (3, 8, 8)
+        >>> glow.log_prob(glow.sample(3), samples=4).kind
+        'lower_bound'
+    """
+
+    map: GlowMap
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        levels: int | None = None,
+        *,
+        scales: int = 2,
+        steps: int = 8,
+        channels: int = 64,
+        classes: int | None = None,
+        dequantization: Dequantization = "uniform",
+        seed: int = 0,
+    ) -> None:
+        config = {
+            "scales": check_positive("scales", scales),
+            "steps": check_positive("steps", steps),
+            "channels": check_positive("channels", channels),
+        }
+        super().__init__(shape, levels, config, classes=classes, dequantization=dequantization, seed=seed)
+        image = _as_image(self.shape, scales)
+        with seeded(seed):
+            self.map = GlowMap(image, self.context, scales=scales, steps=steps, channels=channels)
+        self.eval()
+
+    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
+        """Fit units and class shares, and the first normalisations, which need a pass of the rows."""
+        super().standardise(rows, labels)
+        with self._at_rest(), seeded(self.config["seed"]):
+            y = torch.from_numpy(np.asarray(rows)).to(self.loc)
+            y = y if self.levels is None else y + torch.rand_like(y)
+            context = None
+            if self.classes is not None:
+                known = torch.zeros(len(y)) if labels is None else torch.from_numpy(labels)
+                context = self._one_hot(known.to(y.device))
+            self.map.initialise(((y - self.loc) / self.scale).flatten(1), context)
+
+
+def _as_image(shape: tuple[int, ...], scales: int) -> tuple[int, int, int]:
+    """An image's ``(channels, height, width)``, if it can be halved so many times."""
+    if len(shape) not in (2, 3):
+        raise InvalidArgument(
+            "shape",
+            got=repr(shape),
+            expected="(height, width) or (channels, height, width)",
+            fix="Take RealNVP or NeuralSplineFlow for rows that are no images.",
+        )
+    channels, height, width = shape if len(shape) == 3 else (1, *shape)
+    if height % 2**scales or width % 2**scales:
+        most = min((height & -height), (width & -width)).bit_length() - 1  # how often 2 divides both
+        raise InvalidArgument(
+            "scales",
+            got=f"{scales} for images of {height}×{width}",
+            expected=f"at most {most}: each scale halves height and width"
+            if most
+            else "an even height and width",
+            fix=f"Write scales={most}." if most else "Pad the images to an even height and width.",
+        )
+    return channels, height, width

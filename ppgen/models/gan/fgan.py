@@ -1,0 +1,76 @@
+"""The f-GAN: the game for any f-divergence."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from ppgen.models.checks import check_name
+from ppgen.models.gan.family import ImplicitFamily
+from ppgen.models.networks.codec import Networks
+
+__all__ = ["FGAN", "Divergences"]
+
+Divergences = Literal["jensen_shannon", "kl", "reverse_kl", "pearson", "squared_hellinger"]
+
+
+class FGAN(ImplicitFamily):
+    r"""A generative adversarial network for an f-divergence of one's choice.
+
+    .. math:: z \sim \mathcal{N}(0, I), \quad x = G(z), \qquad
+        D_f(p_{\text{data}} \Vert p_G) = \max_T \; \mathbb{E}_{p_{\text{data}}}[T(x)] -
+        \mathbb{E}_z[f^*(T(G(z)))]
+
+    The history of its training has that estimate as ``measures["divergence"]``, in nats. Divergences that
+    weigh what the generator misses (KL, Pearson) make it cover the data; reverse KL makes it avoid
+    what is not there.
+
+    There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
+    to levels.
+
+    Args:
+        shape: the shape of one row.
+        levels: how many values a discrete entry can take; ``None`` for continuous data.
+        divergence: ``"kl"`` (:math:`\int p \log \frac pq`, p the data and q the samples), ``"reverse_kl"``
+            (:math:`\int q \log \frac qp`), ``"jensen_shannon"`` (at most log 2), ``"pearson"``
+            (:math:`\int (p - q)^2 / q`) or ``"squared_hellinger"`` (:math:`\int (\sqrt p - \sqrt q)^2`).
+        latent_dim, networks, hidden, spectral, classes, seed: as of :class:`GAN`.
+
+    Raises:
+        InvalidArgument: if a setting is out of range, or the image is too small for the convolutions.
+
+    References:
+        Nowozin, Cseke and Tomioka, *f-GAN: Training Generative Neural Samplers using Variational Divergence
+        Minimization*, 2016, arXiv:1606.00709.
+
+    Example:
+        >>> gan = FGAN((2,), divergence="squared_hellinger", hidden=(8,))
+        >>> gan.sample(5, seed=0).shape
+        (5, 2)
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        levels: int | None = None,
+        *,
+        divergence: Divergences = "kl",
+        latent_dim: int = 16,
+        networks: Networks = "mlp",
+        hidden: tuple[int, ...] | None = None,
+        spectral: bool = False,
+        classes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.divergence = check_name("divergence", divergence, get_args(Divergences))
+        super().__init__(
+            shape,
+            levels,
+            "adversarial",
+            {"divergence": divergence},
+            latent_dim=latent_dim,
+            networks=networks,
+            hidden=hidden,
+            spectral=spectral,
+            classes=classes,
+            seed=seed,
+        )

@@ -1,0 +1,66 @@
+"""The Wasserstein GAN: a critic of bounded slope, so that it measures how far samples have to move."""
+
+from __future__ import annotations
+
+from ppgen.models.gan.family import ImplicitFamily
+from ppgen.models.networks.codec import Networks
+
+__all__ = ["WGAN"]
+
+
+class WGAN(ImplicitFamily):
+    r"""A Wasserstein generative adversarial network, with gradient penalty.
+
+    .. math:: z \sim \mathcal{N}(0, I), \quad x = G(z), \qquad
+        W(p_{\text{data}}, p_G) = \max_{\lVert \nabla T \rVert \le 1} \; \mathbb{E}_{p_{\text{data}}}[T(x)] -
+        \mathbb{E}_z[T(G(z))]
+
+    The history of its training has that estimate as ``measures["divergence"]``, in units of ``as_input``:
+    standard deviations of each entry, or levels spread over [-1, 1].
+
+    There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
+    to levels.
+
+    Args:
+        shape: the shape of one row.
+        levels: how many values a discrete entry can take; ``None`` for continuous data.
+        latent_dim, networks, hidden, classes, seed: as of :class:`GAN`.
+        spectral: bound the critic's slope layer by layer too; with the penalty there is rarely a need.
+
+    Raises:
+        InvalidArgument: if a setting is out of range, or the image is too small for the convolutions.
+
+    References:
+        Arjovsky, Chintala and Bottou, *Wasserstein GAN*, 2017, arXiv:1701.07875; Gulrajani et al., *Improved
+        Training of Wasserstein GANs*, 2017, arXiv:1704.00028.
+
+    Example:
+        >>> gan = WGAN((2,), latent_dim=2, hidden=(8,))
+        >>> gan.sample(5, seed=0).shape
+        (5, 2)
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        levels: int | None = None,
+        *,
+        latent_dim: int = 16,
+        networks: Networks = "mlp",
+        hidden: tuple[int, ...] | None = None,
+        spectral: bool = False,
+        classes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            shape,
+            levels,
+            "wasserstein",
+            {},
+            latent_dim=latent_dim,
+            networks=networks,
+            hidden=hidden,
+            spectral=spectral,
+            classes=classes,
+            seed=seed,
+        )

@@ -1,0 +1,67 @@
+"""The weights of Boltzmann machines: biases of units, and couplings between pairs of them. (Equinox.)"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+__all__ = ["Bipartite", "Pairwise"]
+
+_START = 0.01  # standard deviation of the first weights, as Hinton (2010) advises
+
+
+class Bipartite(eqx.Module):
+    """Couplings between two layers, with a bias for each unit.
+
+    Args:
+        visible, hidden: how many units the layers have.
+        key: of the first weights.
+
+    Attributes:
+        weights: ``(visible, hidden)``.
+        lower, upper: the biases ``(visible,)`` and ``(hidden,)``.
+    """
+
+    weights: jax.Array
+    lower: jax.Array
+    upper: jax.Array
+
+    def __init__(self, visible: int, hidden: int, key: jax.Array) -> None:
+        self.weights = _START * jax.random.normal(key, (visible, hidden))
+        self.lower = jnp.zeros(visible)
+        self.upper = jnp.zeros(hidden)
+
+    def up(self, units: jax.Array) -> jax.Array:
+        """The fields ``(n, hidden)`` that units ``(n, visible)`` exert."""
+        return units @ self.weights + self.upper
+
+    def down(self, units: jax.Array) -> jax.Array:
+        """The fields ``(n, visible)`` that units ``(n, hidden)`` exert."""
+        return units @ self.weights.T + self.lower
+
+
+class Pairwise(eqx.Module):
+    """Couplings between all pairs of units of one layer, with a bias for each.
+
+    Args:
+        units: how many there are.
+        key: of the first weights.
+
+    Attributes:
+        triangle: ``(units, units)``, of which only what is below the diagonal counts.
+        bias: ``(units,)``.
+    """
+
+    triangle: jax.Array
+    bias: jax.Array
+
+    def __init__(self, units: int, key: jax.Array) -> None:
+        self.triangle = _START * jax.random.normal(key, (units, units))
+        self.bias = jnp.zeros(units)
+
+    @property
+    def weights(self) -> jax.Array:
+        """The symmetric weights ``(units, units)``, zero on the diagonal."""
+        below = jnp.tril(self.triangle, -1)
+        return below + below.T

@@ -1,0 +1,114 @@
+"""The network of a diffusion model: numbers for each entry of a row, given numbers for each entry. (JAX.)"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+
+from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_fraction, check_name, check_positive
+from ppgen.models.networks.time_mlp import TimeMLP
+from ppgen.models.networks.unet import GROUPS, UNet
+
+__all__ = ["Denoiser", "Networks", "denoiser"]
+
+Networks = Literal["mlp", "unet"]
+
+SMALLEST = 4  # height and width that can be halved
+
+
+class Denoiser(eqx.Module):
+    """A network between rows with several numbers an entry.
+
+    Calling it takes ``x (*shape, inputs)``, a time ``t ()`` in [0, 1], a class ``label ()`` where there are
+    classes (their number itself for "not told"), and a key for dropout; it gives ``(*shape, outputs)``.
+    """
+
+    body: TimeMLP | UNet
+    shape: tuple[int, ...] = eqx.field(static=True)
+    outputs: int = eqx.field(static=True)
+
+    def __call__(
+        self, x: jax.Array, t: jax.Array, label: jax.Array | None = None, key: jax.Array | None = None
+    ) -> jax.Array:
+        """The outputs ``(*shape, outputs)`` of one row ``(*shape, inputs)``; with a key, under dropout."""
+        if isinstance(self.body, UNet):
+            x = x.reshape(*self.shape[:2], -1)  # colours are channels
+        return self.body(x, t, label, key).reshape(*self.shape, self.outputs)
+
+
+def denoiser(
+    kind: Networks,
+    shape: tuple[int, ...],
+    *,
+    inputs: int = 1,
+    outputs: int = 1,
+    width: int,
+    depth: int,
+    dropout: float,
+    classes: int | None,
+    seed: int,
+) -> Denoiser:
+    """Build one by its name.
+
+    Args:
+        kind: ``"mlp"`` for any rows, ``"unet"`` for images ``(height, width[, colours])``.
+        shape: of one row.
+        inputs, outputs: how many numbers an entry are read and returned.
+        width: of the hidden layers, or channels at the full resolution.
+        depth: residual blocks, or how many times height and width are halved.
+        dropout: within each block, in training.
+        classes: how many classes there are, if any.
+        seed: of the initial weights.
+
+    Raises:
+        InvalidArgument: if a setting is out of range, or the rows are no images or too small for the depth.
+
+    Example:
+        >>> network = denoiser(
+        ...     "unet", (8, 8), outputs=17, width=8, depth=1, dropout=0.0, classes=None, seed=0
+        ... )
+        >>> network(jax.numpy.ones((8, 8, 1)), jax.numpy.array(0.5)).shape
+        (8, 8, 17)
+    """
+    check_name("network", kind, get_args(Networks))
+    settings: dict[str, Any] = {
+        "dropout": check_fraction("dropout", dropout),
+        "classes": classes,
+        "key": jax.random.key(check_positive("seed", seed, least=0)),
+        "width": check_positive("width", width),
+    }
+    check_positive("depth", depth)
+    if kind == "mlp":
+        body: TimeMLP | UNet = TimeMLP((*shape, inputs), (*shape, outputs), depth=depth, **settings)
+    else:
+        _check_image(shape, width, depth)
+        colours = shape[2] if len(shape) == 3 else 1
+        body = UNet(colours * inputs, colours * outputs, scales=depth, **settings)
+    return Denoiser(body, shape, outputs)
+
+
+def _check_image(shape: tuple[int, ...], width: int, depth: int) -> None:
+    if len(shape) not in (2, 3):
+        raise InvalidArgument(
+            "network",
+            got=f"'unet' for rows of shape {shape}",
+            expected="images (height, width) or (height, width, colours)",
+            fix="Write network='mlp'.",
+        )
+    if min(shape[:2]) < SMALLEST * 2 ** (depth - 1):
+        raise InvalidArgument(
+            "depth",
+            got=f"{depth} halvings of images of {shape[0]}x{shape[1]}",
+            expected=f"sides of at least {SMALLEST} before each halving",
+            fix="Write a smaller depth, or network='mlp'.",
+        )
+    if width % GROUPS:
+        raise InvalidArgument(
+            "width",
+            got=f"{width} channels",
+            expected=f"a multiple of {GROUPS}, which are normalised in groups",
+            fix=f"Write width={GROUPS * (width // GROUPS + 1)}.",
+        )

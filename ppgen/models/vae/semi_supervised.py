@@ -1,0 +1,216 @@
+"""The semi-supervised VAE: the label is a latent variable that some rows come with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.nn import functional as F
+
+from ppgen.data.lazy import RowArray
+from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_number
+from ppgen.models.distributions.selected import OneHot, Selected, SelectedOfEach
+from ppgen.models.networks.codec import Networks, encoder
+from ppgen.models.observation import Likelihoods
+from ppgen.models.pyro_family import CHUNK, seeded
+from ppgen.models.vae.posteriors import Posteriors
+from ppgen.models.vae.priors import Priors
+from ppgen.models.vae.vae import VAE
+
+__all__ = ["SemiSupervisedVAE"]
+
+
+class SemiSupervisedVAE(VAE):
+    r"""A class-conditional VAE whose labels may be missing: model M2 of Kingma et al.
+
+    .. math:: y \sim \pi, \qquad z \sim p(z), \qquad x \mid y, z \sim p(x \mid \mathrm{decoder}(z, y)), \qquad
+        q(y, z \mid x) = q(y \mid x) \, q(z \mid x, y)
+
+    Training rows have labels :math:`0, …, C - 1`, or -1 where they are unknown. A row with a label has the
+    bound :math:`\mathcal{L}(x, y) \le \log p(x \mid y)`. In the bound of a row without one the label is
+    summed out, not sampled:
+
+    .. math:: \mathcal{U}(x) = \sum_y q(y \mid x) \Big(\mathcal{L}(x, y) + \log \frac{\pi_y}{q(y \mid x)}\Big)
+        \le \log p(x)
+
+    The program says so with a one-hot site ``y`` and a latent vector for each class: every density in it is
+    linear in y, so its value at :math:`y = q(\cdot \mid x)` is its expectation.
+
+    Args:
+        shape: the shape of one row, for example ``(8, 8)``.
+        levels: how many values a discrete entry can take; ``None`` for continuous data.
+        classes: how many classes there are.
+        alpha: weight in training of the classifier's own :math:`\log q(y \mid x)` on rows with labels, from
+            which it would learn nothing otherwise. No bound that is reported has it.
+        latent_dim, likelihood, prior, components, posterior, networks, hidden, dropout, noise_scale, seed: as
+            for :class:`~ppgen.models.VAE`.
+
+    Raises:
+        InvalidArgument: if classes are missing, or as for :class:`~ppgen.models.VAE`.
+
+    References:
+        Kingma, Rezende, Mohamed and Welling, *Semi-Supervised Learning with Deep Generative Models*, 2014,
+        arXiv:1406.5298.
+
+    Example:
+        >>> vae = SemiSupervisedVAE((2, 2), levels=3, classes=4, latent_dim=2, hidden=(8,))
+        >>> rows = np.zeros((5, 2, 2), int)
+        >>> vae.classify(rows).shape
+        (5, 4)
+        >>> vae.log_prob(rows, samples=8).kind, vae.sample(3, label=1).shape
+        ('lower_bound', (3, 2, 2))
+    """
+
+    semi_supervised: ClassVar[bool] = True  # training may pass it rows without a label
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        levels: int | None = None,
+        *,
+        classes: int | None = None,
+        alpha: float = 50.0,
+        latent_dim: int = 16,
+        likelihood: Likelihoods | None = None,
+        prior: Priors = "normal",
+        components: int = 50,
+        posterior: Posteriors = "diagonal",
+        networks: Networks = "mlp",
+        hidden: tuple[int, ...] | None = None,
+        dropout: float = 0.2,
+        noise_scale: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        alpha = check_number("alpha", alpha)
+        super().__init__(
+            shape,
+            levels,
+            latent_dim=latent_dim,
+            likelihood=likelihood,
+            prior=prior,
+            components=components,
+            posterior=posterior,
+            networks=networks,
+            hidden=hidden,
+            dropout=dropout,
+            noise_scale=noise_scale,
+            classes=_needed(classes),
+            seed=seed,
+        )
+        self.alpha = alpha
+        self.config = {key: value for key, value in self.config.items() if key != "beta"} | {"alpha": alpha}
+        # With several draws the sum over classes would stand inside the logarithm's mean.
+        self.objectives = ("elbo",)
+
+    def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
+        """The program: sites ``y (n, classes)``, ``z (n, classes, latent_dim)`` and ``x``.
+
+        Args:
+            x: rows ``(n, *shape)`` to observe.
+            n: how many rows to sample, where none are given.
+            label: the class of each row ``(n,)``, -1 where it is unknown. At rest, where all are known, the
+                program is that of the class-conditional VAE: the same density, and one class to decode
+                instead of all.
+        """
+        if self._all_known(label):
+            return super().model(x, n, label)
+        self.register()
+        n = n if x is None else len(x)
+        with pyro.plate("rows", n):
+            y = pyro.sample("y", OneHot(self._where_known(label, self.class_weights.expand(n, -1))))
+            prior = self.prior(self._posterior).expand(y.shape)
+            z = pyro.sample("z", SelectedOfEach(prior, y))
+            observed = None if x is None else x.to(z.dtype)
+            row = pyro.sample("x", Selected(self._likelihood(self._with_each_class(z)), y), obs=observed)
+            if self.training and x is not None and label is not None:
+                self._learn_to_classify(x, label)
+            return row
+
+    def guide(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """The guide: ``y`` is the classifier's probabilities, or one-hot where the label is known; ``z``.
+
+        Args:
+            x: rows ``(n, *shape)``.
+            label: the class of each row ``(n,)``, -1 where it is unknown.
+        """
+        if self._all_known(label):
+            return super().guide(x, label)
+        self.register()
+        logits = self._class_logits(x)
+        probs = self._where_known(label, logits.exp())
+        # Minus the entropy of q(y | x), which a known label has none of.
+        log_q = (probs * logits).sum(-1)
+        log_q = log_q if label is None else torch.where(label >= 0, 0.0, log_q)
+        inputs = self.as_input(x).flatten(1)[:, None].expand(-1, probs.shape[-1], -1)
+        with pyro.plate("rows", len(x)):
+            y = pyro.sample("y", dist.Delta(probs, log_q, event_dim=1))
+            posterior = self._posterior(self._with_each_class(inputs))
+            return pyro.sample("z", SelectedOfEach(posterior, y))
+
+    def classify(self, x: Any) -> np.ndarray:
+        """The probabilities ``(n, classes)`` of each class, given the rows ``x (n, *shape)``: q(y | x)."""
+        with self._at_rest():
+            return (
+                torch.cat([self._class_logits(rows).exp() for rows in self.rows(x).split(CHUNK)])
+                .cpu()
+                .numpy()
+            )
+
+    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
+        """Take units from the training rows, and the share of each class from the labels that are known."""
+        super().standardise(rows, None)
+        known = np.empty(0, int) if labels is None else labels[labels >= 0]
+        # One more of each: a class that no label names may still be among the other rows.
+        counts = 1 + np.bincount(known, minlength=len(self.class_weights))
+        self.class_weights.copy_(torch.from_numpy(counts / counts.sum()))
+
+    def _build(self, config: dict[str, Any]) -> None:
+        super()._build(config)
+        with seeded(config["seed"]):
+            self.classifier = encoder(
+                config["networks"],
+                self.shape,
+                config["hidden"],
+                len(self.class_weights),
+                dropout=config["dropout"],
+            )
+
+    def _learn_to_classify(self, x: Tensor, label: Tensor) -> None:
+        classes = dist.Categorical(logits=self._class_logits(x))
+        with poutine.scale(scale=self.alpha):
+            pyro.sample("label", classes.mask(label >= 0), obs=label.clamp(min=0))
+
+    def _all_known(self, label: Tensor | None) -> bool:
+        return not self.training and label is not None and bool((label >= 0).all())
+
+    def _class_logits(self, x: Tensor) -> Tensor:
+        return self.classifier(self.as_input(x).flatten(1)).log_softmax(-1)
+
+    def _where_known(self, label: Tensor | None, probs: Tensor) -> Tensor:
+        """The one-hot vector of each known label, and the given probabilities elsewhere."""
+        if label is None:
+            return probs
+        one_hot = F.one_hot(label.clamp(min=0), probs.shape[-1]).to(probs.dtype)
+        return torch.where((label >= 0)[:, None], one_hot, probs)
+
+    def _with_each_class(self, vectors: Tensor) -> Tensor:
+        """Vectors ``(n, classes, size)``, each with the one-hot vector of its class behind it."""
+        one_hot = torch.eye(vectors.shape[-2], dtype=vectors.dtype, device=vectors.device)
+        return torch.cat([vectors, one_hot.expand(len(vectors), -1, -1)], -1)
+
+
+def _needed(classes: int | None) -> int:
+    if classes is None:
+        raise InvalidArgument(
+            "classes",
+            got="None",
+            expected="how many classes the labels name",
+            fix="Write classes=10, for example.",
+        )
+    return classes
