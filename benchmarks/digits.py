@@ -35,15 +35,83 @@ class Recipe(NamedTuple):
 
 
 _AVERAGED = {"average": 0.998, "patience": None}
+_PERSISTENT = {"objective": "pcd", "chains": 128, "average": 0.999, "patience": None}
+_GREYS = {
+    "likelihood": "discretized_logistic"
+}  # levels of grey are ordered, which a categorical does not know
 
 RECIPES: dict[str, Recipe] = {
     "pixelcnn": Recipe("autoregressive", "pixelcnn", GREY, {}, {"epochs": 25, **_AVERAGED}),
     "transformer": Recipe("autoregressive", "transformer", GREY, {}, {"epochs": 14}),
+    "vae": Recipe("latent-variable", "vae", GREY, _GREYS, {"epochs": 60}),
+    "vae, mixture prior": Recipe(
+        "latent-variable", "vae", GREY, {**_GREYS, "prior": "mixture"}, {"epochs": 60}
+    ),
+    "vae, VampPrior": Recipe("latent-variable", "vae", GREY, {**_GREYS, "prior": "vamp"}, {"epochs": 60}),
+    "hierarchical-vae": Recipe("latent-variable", "hierarchical-vae", GREY, _GREYS, {"epochs": 80}),
+    "vqvae": Recipe(
+        "latent-variable",
+        "vqvae",
+        GREY,
+        {**_GREYS, "codes": 32, "positions": 8, "hidden": (256, 256)},
+        {"epochs": 40, "learning_rate": 2e-3},
+    ),
+    "spline flow": Recipe(
+        "flow", "flow", GREY, {"dropout": 0.2, "dequantization": "variational"}, {"epochs": 45}
+    ),
+    "realnvp": Recipe("flow", "realnvp", GREY, {"dropout": 0.2}, {"epochs": 40}),
+    "maf": Recipe("flow", "maf", GREY, {"dropout": 0.2}, {"epochs": 40}),
+    "nice": Recipe("flow", "nice", GREY, {"dropout": 0.2}, {"epochs": 40}),
+    "energy model": Recipe(
+        "energy",
+        "energy",
+        GREY,
+        {},
+        {**_PERSISTENT, "steps": 10, "restart": 0.02, "epochs": 60, "learning_rate": 1e-3},
+    ),
+    "masked-diffusion": Recipe(
+        "diffusion",
+        "masked-diffusion",
+        GREY,
+        {"network": "mlp", "width": 256, "depth": 2, "dropout": 0.5},
+        {"epochs": 85, "batch_size": 100, "learning_rate": 2e-3, "average": 0.99, "weight_decay": 0.1},
+    ),
+    "ddpm": Recipe(
+        "diffusion",
+        "ddpm",
+        GREY,
+        {"network": "mlp", "width": 256, "depth": 2, "dropout": 0.3, "steps": 500},
+        {
+            "objective": "variational_bound",
+            "epochs": 125,
+            "batch_size": 100,
+            "learning_rate": 2e-3,
+            "average": 0.995,
+            "weight_decay": 0.05,
+        },
+    ),
+    "gan": Recipe(
+        "adversarial",
+        "gan",
+        GREY,
+        {"classes": 10, "latent_dim": 32},
+        {
+            "batch_size": 64,
+            "epochs": 100,
+            "learning_rate": 1e-3,
+            "penalty": 0.1,
+            "average": 0.99,
+            "patience": None,
+        },
+    ),
     "made": Recipe("autoregressive", "made", BINARY, {}, {"epochs": 80, "learning_rate": 2e-3, **_AVERAGED}),
     "nade": Recipe("autoregressive", "nade", BINARY, {}, {"epochs": 40, **_AVERAGED}),
     "fvsbn": Recipe(
         "autoregressive", "fvsbn", BINARY, {}, {"epochs": 100, "learning_rate": 0.01, "weight_decay": 0.1}
     ),
+    "rbm": Recipe("energy", "rbm", BINARY, {"hidden": 256}, {**_PERSISTENT, "epochs": 300}),
+    "boltzmann": Recipe("energy", "boltzmann", BINARY, {}, {**_PERSISTENT, "epochs": 100}),
+    "dbn": Recipe("energy", "dbn", BINARY, {}, {"epochs": 200, "average": 0.999, "patience": None}),
 }
 
 

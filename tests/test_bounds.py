@@ -10,7 +10,14 @@ import torch
 from pyro.infer import RenyiELBO, Trace_ELBO
 
 from ppgen.errors import ProgramError, UnsupportedProgram
-from ppgen.program.bounds import elbo, importance_weighted, log_density, log_weights, row_bounds
+from ppgen.program.bounds import (
+    elbo,
+    importance_weighted,
+    log_density,
+    log_weights,
+    row_bounds,
+    wake_sleep,
+)
 from ppgen.program.pairing import check_pair
 
 ROWS = torch.tensor([[0.5, -0.3], [1.2, 0.1], [-2.0, 0.7], [0.0, 0.0]])
@@ -194,3 +201,32 @@ def test_checking_a_pair_leaves_nothing_behind():
     check_pair(model, with_param, ROWS)
     assert "scale" not in pyro.get_param_store()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_wake_sleep_has_the_gradients_of_its_definition():
+    """Against the definition written out: weights and draws held, log p and log q differentiated."""
+    x = torch.tensor([0.5, -1.0, 2.0])
+    slope, loc = torch.tensor(0.3, requires_grad=True), torch.tensor(0.2, requires_grad=True)
+
+    def model(x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(loc, 1.0))
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+    def guide(x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("z", dist.Normal(slope * x, 0.7))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        bound = wake_sleep(model, guide, x, 5)
+    gradients = torch.autograd.grad(bound.sum(), (loc, slope))
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        z = torch.normal((slope * x).detach().repeat(5), 0.7).reshape(5, 3)
+    log_p = dist.Normal(loc, 1.0).log_prob(z) + dist.Normal(z, 0.5).log_prob(x)
+    log_q = dist.Normal(slope * x, 0.7).log_prob(z)
+    weights = (log_p - log_q).detach().softmax(0)
+    expected = torch.autograd.grad((weights * (log_p + log_q)).sum(), (loc, slope))
+    torch.testing.assert_close(gradients, expected)
+    torch.testing.assert_close(bound, (log_p - log_q).logsumexp(0) - math.log(5))

@@ -105,7 +105,7 @@ class PyroFamily(nn.Module, ABC):
         if self.levels is None:
             self.loc.copy_(torch.from_numpy(rows.mean(0)))
             self.scale.copy_(torch.from_numpy(rows.std(0)))
-        if self.classes is not None and labels is not None:
+        if self.classes is not None and labels is not None and (labels >= 0).any():
             counts = np.bincount(labels[labels >= 0], minlength=self.classes)
             self.class_weights.copy_(torch.from_numpy(counts / counts.sum()))
 

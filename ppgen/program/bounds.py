@@ -156,11 +156,13 @@ def _log_joints(
 
 
 class _HoldDraws(Messenger):
-    """Cuts the gradient through every draw."""
+    """Draws without a gradient. What the trace keeps is the draw as it was made, so it is made so here."""
 
-    def _pyro_post_sample(self, msg: Message) -> None:
-        if not msg["is_observed"] and isinstance(msg["value"], Tensor):
-            msg["value"] = msg["value"].detach()
+    def _pyro_sample(self, msg: Message) -> None:
+        if not msg["is_observed"] and msg["value"] is None:
+            with torch.no_grad():
+                msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
+            msg["done"] = True
 
 
 def _fixed_draws(guide: Program) -> Program:

@@ -12,14 +12,16 @@ import numpy as np
 from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_name, check_number, check_positive
 from ppgen.models.diffusion.gaussian_chain import GaussianChain, Prediction, Variance, ancestral
-from ppgen.models.diffusion.schedules import CosineSchedule, VariancePreserving
+from ppgen.models.diffusion.schedules import CosineSchedule, LogLinearSchedule, VariancePreserving
 from ppgen.models.networks.denoiser import Networks
 from ppgen.program.density import float64
 
 __all__ = ["DDPM"]
 
-Schedules = Literal["linear", "cosine"]
+Schedules = Literal["linear", "cosine", "log_linear"]
 Sampler = Literal["ddpm", "ddim"]
+
+_SCHEDULES = {"linear": VariancePreserving(), "cosine": CosineSchedule(), "log_linear": LogLinearSchedule()}
 
 
 class DDPM(GaussianChain):
@@ -40,7 +42,8 @@ class DDPM(GaussianChain):
         shape: the shape of one row, for example ``(8, 8)``.
         levels: how many values a discrete entry can take; ``None`` for continuous data.
         steps: how many steps T the chain has.
-        schedule: of the noise, ``"linear"`` or ``"cosine"``.
+        schedule: of the noise, ``"linear"`` (by default for continuous data), ``"cosine"``, or ``"log_linear"``
+            (by default for levels), whose bound loses least to the steps.
         prediction: the network tells the ``"noise"``, or for data with levels (where it is the default) the
             distribution of each entry over the ``"levels"``, whose mean is :math:`\hat x`.
         variance: of the reverse steps, ``"lower"`` (the default for levels) or ``"upper"`` (for continuous
@@ -57,6 +60,7 @@ class DDPM(GaussianChain):
     References:
         Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, 2020, arXiv:2006.11239; Nichol and
         Dhariwal, *Improved Denoising Diffusion Probabilistic Models*, 2021, arXiv:2102.09672 (the cosine);
+        Kingma et al., *Variational Diffusion Models*, 2021, arXiv:2107.00630 (the log-linear schedule);
         Song, Meng and Ermon, *Denoising Diffusion Implicit Models*, 2020, arXiv:2010.02502.
 
     Example:
@@ -73,7 +77,7 @@ class DDPM(GaussianChain):
         levels: int | None = None,
         *,
         steps: int = 1000,
-        schedule: Schedules = "linear",
+        schedule: Schedules | None = None,
         prediction: Prediction | None = None,
         variance: Variance | None = None,
         network: Networks | None = None,
@@ -84,8 +88,8 @@ class DDPM(GaussianChain):
         label_dropout: float = 0.1,
         seed: int = 0,
     ) -> None:
-        check_name("schedule", schedule, get_args(Schedules))
-        chosen = VariancePreserving() if schedule == "linear" else CosineSchedule()
+        schedule = schedule or ("linear" if levels is None else "log_linear")
+        chosen = _SCHEDULES[check_name("schedule", schedule, get_args(Schedules))]
         with float64():
             times = jnp.arange(1, check_positive("steps", steps) + 1) / steps
             alphas, sigmas = np.asarray(chosen.alpha(times)), np.asarray(chosen.sigma(times))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["CosineSchedule", "Process", "VarianceExploding", "VariancePreserving"]
+__all__ = ["CosineSchedule", "LogLinearSchedule", "Process", "VarianceExploding", "VariancePreserving"]
 
 
 class VariancePreserving(NamedTuple):
@@ -110,6 +110,35 @@ class CosineSchedule(NamedTuple):
 
     def _angle(self, t: jax.Array | float) -> jax.Array:
         return jnp.pi / 2 * (self.end * jnp.asarray(t) + self.offset) / (1 + self.offset)
+
+
+class LogLinearSchedule(NamedTuple):
+    r"""The log signal-to-noise ratio :math:`\log \alpha_t^2 / \sigma_t^2` falls evenly.
+
+    All strengths of noise are passed at the same pace, so that few steps lose little of the bound.
+
+    References:
+        Kingma, Salimans, Poole and Ho, *Variational Diffusion Models*, 2021, arXiv:2107.00630.
+
+    Example:
+        >>> schedule = LogLinearSchedule(9.0, -9.0)
+        >>> round(float(schedule.sigma(jnp.array(0.5)) ** 2), 4)
+        0.5
+    """
+
+    begin: float = 9.0
+    end: float = -9.0
+
+    def alpha(self, t: jax.Array) -> jax.Array:
+        """The share of the data that is left."""
+        return jnp.sqrt(jax.nn.sigmoid(self._ratio(t)))
+
+    def sigma(self, t: jax.Array) -> jax.Array:
+        """The standard deviation of the noise."""
+        return jnp.sqrt(jax.nn.sigmoid(-self._ratio(t)))
+
+    def _ratio(self, t: jax.Array) -> jax.Array:
+        return self.begin + t * (self.end - self.begin)
 
 
 Process = VariancePreserving | VarianceExploding
