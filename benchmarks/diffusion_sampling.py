@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ppgen.models import DDPM
 from ppgen.models.networks.conditioning import FREQUENCIES
+from ppgen.models.networks.unet import GROUPS
 
 STEPS = 100
 MODELS: dict[str, dict[str, Any]] = {
@@ -138,11 +139,12 @@ def _attention(attention: Any, h: Tensor) -> Tensor:
 
 
 def _norm(norm: Any, h: Tensor) -> Tensor:
-    return F.group_norm(h, norm.groups, norm.weight, norm.bias)
+    return F.group_norm(h, GROUPS, norm.scale, norm.shift)
 
 
 def _conv(conv: Any, h: Tensor) -> Tensor:
-    return F.conv2d(h, conv.weight, conv.bias.flatten(), conv.stride, conv.weight.shape[-1] // 2)
+    weight = conv.weight.view(conv.size, conv.size, h.shape[1], -1).permute(3, 2, 0, 1)
+    return F.conv2d(h, weight, conv.bias, conv.stride, conv.size // 2)
 
 
 def _linear(linear: Any, h: Tensor) -> Tensor:

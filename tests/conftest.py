@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import jaxtyping
@@ -27,6 +28,14 @@ def reference():
         return content["data"], content["reference"]
 
     return read
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_what_was_compiled():
+    """XLA's code stays mapped as long as JAX keeps it; thousands of functions exhaust a process."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture

@@ -359,7 +359,9 @@ def test_flow_inverts_and_its_log_determinant_is_autograds(name):
     transform = flow.map()
     u = 1.5 * torch.randn(6, flow.dims, generator=torch.Generator().manual_seed(0))
     z, log_det = transform.call_and_ladj(u)
-    torch.testing.assert_close(transform.inv(z), u, atol=1e-4, rtol=0)
+    # A flow in time is inverted by solving backwards: its steps add up their rounding in single precision.
+    atol = 5e-4 if "continuous-time" in name else 1e-4
+    torch.testing.assert_close(transform.inv(z), u, atol=atol, rtol=0)
     for row, claimed in zip(u, log_det, strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda v: transform(v), row)
         torch.testing.assert_close(jacobian.slogdet().logabsdet, claimed, atol=1e-4, rtol=1e-4)

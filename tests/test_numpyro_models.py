@@ -113,8 +113,13 @@ def test_log_prob_of_a_batch_is_the_batch_of_log_probs(case, trained):
     assert whole.dims == math.prod(case.shape)
     assert whole.space == ("continuous" if case.levels is None else "discrete")
     single = np.concatenate([trained.log_prob(row[None]).values for row in rows])
-    np.testing.assert_allclose(single, whole.values, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(trained.log_prob(rows[::-1]).values, whole.values[::-1], rtol=1e-4, atol=1e-4)
+    # A solver that chooses its steps in single precision turns rounding into its own tolerance.
+    tolerance = 1e-3 if "solver" in whole.how or "flow" in whole.how else 1e-4
+    for values, expected in (
+        (single, whole.values),
+        (trained.log_prob(rows[::-1]).values, whole.values[::-1]),
+    ):
+        np.testing.assert_allclose(values, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_saved_and_loaded_it_is_the_same_bit_for_bit(case, trained, tmp_path):

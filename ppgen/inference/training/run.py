@@ -69,8 +69,8 @@ class TrainingRun:
             >>> flips = np.array([[1], [1], [1], [0]] * 16)
             >>> run = train(coin, flips, epochs=60, learning_rate=0.05, progress=False)
             >>> with run.scope():
-            ...     print(f"{pyro.param('p').item():.1f}")
-            0.7
+            ...     print(abs(pyro.param("p").item() - 0.75) < 0.2)
+            True
         """
         import pyro
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -21,7 +22,7 @@ __all__ = ["DDPM"]
 Schedules = Literal["linear", "cosine", "log_linear"]
 Sampler = Literal["ddpm", "ddim"]
 
-_SCHEDULES = {"linear": VariancePreserving(), "cosine": CosineSchedule(), "log_linear": LogLinearSchedule()}
+_SCHEDULES: Mapping[str, Any] = {"linear": VariancePreserving(), "cosine": CosineSchedule(), "log_linear": LogLinearSchedule()}
 
 
 class DDPM(GaussianChain):

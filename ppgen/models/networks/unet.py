@@ -39,13 +39,13 @@ class UNet(eqx.Module):
         (7, 9, 17)
     """
 
-    first: eqx.nn.Conv2d
+    first: _Convolution
     down: tuple[_Block, ...]
-    halve: tuple[eqx.nn.Conv2d, ...]
+    halve: tuple[_Convolution, ...]
     middle: tuple[_Block, _Attention, _Block]
     up: tuple[_Block, ...]
-    norm: eqx.nn.GroupNorm
-    last: eqx.nn.Conv2d
+    norm: _Norm
+    last: _Convolution
     told: Conditioning
 
     def __init__(
@@ -62,9 +62,9 @@ class UNet(eqx.Module):
         keys = iter(jax.random.split(key, 6 + 3 * scales))
         widths = [width] + [2 * width] * scales
         size = 4 * width
-        self.first = _conv(channels, width, next(keys))
+        self.first = _Convolution(channels, width, key=next(keys))
         self.down = tuple(_Block(w, w, size, dropout, key=next(keys)) for w in widths[:-1])
-        self.halve = tuple(_conv(before, after, next(keys), stride=2) for before, after in pairwise(widths))
+        self.halve = tuple(_Convolution(before, after, stride=2, key=next(keys)) for before, after in pairwise(widths))
         deep = widths[-1]
         self.middle = (
             _Block(deep, deep, size, dropout, key=next(keys)),
@@ -75,8 +75,8 @@ class UNet(eqx.Module):
             _Block(below + here, here, size, dropout, key=next(keys))
             for here, below in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
-        self.norm = eqx.nn.GroupNorm(GROUPS, width)
-        self.last = jax.tree.map(jnp.zeros_like, _conv(width, outputs, next(keys)))
+        self.norm = _Norm(width)
+        self.last = jax.tree.map(jnp.zeros_like, _Convolution(width, outputs, key=next(keys)))
         self.told = Conditioning(size, classes, key=next(keys))
 
     def __call__(
@@ -85,7 +85,7 @@ class UNet(eqx.Module):
         """Numbers ``(height, width, outputs)`` for an image ``(height, width, channels)`` at a time."""
         told = self.told(t, label)
         keys = iter([None] * 99 if key is None else jax.random.split(key, 99))
-        h = self.first(x.transpose(2, 0, 1))
+        h = self.first(x)
         passed = []
         for block, halve in zip(self.down, self.halve, strict=True):
             h = block(h, told, next(keys))
@@ -95,30 +95,33 @@ class UNet(eqx.Module):
         h = after(attention(before(h, told, next(keys))), told, next(keys))
         for block in self.up:
             beside = passed.pop()
-            h = jnp.concatenate([_doubled(h, beside.shape), beside])
+            h = jnp.concatenate([_doubled(h, beside.shape), beside], -1)
             h = block(h, told, next(keys))
-        return self.last(jax.nn.silu(self.norm(h))).transpose(1, 2, 0)
+        return self.last(jax.nn.silu(self.norm(h)))
 
 
 class _Block(eqx.Module):
     """Two convolutions around a shift by what is told, beside a shortcut."""
 
-    norms: tuple[eqx.nn.GroupNorm, eqx.nn.GroupNorm]
-    convolutions: tuple[eqx.nn.Conv2d, eqx.nn.Conv2d]
-    shortcut: eqx.nn.Conv2d | None
+    norms: tuple[_Norm, _Norm]
+    convolutions: tuple[_Convolution, _Convolution]
+    shortcut: _Convolution | None
     told: eqx.nn.Linear
     dropout: eqx.nn.Dropout
 
     def __init__(self, inputs: int, outputs: int, told: int, dropout: float, *, key: jax.Array) -> None:
         first, second, shortcut, shift = jax.random.split(key, 4)
-        self.norms = (eqx.nn.GroupNorm(GROUPS, inputs), eqx.nn.GroupNorm(GROUPS, outputs))
-        self.convolutions = (_conv(inputs, outputs, first), _conv(outputs, outputs, second))
-        self.shortcut = None if inputs == outputs else _conv(inputs, outputs, shortcut, size=1)
+        self.norms = (_Norm(inputs), _Norm(outputs))
+        self.convolutions = (
+            _Convolution(inputs, outputs, key=first),
+            _Convolution(outputs, outputs, key=second),
+        )
+        self.shortcut = None if inputs == outputs else _Convolution(inputs, outputs, size=1, key=shortcut)
         self.told = eqx.nn.Linear(told, outputs, key=shift)
         self.dropout = eqx.nn.Dropout(dropout)
 
     def __call__(self, h: jax.Array, told: jax.Array, key: jax.Array | None) -> jax.Array:
-        inner = self.convolutions[0](jax.nn.silu(self.norms[0](h))) + self.told(told)[:, None, None]
+        inner = self.convolutions[0](jax.nn.silu(self.norms[0](h))) + self.told(told)
         inner = self.dropout(jax.nn.silu(self.norms[1](inner)), key=key, inference=key is None)
         return (h if self.shortcut is None else self.shortcut(h)) + self.convolutions[1](inner)
 
@@ -126,22 +129,66 @@ class _Block(eqx.Module):
 class _Attention(eqx.Module):
     """Each pixel looks at all others."""
 
-    norm: eqx.nn.GroupNorm
+    norm: _Norm
     heads: eqx.nn.MultiheadAttention
 
     def __init__(self, channels: int, *, key: jax.Array) -> None:
-        self.norm = eqx.nn.GroupNorm(GROUPS, channels)
+        self.norm = _Norm(channels)
         self.heads = eqx.nn.MultiheadAttention(max(1, channels // 32), channels, key=key)
 
     def __call__(self, h: jax.Array) -> jax.Array:
-        pixels = self.norm(h).reshape(len(h), -1).T
-        return h + self.heads(pixels, pixels, pixels).T.reshape(h.shape)
+        pixels = self.norm(h).reshape(-1, h.shape[-1])
+        return h + self.heads(pixels, pixels, pixels).reshape(h.shape)
 
 
-def _conv(inputs: int, outputs: int, key: jax.Array, *, size: int = 3, stride: int = 1) -> eqx.nn.Conv2d:
-    return eqx.nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, key=key)
+class _Convolution(eqx.Module):
+    """A convolution of images ``(height, width, channels)``, as a matrix product.
+
+    XLA's own convolutions take about ten times as long on a CPU where they are inside of a loop, as they are
+    in training and in sampling.
+    """
+
+    weight: jax.Array
+    bias: jax.Array
+    size: int = eqx.field(static=True)
+    stride: int = eqx.field(static=True)
+
+    def __init__(
+        self, inputs: int, outputs: int, *, size: int = 3, stride: int = 1, key: jax.Array
+    ) -> None:
+        bound = (inputs * size**2) ** -0.5
+        self.weight = jax.random.uniform(key, (size * size * inputs, outputs), minval=-bound, maxval=bound)
+        self.bias = jnp.zeros(outputs)
+        self.size, self.stride = size, stride
+
+    def __call__(self, h: jax.Array) -> jax.Array:
+        height, width, _ = h.shape
+        margin = self.size // 2
+        padded = jnp.pad(h, ((margin, margin), (margin, margin), (0, 0)))
+        patches = [
+            padded[i : i + height : self.stride, j : j + width : self.stride]
+            for i in range(self.size)
+            for j in range(self.size)
+        ]
+        return jnp.concatenate(patches, -1) @ self.weight + self.bias
+
+
+class _Norm(eqx.Module):
+    """Groups of channels get mean 0 and variance 1 over an image, then a scale and shift of their own."""
+
+    scale: jax.Array
+    shift: jax.Array
+
+    def __init__(self, channels: int) -> None:
+        self.scale, self.shift = jnp.ones(channels), jnp.zeros(channels)
+
+    def __call__(self, h: jax.Array) -> jax.Array:
+        groups = h.reshape(-1, GROUPS, h.shape[-1] // GROUPS)
+        mean = groups.mean((0, 2), keepdims=True)
+        variance = groups.var((0, 2), keepdims=True)
+        return ((groups - mean) / jnp.sqrt(variance + 1e-5)).reshape(h.shape) * self.scale + self.shift
 
 
 def _doubled(h: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Each pixel becomes four, cut to the height and width of the shape."""
-    return h.repeat(2, axis=1).repeat(2, axis=2)[:, : shape[1], : shape[2]]
+    return h.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
