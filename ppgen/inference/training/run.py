@@ -60,7 +60,7 @@ class TrainingRun:
         """Run a Pyro program with its fitted parameters, and put Pyro's store back afterwards.
 
         Example:
-            >>> import torch, pyro, pyro.distributions as dist
+            >>> import numpy as np, torch, pyro, pyro.distributions as dist
             >>> from ppgen.inference.training.train import train
             >>> def coin(x):
             ...     p = pyro.param("p", torch.tensor(0.5), constraint=dist.constraints.unit_interval)

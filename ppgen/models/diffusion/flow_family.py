@@ -124,7 +124,7 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         samples: int = REPEATS,
         seed: int = 0,
         trace: Trace | None = None,
-        tolerance: float = 1e-4,
+        tolerance: float = 1e-5,
     ) -> Likelihood:
         """The log density of each row of ``x (n, *shape)`` by the probability flow.
 
