@@ -22,7 +22,11 @@ __all__ = ["DDPM"]
 Schedules = Literal["linear", "cosine", "log_linear"]
 Sampler = Literal["ddpm", "ddim"]
 
-_SCHEDULES: Mapping[str, Any] = {"linear": VariancePreserving(), "cosine": CosineSchedule(), "log_linear": LogLinearSchedule()}
+_SCHEDULES: Mapping[str, Any] = {
+    "linear": VariancePreserving(),
+    "cosine": CosineSchedule(),
+    "log_linear": LogLinearSchedule(),
+}
 
 
 class DDPM(GaussianChain):
@@ -43,8 +47,8 @@ class DDPM(GaussianChain):
         shape: the shape of one row, for example ``(8, 8)``.
         levels: how many values a discrete entry can take; ``None`` for continuous data.
         steps: how many steps T the chain has.
-        schedule: of the noise, ``"linear"`` (by default for continuous data), ``"cosine"``, or ``"log_linear"``
-            (by default for levels), whose bound loses least to the steps.
+        schedule: of the noise, ``"linear"`` (default for continuous data), ``"cosine"``, or ``"log_linear"``
+            (default for levels), whose bound loses least to the steps.
         prediction: the network tells the ``"noise"``, or for data with levels (where it is the default) the
             distribution of each entry over the ``"levels"``, whose mean is :math:`\hat x`.
         variance: of the reverse steps, ``"lower"`` (the default for levels) or ``"upper"`` (for continuous

@@ -64,7 +64,9 @@ class UNet(eqx.Module):
         size = 4 * width
         self.first = _Convolution(channels, width, key=next(keys))
         self.down = tuple(_Block(w, w, size, dropout, key=next(keys)) for w in widths[:-1])
-        self.halve = tuple(_Convolution(before, after, stride=2, key=next(keys)) for before, after in pairwise(widths))
+        self.halve = tuple(
+            _Convolution(before, after, stride=2, key=next(keys)) for before, after in pairwise(widths)
+        )
         deep = widths[-1]
         self.middle = (
             _Block(deep, deep, size, dropout, key=next(keys)),
@@ -153,9 +155,7 @@ class _Convolution(eqx.Module):
     size: int = eqx.field(static=True)
     stride: int = eqx.field(static=True)
 
-    def __init__(
-        self, inputs: int, outputs: int, *, size: int = 3, stride: int = 1, key: jax.Array
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, size: int = 3, stride: int = 1, key: jax.Array) -> None:
         bound = (inputs * size**2) ** -0.5
         self.weight = jax.random.uniform(key, (size * size * inputs, outputs), minval=-bound, maxval=bound)
         self.bias = jnp.zeros(outputs)
