@@ -80,14 +80,14 @@ RECIPES: dict[str, Recipe] = {
         "diffusion",
         "ddpm",
         GREY,
-        {"network": "mlp", "width": 256, "depth": 2, "dropout": 0.3, "steps": 500},
+        {"network": "mlp", "width": 256, "depth": 2, "dropout": 0.5, "steps": 500},
         {
             "objective": "variational_bound",
-            "epochs": 125,
+            "epochs": 80,
             "batch_size": 100,
             "learning_rate": 2e-3,
-            "average": 0.995,
-            "weight_decay": 0.05,
+            "average": 0.99,
+            "weight_decay": 0.1,
         },
     ),
     "gan": Recipe(
