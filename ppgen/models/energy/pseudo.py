@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
 from ppgen.data.lazy import RowArray
 
 __all__ = ["count_levels", "pseudo_log_prob"]
