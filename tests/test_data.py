@@ -293,7 +293,7 @@ def test_mean_and_std_of_integers():
         np.random.default_rng(0).integers(0, 2, size=(30, 4)) == 1,
     ],
 )
-def test_a_mapped_file_is_the_same_dataset(tmp_path, rows, small_blocks, wrong_types):
+def test_a_mapped_file_is_the_same_dataset(tmp_path, rows, small_blocks):
     path = saved(tmp_path, rows)
     labels = np.arange(len(rows)) % 3
     mapped = load(path, lazy=True, labels=labels, seed=4)
@@ -391,9 +391,7 @@ def program_trained_on(data):
 
 @pytest.mark.parametrize("trained_on", [vae_trained_on, program_trained_on])
 @pytest.mark.parametrize("as_file", [True, False])
-def test_training_on_a_mapped_file_gives_the_same_weights(
-    tmp_path, small_blocks, wrong_types, trained_on, as_file
-):
+def test_training_on_a_mapped_file_gives_the_same_weights(tmp_path, small_blocks, trained_on, as_file):
     path = saved(tmp_path, ROWS.astype(np.float32) * 3 + 1)
     if as_file:
         mapped, read = (load(path, lazy=chosen) for chosen in (True, False))
@@ -405,7 +403,7 @@ def test_training_on_a_mapped_file_gives_the_same_weights(
         np.testing.assert_array_equal(one[name], other[name], strict=True)
 
 
-def test_a_large_file_is_not_loaded(tmp_path, wrong_types):
+def test_a_large_file_is_not_loaded(tmp_path):
     import jax.numpy as jnp
     import numpyro
     import numpyro.distributions as dist
@@ -559,7 +557,7 @@ def test_photographs_are_held_upright(tmp_path):
     np.testing.assert_allclose(data.train[0], data.train[1], atol=12)
 
 
-def test_pictures_may_stay_on_the_disk(tmp_path, monkeypatch, wrong_types):
+def test_pictures_may_stay_on_the_disk(tmp_path, monkeypatch):
     grey_pictures(tmp_path / "a", 20, 0)
     grey_pictures(tmp_path / "b", 10, 1)
     read, left = load(tmp_path), load(tmp_path, lazy=True)

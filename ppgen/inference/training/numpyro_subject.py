@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,29 +22,17 @@ from ppgen.program.family import Program
 __all__ = ["FamilySubject", "NumPyroSubject", "read_program"]
 
 
-@dataclass(frozen=True, eq=False)
-class NumPyroSubject:
-    """What the objectives ask of a NumPyro program and its guide.
+class _Subject(ABC):
+    """The bounds that objectives ask for, of a model and a guide with trial parameters."""
 
-    Attributes:
-        model: a program whose first argument is the minibatch, and whose ``label`` is its classes.
-        guide: of the same arguments, with a site for each latent one of the program.
-        parameters: unconstrained, by their names in the program.
-        constrain: takes them to what the program declares.
-    """
-
-    model: Program
-    guide: Program | None
-    parameters: Any
-    constrain: Callable[[Any], Mapping[str, Any]]
-
-    def with_parameters(self, parameters: Any) -> NumPyroSubject:
-        """The same subject with other parameters."""
-        return replace(self, parameters=parameters)
+    @abstractmethod
+    def programs(self) -> tuple[Program, Program | None]:
+        """The model, and the guide if there is one, with the trial parameters in them."""
 
     def log_density(self, batch: Batch) -> jax.Array:
         """The log density of each row ``(n,)``, without its constant where the program has none."""
-        return bounds.log_density(self._bound(self.model), batch.key, batch.x, label=batch.label)
+        model, _ = self.programs()
+        return bounds.log_density(model, batch.key, batch.x, label=batch.label)
 
     def elbo(self, batch: Batch, samples: int) -> jax.Array:
         """The evidence lower bound of each row ``(n,)``."""
@@ -62,21 +51,46 @@ class NumPyroSubject:
         return bounds.wake_sleep(*self._pair(), batch.key, batch.x, samples, label=batch.label)
 
     def _pair(self) -> tuple[Program, Program]:
-        if self.guide is None:
+        model, guide = self.programs()
+        if guide is None:
             raise TrainingError(
                 "objective",
                 got="a bound, for a program without a guide",
                 expected="a guide",
                 fix="Write guide=...",
             )
-        return self._bound(self.model), self._bound(self.guide)
-
-    def _bound(self, program: Program) -> Program:
-        return handlers.substitute(program, data=dict(self.constrain(self.parameters)))
+        return model, guide
 
 
 @dataclass(frozen=True, eq=False)
-class FamilySubject:
+class NumPyroSubject(_Subject):
+    """What the objectives ask of a NumPyro program and its guide.
+
+    Attributes:
+        model: a program whose first argument is the minibatch, and whose ``label`` is its classes.
+        guide: of the same arguments, with a site for each latent one of the program.
+        parameters: unconstrained, by their names in the program.
+        constrain: takes them to what the program declares.
+    """
+
+    model: Program
+    guide: Program | None
+    parameters: Any
+    constrain: Callable[[Any], Mapping[str, Any]]
+
+    def with_parameters(self, parameters: Any) -> NumPyroSubject:
+        """The same subject with other parameters."""
+        return replace(self, parameters=parameters)
+
+    def programs(self) -> tuple[Program, Program | None]:
+        """The model, and the guide if there is one, with the trial parameters in them."""
+        values = dict(self.constrain(self.parameters))
+        model = handlers.substitute(self.model, data=values)
+        return model, None if self.guide is None else handlers.substitute(self.guide, data=values)
+
+
+@dataclass(frozen=True, eq=False)
+class FamilySubject(_Subject):
     """A NumPyro family with trial values for the arrays of its network.
 
     Objectives reach the family itself through :attr:`family`: its energy, its score, its velocity.
@@ -99,28 +113,9 @@ class FamilySubject:
         network = eqx.combine(parameters, self.family.network)
         return FamilySubject(self.family.with_network(network), parameters)
 
-    def log_density(self, batch: Batch) -> jax.Array:
-        """The log density of each row ``(n,)``, without its constant where the family has none."""
-        return bounds.log_density(self.family.model, batch.key, batch.x, label=batch.label)
-
-    def elbo(self, batch: Batch, samples: int) -> jax.Array:
-        """The evidence lower bound of each row ``(n,)``."""
-        return bounds.elbo(*self._pair(), batch.key, batch.x, samples, label=batch.label)
-
-    def importance_weighted(self, batch: Batch, samples: int) -> jax.Array:
-        """The importance-weighted bound of each row ``(n,)``."""
-        return bounds.importance_weighted(*self._pair(), batch.key, batch.x, samples, label=batch.label)
-
-    def renyi(self, batch: Batch, samples: int, alpha: float) -> jax.Array:
-        """Rényi's bound of each row ``(n,)``."""
-        return bounds.renyi(*self._pair(), batch.key, batch.x, samples, alpha, label=batch.label)
-
-    def wake_sleep(self, batch: Batch, samples: int) -> jax.Array:
-        """The importance-weighted bound of each row ``(n,)``, with the gradients of wake-sleep."""
-        return bounds.wake_sleep(*self._pair(), batch.key, batch.x, samples, label=batch.label)
-
-    def _pair(self) -> tuple[Program, Program]:
-        return self.family.model, self.family.guide
+    def programs(self) -> tuple[Program, Program | None]:
+        """The family's own model and guide."""
+        return self.family.model, getattr(self.family, "guide", None)
 
 
 def read_program(

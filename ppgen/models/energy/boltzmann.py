@@ -19,7 +19,7 @@ from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
 from ppgen.models.energy.pseudo import count_levels, pseudo_log_prob
 from ppgen.models.energy.units import BinaryUnits
-from ppgen.models.networks.couplings import Pairwise
+from ppgen.models.networks.boltzmann import Pairwise
 
 __all__ = ["BoltzmannMachine", "check_binary"]
 

@@ -19,7 +19,7 @@ from ppgen.models.energy.boltzmann import check_binary
 from ppgen.models.energy.family import CHAINS, TEMPERATURES, GibbsChains, Method
 from ppgen.models.energy.partition import LogPartition
 from ppgen.models.energy.rbm import RBM
-from ppgen.models.networks.couplings import Bipartite
+from ppgen.models.networks.boltzmann import Bipartite
 from ppgen.models.numpyro_family import NumPyroFamily
 from ppgen.program.likelihood import Kind, Likelihood
 from ppgen.program.numpyro_bounds import importance_weighted

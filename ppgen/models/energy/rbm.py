@@ -18,7 +18,7 @@ from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
 from ppgen.models.energy.pseudo import count_levels, pseudo_log_prob
 from ppgen.models.energy.units import BinaryUnits, Units, units_of
-from ppgen.models.networks.couplings import Bipartite
+from ppgen.models.networks.boltzmann import Bipartite
 
 __all__ = ["RBM"]
 
