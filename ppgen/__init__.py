@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ppgen import data, errors, evaluation, inference, models, plots, program, report
+    from ppgen import data, errors, evaluation, inference, models, plots, program, reports
     from ppgen.evaluation.evaluate import evaluate
     from ppgen.evaluation.scorecard import Scorecard
     from ppgen.inference.citations import cite
@@ -39,12 +39,12 @@ __all__ = [
     "models",
     "plots",
     "program",
-    "report",
+    "reports",
     "save",
     "train",
 ]
 
-_ROOMS = ("data", "errors", "evaluation", "inference", "models", "plots", "program", "report")
+_ROOMS = ("data", "errors", "evaluation", "inference", "models", "plots", "program", "reports")
 _HOMES = {
     "Posterior": "ppgen.inference.posterior",
     "Scorecard": "ppgen.evaluation.scorecard",

@@ -28,7 +28,7 @@ from ppgen.inference.training.train import TrainingRun, train
 from ppgen.models.bayesian.eight_schools import eight_schools
 from ppgen.models.catalog import make
 from ppgen.models.files import save
-from ppgen.report import Page
+from ppgen.reports import Page
 
 __all__ = ["run_demo"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from ppgen.data import text
+from ppgen.data import series, text
 from ppgen.data.dataset import Dataset, Labels, Observations, as_dataset
 from ppgen.data.files import read_dataset
 from ppgen.data.images import LEVELS, read_folder
@@ -205,6 +205,14 @@ def _eight_schools() -> Observations:
     )
 
 
+def _nile() -> Observations:
+    return Observations("nile", {"y": series.nile()}, _CATALOG["nile"].summary)
+
+
+def _earthquakes() -> Observations:
+    return Observations("earthquakes", {"count": series.earthquakes()}, _CATALOG["earthquakes"].summary)
+
+
 @dataclass(frozen=True)
 class _Entry:
     make: Callable[[], Dataset | Observations]
@@ -240,5 +248,10 @@ _CATALOG = {
         _eight_schools,
         "effects of coaching on test scores in eight schools, with their standard errors (Rubin 1981, "
         "'Estimation in parallel randomized experiments')",
+    ),
+    "nile": _Entry(_nile, "the volume of the Nile at Aswan, 10^8 m^3 a year, 1871-1970 (Cobb 1978)"),
+    "earthquakes": _Entry(
+        _earthquakes,
+        "earthquakes of magnitude 7 or more in the world, each year 1900-2006 (Zucchini and MacDonald 2009)",
     ),
 }

@@ -11,7 +11,7 @@ import pytest
 from ppgen import plots
 from ppgen.errors import InvalidArgument, StorageError, UnknownName
 from ppgen.evaluation import Row, Scorecard
-from ppgen.report import Page
+from ppgen.reports import Page
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

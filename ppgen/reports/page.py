@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from ppgen import storage
 from ppgen.errors import InvalidArgument
-from ppgen.report import blocks
-from ppgen.report.blocks import Verdict
+from ppgen.reports import blocks
+from ppgen.reports.blocks import Verdict
 from ppgen.style import stylesheet, table, templates
 
 __all__ = ["HasHtml", "Page", "Section"]
