@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ppgen import data, errors, evaluation, inference, models, plots, program, reports
+    from ppgen import data, errors, evaluation, inference, models, plots, program, reports, workflow
     from ppgen.evaluation.evaluate import evaluate
     from ppgen.evaluation.scorecard import Scorecard
     from ppgen.inference.citations import cite
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ppgen.inference.posterior import Posterior
     from ppgen.inference.training.train import train
     from ppgen.models.files import load, save
+    from ppgen.reports.report import report
 
 __version__ = "0.1.0"
 
@@ -39,12 +40,14 @@ __all__ = [
     "models",
     "plots",
     "program",
+    "report",
     "reports",
     "save",
     "train",
+    "workflow",
 ]
 
-_ROOMS = ("data", "errors", "evaluation", "inference", "models", "plots", "program", "reports")
+_ROOMS = ("data", "errors", "evaluation", "inference", "models", "plots", "program", "reports", "workflow")
 _HOMES = {
     "Posterior": "ppgen.inference.posterior",
     "Scorecard": "ppgen.evaluation.scorecard",
@@ -52,6 +55,7 @@ _HOMES = {
     "evaluate": "ppgen.evaluation.evaluate",
     "infer": "ppgen.inference.infer",
     "load": "ppgen.models.files",
+    "report": "ppgen.reports.report",
     "save": "ppgen.models.files",
     "train": "ppgen.inference.training.train",
 }

@@ -66,11 +66,11 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Train for seconds instead of minutes.")] = False,
     seed: Seed = 0,
 ) -> None:
-    """Fit a Bayesian model and three generative models to real data, and write a report.
+    """Take a Bayesian model through a workflow, train three generative models, and write a report.
 
-    Eight schools by NUTS; a transformer, a VAE and a spline flow on handwritten digits, compared with
-    simple baselines on one table. The folder holds report.html, scorecard.json, eight_schools.nc and
-    the trained models.
+    Eight schools in two forms by NUTS, diagnosed and compared; a transformer, a VAE and a spline flow on
+    handwritten digits, measured beside simple baselines. The folder holds report.html, scorecard.json,
+    the posteriors and the trained models.
     """
     from ppgen.demo import run_demo
 
@@ -217,30 +217,39 @@ def evaluate(
     files: Annotated[list[Path], typer.Argument(help="Trained models, .ppgen.")],
     data: Data,
     json: Annotated[Path | None, typer.Option(help="Also write the scorecard as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Also write the scorecard as a page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with tables and pictures.")] = None,
     levels: Annotated[
         int | None, typer.Option(help="For your own integers: how many values an entry can take.")
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="What samples are measured on: auto, pixels, standardised, pca, …")
+    ] = "auto",
+    generated: Annotated[
+        int | None, typer.Option(help="How many samples to measure; 0 for likelihoods alone.")
     ] = None,
     seed: Seed = 0,
 ) -> None:
     """Measure models on held-out data, beside simple baselines, on one table.
 
-    Each number says what kind it is: exact, a bound, or an estimate.
+    Each likelihood says what kind it is: exact, a bound, or an estimate. The quality of samples stands
+    in a table of its own.
     """
     from ppgen import storage
     from ppgen.evaluation.evaluate import evaluate as measure
     from ppgen.models.files import load
+    from ppgen.reports.report import report as make_report
 
     for path in (json, html):
         if path is not None:
             storage.check_writable(path)
     models = {file.stem: load(file) for file in files}
-    card = measure(models, _dataset(data, levels), seed=seed)
+    rows = _dataset(data, levels)
+    card = measure(models, rows, features=features, generated=generated, seed=seed)
     _OUT.print(str(card), highlight=False, markup=False)
     if json is not None:
         card.to_json(json)
     if html is not None:
-        card.to_html(html)
+        make_report(card, path=html, seed=seed)
 
 
 @app.command()
@@ -251,6 +260,7 @@ def infer(
     ] = None,
     method: Annotated[str, typer.Option(help="The posterior method: nuts, svi, smc, auto, …")] = "nuts",
     out: Annotated[Path | None, typer.Option(help="Write the posterior as netCDF, for ArviZ.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page: checks, fit, diagnosis.")] = None,
     draws: Annotated[int, typer.Option(help="Draws a chain, after warm-up.")] = 1000,
     tune: Annotated[int, typer.Option(help="Length of the warm-up.")] = 1000,
     chains: Annotated[int, typer.Option(help="How many chains.")] = 4,
@@ -264,9 +274,11 @@ def infer(
     """
     from ppgen import storage
     from ppgen.inference.infer import infer as draw
+    from ppgen.reports.report import report as make_report
 
-    if out is not None:
-        storage.check_writable(out)
+    for path in (out, report):
+        if path is not None:
+            storage.check_writable(path)
     options: dict[str, Any] = {key: _number(value) for key, value in _key_values(settings).items()}
     post = draw(
         _program(program),
@@ -287,6 +299,9 @@ def infer(
         _OUT.print(post.how, highlight=False, markup=False)
     if out is not None:
         _OUT.print(f"Wrote {post.save(out)}.", highlight=False)
+    if report is not None:
+        make_report(post, path=report, seed=seed)
+        _OUT.print(f"Wrote {report}.", highlight=False)
 
 
 # -- reading arguments -----------------------------------------------------------------------------------

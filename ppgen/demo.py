@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
-import platform
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
-import ppgen
 from ppgen import plots
 from ppgen.data import Dataset, load
 from ppgen.errors import InferenceWarning, StorageError
 from ppgen.evaluation.evaluate import evaluate
-from ppgen.evaluation.scorecard import Scorecard
 from ppgen.inference.infer import infer
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.training.train import TrainingRun, train
-from ppgen.models.bayesian.eight_schools import eight_schools
+from ppgen.models.bayesian.eight_schools import eight_schools, eight_schools_centred
 from ppgen.models.catalog import make
 from ppgen.models.files import save
-from ppgen.reports import Page
+from ppgen.reports import Section
+from ppgen.reports.report import report
+from ppgen.reports.result_chapters import best_of, write_scorecard
 
 __all__ = ["run_demo"]
 
 _SCHOOLS = ("A", "B", "C", "D", "E", "F", "G", "H")
 _SHOWN = 49  # images of each model in the report
-_SIGNS = {"lower_bound": "≤ ", "upper_bound": "≥ "}  # what a bound on log p makes of the bits
-_PACKAGES = ("ppgen", "torch", "pyro-ppl", "zuko", "jax", "numpyro", "blackjax", "arviz")
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,10 @@ class _Trained:
 
 
 def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, progress: bool = True) -> Path:
-    """Fit eight schools and three generative models, and write a report of it all.
+    """Take eight schools through a whole workflow, train three generative models, and report it all.
 
     Args:
-        folder: where ``report.html``, ``scorecard.json``, ``eight_schools.nc`` and the models land.
+        folder: where ``report.html``, ``scorecard.json``, the posteriors and the models land.
         quick: train for seconds instead of minutes.
         seed: of every step.
         progress: show progress bars.
@@ -66,9 +61,10 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, progress: bool
     say = Console(stderr=True, quiet=not progress).rule
     digits = load("digits")
 
-    say("1. Eight schools: a hierarchical model in NumPyro, by NUTS")
+    say("1. Eight schools: a hierarchical model in NumPyro, in two forms, by NUTS")
     schools = _fit_schools(seed, progress)
-    schools.to_netcdf(folder / "eight_schools.nc")
+    for name, post in schools.items():
+        post.save(folder / f"{name}.nc")
 
     say("2. Handwritten digits: three families in Pyro")
     with _one_thread():
@@ -82,15 +78,17 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, progress: bool
         card = evaluate(models, digits, seed=seed, progress=progress)
     card.to_json(folder / "scorecard.json")
 
-    page = Page(
-        "ppgen: programs, fitted and compared",
-        "A Bayesian model in NumPyro and three generative models in Pyro, on real data, in one run.",
-        made_with=_made_with(seed, quick, time.perf_counter() - begin),
+    say("4. The report")
+    page = report(schools, title="ppgen: programs, fitted and compared", seed=seed)
+    page.subtitle = (
+        "A Bayesian workflow in NumPyro and three generative models in Pyro, on real data, in one run."
     )
-    _write_findings(page, schools, card)
-    _write_schools(page, schools)
-    _write_digits(page, digits, families, card, seed)
-    _write_again(page, quick)
+    next(iter(page)).bullets(*best_of(card))
+    _write_digits(page.section("Handwritten digits"), digits, families, seed)
+    write_scorecard(page.section("How good are they?"), card)
+    _write_again(page.section("Do it again"), quick)
+    command = "ppgen demo --quick" if quick else "ppgen demo"
+    page.made_with = {"command": command, "seconds": round(time.perf_counter() - begin), **page.made_with}
     return page.write(folder / "report.html")
 
 
@@ -110,18 +108,19 @@ def _prepare(folder: Path) -> None:
 # -- the fits ----------------------------------------------------------------------------------------------
 
 
-def _fit_schools(seed: int, progress: bool) -> Posterior:
+def _fit_schools(seed: int, progress: bool) -> dict[str, Posterior]:
+    """The centred form, which is to be diagnosed, and the form that mends it."""
+    data, coords = load("eight_schools"), {"school": _SCHOOLS}
     with warnings.catch_warnings():  # the report says what is wrong, in the same words
         warnings.simplefilter("ignore", InferenceWarning)
-        return infer(
-            eight_schools,
-            load("eight_schools"),
-            draws=2000,
-            seed=seed,
-            coords={"school": _SCHOOLS},
-            progress=progress,
-            target_accept=0.95,
-        )
+        return {
+            "eight_schools_centred": infer(
+                eight_schools_centred, data, seed=seed, coords=coords, progress=progress
+            ),
+            "eight_schools": infer(
+                eight_schools, data, seed=seed, coords=coords, progress=progress, target_accept=0.95
+            ),
+        }
 
 
 @dataclass(frozen=True)
@@ -165,79 +164,7 @@ def _one_thread() -> Iterator[None]:
 # -- the report --------------------------------------------------------------------------------------------
 
 
-def _write_findings(page: Page, post: Posterior, card: Scorecard) -> None:
-    trusted = "no problems found" if post.diagnostics.ok else "with problems, named below"
-    section = page.section("In short")
-    section.bullets(
-        f"Eight schools: {post.draws['mu'].size} draws in {post.seconds:.1f} seconds, {trusted}. Coaching "
-        f"raises scores by {post.draws['mu'].mean():.1f} ± {post.draws['mu'].std():.1f} points on average.",
-        *(
-            f"Digits, {group.title[0].lower()}{group.title[1:]}: "
-            + ", ".join(
-                f"{row.model} {_SIGNS.get(str(group.kind), '')}{row.bits_per_dim:.2f}" for row in group.rows
-            )
-            + " bits/dim."
-            for group in card.groups
-        ),
-    )
-
-
-def _write_schools(page: Page, post: Posterior) -> None:
-    effects, errors = post.data["y"], post.data["sigma"]
-    section = page.section("Eight schools")
-    section.text(
-        "Eight schools coached their pupils for a test. Each measured an effect, with a standard error as "
-        "large as the effect itself (Rubin 1981). How much of the difference between them is real?"
-    )
-    section.table(
-        ("school", "measured effect", "standard error"),
-        [(name, *row) for name, *row in zip(_SCHOOLS, effects, errors, strict=True)],
-    )
-    section.text("The program, in NumPyro. `ppgen.infer` reads its log density off it and draws with NUTS:")
-    section.code(_source(eight_schools))
-    draws = post.positions.shape[0] * post.positions.shape[1]
-    section.text(f"{draws} draws in 4 chains took {post.seconds:.1f} seconds, compilation included.")
-    for problem in post.diagnostics.problems:
-        section.note("warning", problem)
-    if post.diagnostics.ok:
-        section.note("ok", str(post.diagnostics).splitlines()[0] + ".")
-    section.table(
-        *_summary(post),
-        caption="Posterior means, standard deviations, 94 % intervals, and how far to trust them.",
-    )
-    section.figure(
-        plots.trace(post.draws, ["mu", "tau"]),
-        caption="Four chains of `mu`, the mean effect over schools, and `tau`, the spread between schools: "
-        "their densities agree and their paths do not drift.",
-        alt="Densities and paths of mu and tau in four chains, which overlap",
-    )
-    section.figure(
-        plots.forest(
-            {f"theta {name}": post.draws["theta"][..., i] for i, name in enumerate(_SCHOOLS)},
-            reference={f"theta {name}": effects[i] for i, name in enumerate(_SCHOOLS)},
-            reference_name="measured effect",
-        ),
-        caption="The effect of each school with its 50 % and 94 % intervals, beside what was "
-        "measured. The schools inform each other: extreme measurements are drawn towards the mean.",
-        alt="Intervals of the eight effects, pulled from the measurements towards their mean",
-    )
-    section.figure(
-        plots.predictive_check(
-            effects,
-            post.predictive(post.seed)["y"].reshape(draws, -1),
-            labels=list(_SCHOOLS),
-            quantity="effect, points of the test",
-        ),
-        caption="Posterior predictive check: what the model would expect a new measurement in each school "
-        "to be, and the measurement itself.",
-        alt="Predictive intervals of the eight measurements, which contain the measured effects",
-    )
-
-
-def _write_digits(
-    page: Page, digits: Dataset, families: Mapping[str, _Trained], card: Scorecard, seed: int
-) -> None:
-    section = page.section("Handwritten digits")
+def _write_digits(section: Section, digits: Dataset, families: Mapping[str, _Trained], seed: int) -> None:
     section.text(
         f"Images of {digits.shape[0]}×{digits.shape[1]} pixels with {digits.levels} levels: "
         f"{len(digits.train)} to learn from, {len(digits.valid)} to stop training in time, and "
@@ -271,18 +198,9 @@ def _write_digits(
         "kept.",
         alt="Training and validation losses of the three families, falling",
     )
-    section.heading("Bits per dimension on unseen digits")
-    section.embed(card)
-    section.figure(
-        card.plot(),
-        caption="Bits per dimension with 95 % intervals over test sets of this size; lower is better. Exact "
-        "numbers and bounds stand apart.",
-        alt="Bits per dimension of each model and baseline with intervals, grouped by kind of number",
-    )
 
 
-def _write_again(page: Page, quick: bool) -> None:
-    section = page.section("Do it again")
+def _write_again(section: Section, quick: bool) -> None:
     section.text("The same from Python:")
     section.code(
         "import ppgen\n"
@@ -292,7 +210,8 @@ def _write_again(page: Page, quick: bool) -> None:
         'digits = ppgen.data.load("digits")\n'
         "vae = ppgen.models.VAE(digits.shape, levels=17, likelihood='discretized_logistic')\n"
         "ppgen.train(vae, digits, epochs=60)\n"
-        'ppgen.evaluate({"vae": vae}, digits)'
+        'card = ppgen.evaluate({"vae": vae}, digits)\n'
+        'ppgen.report(post, card, path="report.html")'
     )
     section.text("And with the models that this run left beside the report:")
     section.code(
@@ -307,34 +226,3 @@ def _settings(config: Mapping[str, Any]) -> str:
     """A family's settings in words, without those that are off."""
     shown = {key: value for key, value in config.items() if key not in ("seed", "levels") and value}
     return ", ".join(f"{key} {value}" for key, value in shown.items())
-
-
-def _summary(post: Posterior) -> tuple[list[str], list[list[object]]]:
-    table = post.summary().astype({"ess_bulk": int, "ess_tail": int})
-    rows = [row for row in table.index if not row.startswith("z[")]
-    return ["quantity", *map(str, table.columns)], [
-        [row, *(table[column][row] for column in table.columns)] for row in rows
-    ]
-
-
-def _source(program: Any) -> str:
-    """A program's source without its docstring."""
-    source = inspect.getsource(program)
-    docstring = program.__doc__ or ""
-    start = source.index(docstring) if docstring in source else 0
-    if not start:
-        return source
-    opening = source.rindex("\n", 0, start)
-    return source[:opening] + source[source.index("\n", start + len(docstring)) :]
-
-
-def _made_with(seed: int, quick: bool, seconds: float) -> dict[str, object]:
-    versions = {package: version(package) for package in _PACKAGES if package != "ppgen"}
-    return {
-        "command": "ppgen demo --quick" if quick else "ppgen demo",
-        "seed": seed,
-        "seconds": round(seconds),
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "ppgen": ppgen.__version__,
-        **versions,
-    }

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DataError",
+    "EvaluationWarning",
     "InferenceError",
     "InferenceWarning",
     "InvalidArgument",
@@ -96,6 +97,10 @@ class UnknownName(InvalidArgument):
             expected="one of " + ", ".join(repr(k) for k in known),
             fix=f"Did you mean {close[0]!r}?" if close else "Take one of these names.",
         )
+
+
+class EvaluationWarning(UserWarning):
+    """A figure came back, but the samples that it rests on do not vouch for it."""
 
 
 class InferenceWarning(UserWarning):

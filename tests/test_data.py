@@ -642,6 +642,13 @@ def test_bad_options_for_pictures(tmp_path, wrong_types, options, argument):
         load(tmp_path, **options)
 
 
+def test_two_folders_for_one_split(tmp_path):
+    for name in ("train", "valid", "val"):
+        grey_pictures(tmp_path / name, 4)
+    with pytest.raises(DataError, match="named valid and val"):
+        load(tmp_path)
+
+
 def test_options_of_pictures_elsewhere(tmp_path):
     for source in ("digits", saved(tmp_path, ROWS), ROWS):
         with pytest.raises(InvalidArgument, match="^size: "):

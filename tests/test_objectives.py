@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import constraints
 from scipy.optimize import minimize
@@ -271,3 +272,19 @@ def test_persistent_chains_keep_no_labels():
     gradient = jax.grad(loss)(jnp.zeros((2, 2)))
     assert (gradient[1] < 0).all()
     assert (np.abs(gradient[1]) > 5 * np.abs(gradient[0])).all()
+
+
+def test_a_program_of_ones_own_whose_labels_are_required():
+    """Its language is found out with labels, too; each class learns its own mean."""
+
+    def conditional(x, label):
+        loc = numpyro.param("loc", jnp.zeros(2))
+        with numpyro.plate("rows", len(x)):
+            numpyro.sample("x", dist.Normal(loc[label][:, None], 1.0).to_event(1), obs=x)
+
+    labels = np.arange(400) % 2
+    rows = np.random.default_rng(0).normal(size=(400, 1)) * 0.1 + np.where(labels, 2.0, -1.0)[:, None]
+    run = train(
+        conditional, rows, labels=labels, epochs=60, learning_rate=0.1, batch_size=100, progress=False
+    )
+    np.testing.assert_allclose(run.params["loc"], [-1.0, 2.0], atol=0.1)

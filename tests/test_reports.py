@@ -6,12 +6,20 @@ import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pyro
 import pytest
+import torch
+from numpyro.distributions import constraints
 
+import ppgen
 from ppgen import plots
 from ppgen.errors import InvalidArgument, StorageError, UnknownName
 from ppgen.evaluation import Row, Scorecard
+from ppgen.models.bayesian.eight_schools import eight_schools
 from ppgen.reports import Page
+from ppgen.reports.again import call_of, source_of
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -179,6 +187,104 @@ def test_write(page, tmp_path):
     assert path.read_text(encoding="utf-8") == page.to_html()
 
 
+# -- of results ------------------------------------------------------------------------------------------
+
+
+def in_pyro(sigma, y):
+    """Eight schools, in Pyro."""
+    mu = pyro.sample("mu", pyro.distributions.Normal(0.0, 5.0))
+    with pyro.plate("school", len(sigma)):
+        pyro.sample("y", pyro.distributions.Normal(mu, torch.hypot(sigma, torch.tensor(5.0))), obs=y)
+
+
+def flat(y):
+    """A flat prior, <b>improper</b>."""
+    mu = numpyro.sample("mu", dist.ImproperUniform(constraints.real, (), ()))
+    numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+
+@pytest.fixture(scope="module")
+def schools():
+    data = ppgen.data.load("eight_schools")
+    return ppgen.infer(eight_schools, data, target_accept=0.95, draws=500, tune=500, progress=False)
+
+
+@pytest.fixture(scope="module")
+def posteriors(schools):
+    data = ppgen.data.load("eight_schools")
+    return {"non-centred": schools, "common <mean>": ppgen.infer(in_pyro, data, "laplace", progress=False)}
+
+
+@pytest.fixture(scope="module")
+def workflow(posteriors, card):
+    return ppgen.report(posteriors, card, title="Schools & digits")
+
+
+def test_report_of_a_posterior(schools, tmp_path):
+    page = ppgen.report(schools, path=tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page.to_html()
+    parsed = outline(page.to_html())
+    assert len(parsed.named("img")) == 7
+    for words in ('numpyro.sample("tau", dist.HalfCauchy(5.0))', "R-hat is at most", "hoffman2014", "jax"):
+        assert words in parsed.text
+    assert "The non-centred hierarchical model" not in parsed.text  # its docstring
+    assert [section.title for section in page][:3] == ["In short", "The program", "The data"]
+
+
+def test_report_of_a_workflow(workflow):
+    html = workflow.to_html()
+    parsed = outline(html)
+    titles = [section.title for section in workflow]
+    assert titles == ["In short", "non-centred", "common <mean>", "Comparison", "Scorecard: digits"]
+    assert "common &lt;mean&gt;" in html
+    assert "Written in Pyro" in parsed.text
+    assert "Stacking weights" in parsed.text
+    assert len(parsed.ids) == len(set(parsed.ids))
+
+
+def test_what_cannot_be_checked_is_said(tmp_path):
+    page = ppgen.report(ppgen.infer(flat, {"y": [1.0, 2.0]}, "laplace", progress=False))
+    text = outline(page.to_html()).text
+    assert "There is no prior check." in text
+    assert "mu" in text[text.index("There is no prior check.") :][:200]
+    assert "There is no sensitivity analysis" in text
+    assert "<b>improper" not in page.to_html()
+
+
+def test_the_code_in_a_report_gives_the_same_draws(schools):
+    names = {}
+    exec(call_of(schools).replace("seed=0", "seed=0, progress=False"), names)
+    np.testing.assert_array_equal(names["post"].draws["theta"], schools.draws["theta"])
+
+
+def test_large_data_are_named_by_their_hash():
+    y = np.random.default_rng(0).normal(size=200)
+    post = ppgen.infer(in_pyro, {"sigma": np.ones(200), "y": y}, "laplace", progress=False)
+    assert "float64 of shape (200,), SHA-256 " in call_of(post)
+
+
+def test_source_of_a_callable_object():
+    class Program:
+        """A program with a state."""
+
+        def __call__(self, y):
+            return y
+
+    assert "return y" in source_of(Program())
+    assert "with a state" not in source_of(Program())
+
+
+@pytest.mark.parametrize("wrong", [(), (3,), ({},), ({"a": 1},)])
+def test_report_of_something_else(wrong):
+    with pytest.raises(InvalidArgument, match="expected a Posterior"):
+        ppgen.report(*wrong)
+
+
+def test_report_checks_its_path_first(schools, tmp_path):
+    with pytest.raises(StorageError):
+        ppgen.report(schools, path=tmp_path / "missing" / "report.html")
+
+
 # -- bad input --------------------------------------------------------------------------------------
 
 
@@ -213,19 +319,20 @@ def test_ragged_table():
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-# A page around the report: at phone width nothing but tables may be wider than the screen.
-FRAME = """<iframe id=f src="report.html" style="width:390px;height:800px;border:0"></iframe><p id=o></p>
-<script>f.onload = () => {
+# A page around the report: nothing but tables may be wider than the screen, and every picture decodes.
+FRAME = """<iframe id=f src="report.html" style="width:{width}px;height:800px;border:0"></iframe><p id=o></p>
+<script>f.onload = () => {{
   const root = f.contentDocument.documentElement
-  const picture = f.contentDocument.images[0]
-  o.textContent = `${root.scrollWidth - root.clientWidth} px over, ${picture.naturalWidth} px`
-}</script>"""
+  const blank = [...f.contentDocument.images].filter(image => !(image.complete && image.naturalWidth))
+  o.textContent = `${{root.scrollWidth - root.clientWidth}} px over, ${{blank.length}} blank`
+}}</script>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium to render the page")
-def test_page_renders_at_phone_width_without_a_console_message(page, tmp_path):
-    page.write(tmp_path / "report.html")
-    (tmp_path / "frame.html").write_text(FRAME)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_report_renders_on_phone_and_desk_without_a_console_message(workflow, width, tmp_path):
+    workflow.write(tmp_path / "report.html")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width))
     command = [
         CHROMIUM,
         *(
@@ -243,5 +350,5 @@ def test_page_renders_at_phone_width_without_a_console_message(page, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if result.returncode != 0:
         pytest.skip(f"Chromium does not start here: {result.stderr[-200:]}")
-    assert "0 px over, 1200 px" in result.stdout
+    assert "0 px over, 0 blank" in result.stdout
     assert "CONSOLE" not in result.stderr

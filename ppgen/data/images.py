@@ -195,6 +195,13 @@ def _split_folders(folder: Path) -> list[Path | None] | None:
     folders = {path.name: path for path in _visible(folder) if path.is_dir()}
     if not {"train"} <= folders.keys() <= {"train", "valid", "val", "test"}:
         return None
+    if {"valid", "val"} <= folders.keys():
+        raise DataError(
+            "data",
+            got=f"{folder} with folders named valid and val",
+            expected="one of them",
+            fix="Rename one of the two, or move its pictures into the other.",
+        )
     return [folders["train"], folders.get("valid", folders.get("val")), folders.get("test")]
 
 

@@ -21,7 +21,9 @@ from ppgen.evaluation.baselines import (
     IndependentCategorical,
     KernelDensity,
 )
+from ppgen.evaluation.quality.measurement import Measurement
 from ppgen.evaluation.row import Row
+from ppgen.evaluation.sample_quality import FEWEST_ROWS, Real
 from ppgen.evaluation.scorecard import Scorecard
 from ppgen.evaluation.subjects import HeldOut, check_model, held_out, named_models
 from ppgen.program.likelihood import Likelihood, Space
@@ -42,38 +44,54 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
     samples: int = 64,
+    features: Any = "auto",
+    generated: int | None = None,
 ) -> Scorecard:
-    r"""Measure how likely models find held-out data, beside simple baselines fitted to the same data.
+    r"""Measure how likely models find held-out data, and how good their samples are.
+
+    Simple baselines, fitted to the same data, stand beside them.
 
     .. math:: \text{bits/dim} = -\frac{1}{n d \ln 2} \sum_{i=1}^n \log p(x_i)
 
     Args:
         models: what to measure: ``{name: model}``, a list of models, or one model. A model is anything
-            with ``log_prob(x)`` that returns a :class:`~ppgen.program.likelihood.Likelihood`.
+            with ``log_prob(x)`` that returns a :class:`~ppgen.program.likelihood.Likelihood`, or with
+            ``sample(n, seed=...)``, or with both.
         data: a :class:`~ppgen.data.Dataset` with test rows; or an array ``(n, *shape)`` of test rows,
             which has no training rows to fit baselines to.
         baselines: whether to fit the baselines too.
         seed: the seed of the baselines' fits and of the samples.
         progress: whether to show a progress bar, on standard error.
         samples: how many samples to draw to time sampling; 0 for none.
+        features: what the quality of samples is measured on: ``"auto"``, ``"pixels"``,
+            ``"standardised"``, ``"pca"``, ``"classifier"``, ``"efficientnet_lite0"``,
+            ``"inception_v3"``, or an object like those of :mod:`ppgen.evaluation.features`. ``"auto"``
+            takes a classifier for the digits, PCA for other images, standardised values for vectors.
+        generated: how many rows to draw of each model to measure their quality; by default as many as
+            there are test rows, at most 500; 0 for none.
 
     Returns:
         A :class:`Scorecard`: bits/dim with its kind and 95 % interval, mean log p in nats, number of
-        parameters, training seconds, seconds a sample.
+        parameters, training seconds, seconds a sample; and the quality of samples: the Fréchet and the
+        kernel distance, precision, recall, density, coverage, a classifier two-sample test, memorisation.
 
     Raises:
         DataError: if the data has no test rows, or bad ones.
-        InvalidArgument: if there is no model, a model has no ``log_prob``, or it was built for rows of
-            another shape or other levels. All of this is checked before anything is computed.
+        InvalidArgument: if there is no model, a model has neither ``log_prob`` nor ``sample``, or it was
+            built for rows of another shape or other levels; or if the features do not suit the data. All
+            of this is checked before anything is computed.
+        StorageError: if the features' weights are missing.
 
     Example:
         >>> from ppgen.data import load
         >>> digits = load("digits")
         >>> counts = IndependentCategorical.fit(digits)
-        >>> card = evaluate({"counts": counts}, digits, baselines=False, progress=False)
+        >>> card = evaluate({"counts": counts}, digits, baselines=False, generated=200, progress=False)
         >>> row = card["counts"]
         >>> row.kind, row.parameters, round(row.bits_per_dim, 2), [round(end, 2) for end in row.interval]
         ('exact', 1024, 2.43, [2.41, 2.45])
+        >>> row.measured("precision").value < 0.6  # independent pixels do not make digits
+        True
     """
     test = held_out(data)
     named = named_models(models)
@@ -81,11 +99,13 @@ def evaluate(
         check_model(name, model, test)
     if not isinstance(samples, int) or samples < 0:
         raise InvalidArgument("samples", got=repr(samples), expected="0 or more", fix="Write samples=64.")
+    real = _real_rows(data, test, features, generated, seed)
     subjects = [_Subject(name, model) for name, model in named.items()]
     if baselines and isinstance(data, Dataset):
         subjects += [_Subject(maker.name, maker, fit_to=data) for maker in _BASELINES[test.space]]
-    rows = [_measure(subject, test, samples, seed) for subject in _tracked(subjects, progress)]
-    return Scorecard(test.name, len(test.rows), tuple(rows))
+    rows = [_measure(subject, test, real, samples, seed) for subject in _tracked(subjects, progress)]
+    unseen = () if real is None else real.of_unseen_rows()
+    return Scorecard(test.name, len(test.rows), tuple(rows), unseen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +115,29 @@ class _Subject:
     fit_to: Dataset | None = None
 
 
-def _measure(subject: _Subject, test: HeldOut, samples: int, seed: int) -> Row:
+def _real_rows(data: Any, test: HeldOut, features: Any, generated: int | None, seed: int) -> Real | None:
+    """What samples are measured against; ``None`` if they are not measured."""
+    count = FEWEST_ROWS if generated is None else generated
+    if isinstance(count, bool) or not isinstance(count, int) or 0 < count < FEWEST_ROWS or count < 0:
+        raise InvalidArgument(
+            "generated",
+            got=repr(generated),
+            expected=f"0, or at least {FEWEST_ROWS}: fewer rows say nothing",
+            fix="Leave it out, or write generated=500.",
+        )
+    if count == 0 or len(test.rows) < FEWEST_ROWS:
+        return None
+    return Real.of(data, test, features, generated, seed)
+
+
+def _measure(subject: _Subject, test: HeldOut, real: Real | None, samples: int, seed: int) -> Row:
     model, train_seconds = _trained(subject, seed)
     row = _likelihood_row(subject.name, model, test)
+    quality, note = _quality(model, test, real)
     return replace(
         row,
+        quality=quality,
+        quality_note=note,
         parameters=_count_parameters(model),
         train_seconds=train_seconds,
         sample_seconds=_time_one_sample(model, samples, seed),
@@ -116,8 +154,20 @@ def _trained(subject: _Subject, seed: int) -> tuple[Any, float | None]:
     return model, time.perf_counter() - start
 
 
+def _quality(model: Any, test: HeldOut, real: Real | None) -> tuple[tuple[Measurement, ...], str]:
+    if not hasattr(model, "sample"):
+        return (), "it has no samples to measure"
+    if real is not None:
+        return real.of_model(model)
+    few = len(test.rows) < FEWEST_ROWS
+    return (), f"fewer than {FEWEST_ROWS} test rows measure no samples" if few else ""
+
+
 def _likelihood_row(name: str, model: Any, test: HeldOut) -> Row:
     family = type(model).__name__
+    if not hasattr(model, "log_prob"):
+        how = "it has no log_prob; what can be measured is the quality of its samples"
+        return Row(name, family, None, test.space, None, None, None, None, how=how)
     try:
         likelihood = model.log_prob(test.rows)
     except NoLikelihood as error:

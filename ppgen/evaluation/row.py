@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ppgen.evaluation.quality.measurement import Measurement
 from ppgen.program.likelihood import Kind, Likelihood, Space
 
 __all__ = ["SIGNS", "Group", "Row", "group_rows", "how_to_compare"]
@@ -48,6 +49,8 @@ class Row:
         sample_seconds: how long one sample takes, drawn in a batch.
         how: the method in words.
         baseline: whether it is one of ppgen's baselines.
+        quality: the figures of its samples.
+        quality_note: why there are none, where there are none.
     """
 
     model: str
@@ -63,6 +66,12 @@ class Row:
     sample_seconds: float | None = None
     how: str = ""
     baseline: bool = False
+    quality: tuple[Measurement, ...] = ()
+    quality_note: str = ""
+
+    def measured(self, name: str) -> Measurement | None:
+        """The figure of its samples that has this name, such as ``"precision"``; ``None`` without one."""
+        return next((figure for figure in self.quality if figure.name == name), None)
 
     @classmethod
     def of(cls, model: str, family: str, likelihood: Likelihood) -> Row:

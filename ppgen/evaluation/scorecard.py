@@ -12,12 +12,20 @@ from matplotlib.figure import Figure
 
 from ppgen import storage
 from ppgen.errors import InvalidArgument
+from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.figure import draw_groups
+from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.evaluation.quality_tables import quality_as_html, quality_as_text
 from ppgen.evaluation.row import Group, Row, group_rows, how_to_compare
+from ppgen.evaluation.sample_quality import read_sentences
 from ppgen.evaluation.tables import as_html, as_text
+from ppgen.evaluation.trade_offs import draw_cost, draw_precision_recall
 from ppgen.style.html import document
 
-__all__ = ["Scorecard"]
+__all__ = ["FORMAT", "Scorecard"]
+
+FORMAT = 2
+"""The version of the JSON that this ppgen writes, and the newest that it reads; 1 had no sample quality."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,6 +39,8 @@ class Scorecard:
         dataset: the name of the data.
         n_test: how many test rows there are.
         rows: one a model, in the order in which they were given.
+        unseen: the figures of sample quality of real rows that are neither training nor test rows: what
+            there is to reach. Empty where there are too few.
 
     Raises:
         InvalidArgument: if there is no row.
@@ -50,6 +60,7 @@ class Scorecard:
     dataset: str
     n_test: int
     rows: tuple[Row, ...]
+    unseen: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -65,7 +76,7 @@ class Scorecard:
     @property
     def reading(self) -> tuple[str, ...]:
         """What may be concluded from numbers of these kinds, in sentences."""
-        return how_to_compare(self.groups)
+        return (*how_to_compare(self.groups), *read_sentences(self._samples))
 
     def __getitem__(self, model: str) -> Row:
         for row in self.rows:
@@ -74,13 +85,17 @@ class Scorecard:
         raise KeyError(model)
 
     def __str__(self) -> str:
-        return f"{self._headline}\n\n{as_text(self.groups)}"
+        likelihoods = f"{self._headline}\n\n{as_text(self.groups)}"
+        quality = quality_as_text(self._samples, read_sentences(self._samples))
+        return f"{likelihoods}\n\n{quality}" if quality else likelihoods
 
     __repr__ = __str__
 
     def __html__(self) -> Markup:
         """The tables as a fragment that any autoescaping template embeds as it is."""
-        return as_html(self.groups)
+        notes = [(row.model, row.quality_note) for row in self.rows if row.quality_note]
+        quality = quality_as_html(self._samples, read_sentences(self._samples), notes)
+        return Markup("\n").join([as_html(self.groups), quality])
 
     def _repr_html_(self) -> str:
         return Markup("<p><strong>{}</strong></p>\n{}").format(self._headline, self)
@@ -88,6 +103,22 @@ class Scorecard:
     def plot(self) -> Figure:
         """The figures with their intervals, one panel a group."""
         return draw_groups(self.groups)
+
+    def plot_precision_recall(self) -> Figure:
+        """Precision against recall of the models' samples, with their intervals.
+
+        Raises:
+            InvalidArgument: if no model's samples were measured.
+        """
+        return draw_precision_recall(self.rows, self.unseen)
+
+    def plot_cost(self) -> Figure:
+        """Bits/dim against the time that one sample takes.
+
+        Raises:
+            InvalidArgument: if no model has both.
+        """
+        return draw_cost(self.rows)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A page with the tables that needs no other file; written to ``path`` where one is given.
@@ -107,23 +138,27 @@ class Scorecard:
         Raises:
             StorageError: if the path cannot be written.
         """
-        text = json.dumps(asdict(self), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        content = {"format": FORMAT, **asdict(self)}
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         if path is not None:
             storage.write_text(path, text)
         return text
 
     @classmethod
     def from_json(cls, text: str) -> Scorecard:
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` wrote, in this version or an earlier one.
 
         Raises:
-            InvalidArgument: if the text is not the JSON of a scorecard.
+            InvalidArgument: if the text is not the JSON of a scorecard, or of a newer ppgen.
         """
         try:
             content = json.loads(text)
+            if content.get("format", 1) > FORMAT:
+                raise ValueError(f"format {content['format']}; this ppgen reads up to {FORMAT}")
             rows = tuple(_row(fields) for fields in content["rows"])
-            return cls(content["dataset"], content["n_test"], rows)
-        except (ValueError, TypeError, KeyError) as error:
+            unseen = tuple(_measurement(fields) for fields in content.get("unseen", ()))
+            return cls(content["dataset"], content["n_test"], rows, unseen)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidArgument(
                 "text",
                 got=f"{text[:40]!r} ({error})",
@@ -132,10 +167,26 @@ class Scorecard:
             ) from error
 
     @property
+    def _samples(self) -> list[tuple[str, tuple[Measurement, ...]]]:
+        """The figures of sample quality by model, those of unseen real rows first."""
+        listed = [("(unseen real rows)", self.unseen), *((row.model, row.quality) for row in self.rows)]
+        return [(name, figures) for name, figures in listed if figures]
+
+    @property
     def _headline(self) -> str:
         return f"{self.dataset}: {len(self.rows)} models on {self.n_test:,} test rows"
 
 
 def _row(fields: dict[str, Any]) -> Row:
     interval = fields["interval"]
-    return Row(**{**fields, "interval": None if interval is None else tuple(interval)})
+    quality = tuple(_measurement(figure) for figure in fields.get("quality", ()))
+    return Row(**{**fields, "interval": None if interval is None else tuple(interval), "quality": quality})
+
+
+def _measurement(fields: dict[str, Any]) -> Measurement:
+    parts = {
+        "interval": tuple(fields["interval"]),
+        "spec": FeatureSpec(**fields["spec"]),
+        "warnings": tuple(fields["warnings"]),
+    }
+    return Measurement(**{**fields, **parts})

@@ -102,17 +102,19 @@ def _numbered(models: list[Any]) -> dict[str, Any]:
 
 
 def check_model(name: str, model: Any, test: HeldOut) -> None:
-    """Refuse a model that cannot score these rows.
+    """Refuse a model that can neither score these rows nor sample such rows.
 
     Raises:
-        InvalidArgument: if it has no ``log_prob``, or is for rows of another shape or other levels.
+        InvalidArgument: if it has neither ``log_prob`` nor ``sample``, or is for rows of another shape or
+            other levels.
     """
     argument = f"models[{name!r}]"
-    if isinstance(model, type) or not isinstance(model, HasLogProb):
+    samples = callable(getattr(model, "sample", None))
+    if isinstance(model, type) or not (samples or isinstance(model, HasLogProb)):
         raise InvalidArgument(
             argument,
             got=f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}",
-            expected="a model with log_prob(x)",
+            expected="a model with log_prob(x) or sample(n, seed=...)",
             fix="Give a trained model, an instance of one of ppgen.models.",
         )
     shape = getattr(model, "shape", test.shape)

@@ -10,7 +10,7 @@ from ppgen.evaluation.row import SIGNS, Group, Row, how_to_compare
 from ppgen.style.html import grouped_table
 from ppgen.style.numbers import as_sure_as, format_column, is_number, two_digits
 
-__all__ = ["as_html", "as_text"]
+__all__ = ["aligned", "as_html", "as_text", "bullets"]
 
 _HEADERS = ("model", "bits/dim ± 95 %", "log p, nats", "parameters", "training, s", "one sample, ms")
 
@@ -24,7 +24,7 @@ def as_html(groups: Sequence[Group]) -> Markup:
         for row in group.rows
         if row.how
     ]
-    return Markup("\n").join([scores, _list(how_to_compare(groups)), _list(methods)])
+    return Markup("\n").join([scores, bullets(how_to_compare(groups)), bullets(methods)])
 
 
 def as_text(groups: Sequence[Group]) -> str:
@@ -34,7 +34,7 @@ def as_text(groups: Sequence[Group]) -> str:
         [header, *format_column(column)]
         for header, column in zip(_HEADERS, zip(*lines, strict=True), strict=True)
     ]
-    header, *body = (f"  {line}" for line in _aligned(columns))
+    header, *body = (f"  {line}" for line in aligned(columns))
     remaining = iter(body)
     blocks = [[f"\n{group.title}", *(next(remaining) for _ in group.rows)] for group in groups]
     sentences = ["", *(f"- {sentence}" for sentence in how_to_compare(groups))]
@@ -63,7 +63,8 @@ def _bits(row: Row) -> str | None:
     return shown if row.interval is None else f"{shown} ± {row.interval[1] - row.bits_per_dim:.3f}"
 
 
-def _aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns, each as wide as its widest cell; a column of numbers to the right."""
     padded = []
     for header, *cells in columns:
         width = max(map(len, [header, *cells]))
@@ -72,7 +73,7 @@ def _aligned(columns: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
 
 
-def _list(sentences: Sequence[str]) -> Markup:
+def bullets(sentences: Sequence[str]) -> Markup:
     """A list of sentences; those that are not markup already are escaped."""
     items = Markup("\n").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
     return Markup('<ul class="reading">\n{}\n</ul>').format(items)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,9 +20,12 @@ with warnings.catch_warnings():  # ArviZ 0.x announces 1.x each time it is impor
 __all__ = [
     "Groups",
     "ess_bulk",
+    "ess_mean",
     "ess_tail",
     "make_arviz",
     "pareto_smooth",
+    "pareto_smooth_rows",
+    "power_scaling",
     "rhat",
     "summarise",
     "write_netcdf",
@@ -74,6 +77,11 @@ def ess_tail(draws: np.ndarray) -> float:
     return float(arviz.ess(draws, method="tail", prob=(0.05, 0.95)))
 
 
+def ess_mean(draws: np.ndarray) -> float:
+    """Effective sample size for the mean of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
+    return float(arviz.ess(draws, method="mean"))
+
+
 def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Pareto-smoothed log weights ``(draws,)`` that sum to 1, and the Pareto shape (arXiv:1507.02646)."""
     with np.errstate(over="ignore"):  # of weights that are bounded, in a fit of their tail
@@ -84,3 +92,45 @@ def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
 
             smoothed, khat = array_stats.psislw(-log_weights)  # 1.x takes their negatives
     return np.asarray(smoothed), float(khat)
+
+
+def pareto_smooth_rows(log_weights: np.ndarray, efficiency: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Each row of ``(n, draws)`` as by :func:`pareto_smooth`, and the ``n`` Pareto shapes.
+
+    Args:
+        log_weights: one set of log weights a row.
+        efficiency: how many independent draws each draw is worth; it sets how long a tail is fitted.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as above; and of equal weights
+        if _LEGACY:
+            smoothed, khat = arviz.psislw(log_weights.copy(), efficiency)
+        else:
+            from arviz_stats.base import array_stats
+
+            smoothed, khat = array_stats.psislw(-log_weights, r_eff=efficiency)
+    return np.asarray(smoothed), np.asarray(khat)
+
+
+def power_scaling(
+    draws: Mapping[str, np.ndarray], log_density: np.ndarray, part: Literal["prior", "likelihood"]
+) -> dict[str, np.ndarray]:
+    """How fast the draws of each site change as a part of the log joint is raised to a power.
+
+    It is the slope of the square root of the cumulative Jensen-Shannon divergence, against the binary
+    logarithm of the power (arXiv:2107.14054).
+
+    Args:
+        draws: ``(chain, draw, *event)``.
+        log_density: ``(chain, draw)``, the part's.
+        part: its name.
+    """
+    groups = {"posterior": dict(draws), f"log_{part}": {"total": log_density}}
+    data = make_arviz(groups, coords=None, dims=None)
+    with np.errstate(divide="ignore", invalid="ignore"):  # draws that never change give NaN
+        if _LEGACY:
+            found = arviz.psens(data, component=part)
+        else:
+            from arviz_stats import psense
+
+            found = psense(data, group=part)
+    return {name: np.asarray(found[name]) for name in draws}

@@ -137,6 +137,17 @@ class Page:
         self._sections.append(section)
         return section
 
+    def __iter__(self) -> Iterator[Section]:
+        return iter(self._sections)
+
+    def __repr__(self) -> str:
+        return f"Page({self.title!r}: {', '.join(section.title for section in self)})"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its rules of style do not reach the notebook."""
+        frame = Markup('<iframe srcdoc="{}" style="width:100%;height:42rem;border:0" title="{}"></iframe>')
+        return frame.format(self.to_html(), self.title)
+
     def to_html(self) -> str:
         """The page as one string."""
         template = templates(Path(__file__).parent).get_template("template.html")

@@ -140,7 +140,7 @@ def train(
         language: Engine = family.engine
     else:
         rows = rows_for_program(data, labels, seed)
-        language = _language(program, rows.train[:_EXAMPLE], engine)
+        language = _language(program, rows, engine)
     plan = _with_batch(plan, batch_size, len(rows.train))
     run = _description(program, family, objective, options, plan, optimizer, precision, rows, checkpoint)
     job = Job(
@@ -187,7 +187,7 @@ def _train(
     return train_numpyro_program(program, guide, job) if family is None else train_numpyro_family(family, job)
 
 
-def _language(program: Any, rows: np.ndarray, engine: Engine | None) -> Engine:
+def _language(program: Any, rows: Rows, engine: Engine | None) -> Engine:
     if not callable(program):
         return detect_engine(program, {})  # says what a program is
     # A torch module is called through its own (*args, **kwargs).
@@ -200,7 +200,10 @@ def _language(program: Any, rows: np.ndarray, engine: Engine | None) -> Engine:
             expected="one whose first argument is the minibatch",
             fix="Write def program(x): ... sample('x', ..., obs=x).",
         )
-    return detect_engine(called, {argument: rows}, engine)
+    example = {argument: np.asarray(rows.train[:_EXAMPLE])}
+    if rows.train_labels is not None:
+        example["label"] = rows.train_labels[:_EXAMPLE]
+    return detect_engine(called, example, engine)
 
 
 def _with_batch(plan: Plan, asked: int | None, rows: int) -> Plan:

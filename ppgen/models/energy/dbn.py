@@ -17,7 +17,7 @@ from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_positive, check_sizes
 from ppgen.models.energy.boltzmann import check_binary
 from ppgen.models.energy.family import CHAINS, TEMPERATURES, GibbsChains, Method
-from ppgen.models.energy.partition import LogPartition
+from ppgen.models.energy.partition import LogPartition, LogPartitionBracket
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.networks.boltzmann import Bipartite
 from ppgen.models.numpyro_family import NumPyroFamily
@@ -190,9 +190,14 @@ class DBN(NumPyroFamily):
 
         Arguments, result and errors are those of :meth:`RBM.log_partition`.
         """
-        if self._top is None or self._top[0] is not self.network:
-            self._top = self.network, self.machines()[-1]
-        return self._top[1].log_partition(method, **settings)
+        return self._top_machine().log_partition(method, **settings)
+
+    def bracket_log_partition(self, **settings: Any) -> LogPartitionBracket:
+        """The log of the normalising constant from both sides; arguments as of the RBM's method.
+
+        ``rows`` are states of the RBM's lower layer ``(chains, hidden[-2])``.
+        """
+        return self._top_machine().bracket_log_partition(**settings)
 
     def log_prob(
         self,
@@ -228,6 +233,12 @@ class DBN(NumPyroFamily):
             steps: of the Gibbs chains of the RBM on top.
         """
         return self._draw(n, seed, _Falling(check_positive("steps", steps)))
+
+    def _top_machine(self) -> RBM:
+        """The RBM on top, kept with its constants until the parameters change."""
+        if self._top is None or self._top[0] is not self.network:
+            self._top = self.network, self.machines()[-1]
+        return self._top[1]
 
 
 @dataclass(frozen=True)

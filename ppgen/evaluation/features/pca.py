@@ -1,0 +1,88 @@
+"""Principal components of the training rows as features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ppgen.data import Dataset
+from ppgen.errors import InvalidArgument
+from ppgen.evaluation.features.rows import check_rows_for, quantization, scaled, training_rows
+from ppgen.evaluation.features.spec import Features, FeatureSpec, digest
+
+__all__ = ["PCA"]
+
+_MOST_ROWS = 2000  # to find the directions; more rows hardly move the strongest ones
+
+
+@dataclass(frozen=True, eq=False)
+class PCA:
+    r"""The coordinates of rows along the directions in which the training rows vary most.
+
+    .. math:: z = W^\top (x - \mu)
+
+    They keep their scale: distances in them are those of the rows, less what the other directions hold.
+    (Pearson 1901; Hotelling 1933.)
+
+    Attributes:
+        shape: of a row.
+        levels: how many values a discrete entry takes; ``None`` for continuous data.
+        mean: ``(d,)``, :math:`\mu`.
+        directions: ``(d, k)``, :math:`W`; the largest entry of each is positive.
+
+    Example:
+        >>> from ppgen.data import load
+        >>> digits = load("digits")
+        >>> PCA.fit(digits, components=16)(digits.test).values.shape
+        (447, 16)
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None
+    mean: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def fit(cls, data: Dataset, *, components: int = 32) -> PCA:
+        """Find the directions of a dataset's training rows; of about 2000, evenly spread, if there are more.
+
+        Raises:
+            InvalidArgument: if there are not so many directions.
+        """
+        train = training_rows(data)
+        every = -(-len(train) // _MOST_ROWS)
+        rows = scaled(train[::every], data.levels)
+        most = min(rows.shape)
+        if isinstance(components, bool) or not isinstance(components, int) or not 1 <= components <= most:
+            raise InvalidArgument(
+                "components",
+                got=repr(components),
+                expected=f"an integer from 1 to {most}",
+                fix=f"Write components={min(32, most)}.",
+            )
+        mean = rows.mean(axis=0)
+        directions = _directions(rows - mean)[:, :components]
+        # The sign of a direction is arbitrary; without a rule it may differ between machines.
+        largest = np.abs(directions).argmax(axis=0)
+        directions = directions * np.sign(directions[largest, np.arange(components)])
+        # Rounded to what is not rounding error, so that the hash is the same on most machines.
+        return cls(data.shape, data.levels, mean.round(8), directions.round(8))
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How the features are made."""
+        weights = digest({"mean": self.mean, "directions": self.directions})
+        name = f"PCA to {self.directions.shape[1]} components"
+        return FeatureSpec(name, weights, quantization=quantization(self.levels))
+
+    def __call__(self, rows: Any) -> Features:
+        """The features of rows ``(n, *shape)``."""
+        flat = scaled(check_rows_for(rows, self.shape, self.levels), self.levels)
+        return Features((flat - self.mean) @ self.directions, self.spec)
+
+
+def _directions(centred: np.ndarray) -> np.ndarray:
+    """The right singular vectors ``(d, min(n, d))``, the strongest first."""
+    return np.linalg.svd(centred, full_matrices=False)[2].T

@@ -1,0 +1,99 @@
+"""What features ask of rows: one size, finite numbers, the levels that they were made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ppgen.data import Dataset
+from ppgen.errors import DataError
+
+__all__ = ["as_images", "check_rows_for", "quantization", "scaled", "training_rows"]
+
+
+def check_rows_for(rows: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
+    """Rows ``(n, *shape)`` of finite numbers, or an error that says what they are instead."""
+    values = _as_array(rows)
+    if values.shape[1:] != shape or values.ndim < 2:
+        raise DataError(
+            "rows",
+            got=f"an array of shape {values.shape}",
+            expected=f"(n, {', '.join(map(str, shape))}), the shape that the features are for",
+            fix="Give rows of one size, that of the data.",
+        )
+    if not np.isfinite(values).all():
+        raise DataError(
+            "rows",
+            got="NaN or infinite values",
+            expected="finite numbers",
+            fix="Look at the model that drew them.",
+        )
+    if levels is not None and values.size and (values.min() < 0 or values.max() > levels - 1):
+        raise DataError(
+            "rows",
+            got=f"values from {values.min():g} to {values.max():g}",
+            expected=f"0 … {levels - 1}, the data's levels",
+            fix="Give rows in the data's own values.",
+        )
+    return values
+
+
+def as_images(rows: Any, levels: int | None) -> np.ndarray:
+    """Images ``(n, h, w)`` or ``(n, 3, h, w)`` as ``(n, 3, h, w)`` in 0 … 255, single precision.
+
+    Raises:
+        DataError: if they are no images of one size, or outside their levels.
+    """
+    values = _as_array(rows)
+    if not (values.ndim == 3 or (values.ndim == 4 and values.shape[1] in (1, 3))):
+        raise DataError(
+            "rows",
+            got=f"an array of shape {values.shape}",
+            expected="images (n, h, w) or (n, 3, h, w)",
+            fix="Write rows.reshape(-1, 8, 8) for flat images; use PCA for other rows.",
+        )
+    colours = values[:, None] if values.ndim == 3 else values
+    checked = check_rows_for(colours, colours.shape[1:], levels or 256)
+    grey = checked.astype(np.float32) * (255 / ((levels or 256) - 1))
+    return np.broadcast_to(grey, (len(grey), 3, *grey.shape[2:]))
+
+
+def scaled(rows: np.ndarray, levels: int | None) -> np.ndarray:
+    """Rows as vectors ``(n, d)``; levels as numbers from 0 to 1."""
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    return flat if levels is None else flat / (levels - 1)
+
+
+def quantization(levels: int | None) -> str:
+    """What the values were before, in words."""
+    return "none" if levels is None else f"{levels} levels, scaled to 0 … 1"
+
+
+def training_rows(data: Any) -> np.ndarray:
+    """The training rows of a dataset, in memory."""
+    if not isinstance(data, Dataset):
+        raise DataError(
+            "data",
+            got=f"a {type(data).__name__}",
+            expected="a Dataset, whose training rows the features are fitted to",
+            fix="Write ppgen.data.as_dataset(array).",
+        )
+    return np.asarray(data.train)
+
+
+def _as_array(rows: Any) -> np.ndarray:
+    if hasattr(rows, "detach"):  # a torch tensor, without importing torch
+        rows = rows.detach().cpu()
+    try:
+        values = np.asarray(rows)
+    except ValueError:  # NumPy's word for rows of unlike sizes
+        values = np.empty(0, dtype=object)
+    if values.dtype.kind not in "buif" or values.ndim < 2:
+        raise DataError(
+            "rows",
+            got="rows of unlike sizes" if values.dtype.kind == "O" else f"an array of shape {values.shape}",
+            expected="numbers (n, *shape): all rows of one size",
+            fix="Scale images to one size first, for example by ppgen.data.load(folder, size=(64, 64)).",
+        )
+    return values

@@ -1,0 +1,114 @@
+"""What features are, and exactly how they were made: two figures compare only if this is the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ppgen.errors import DataError
+
+__all__ = ["FeatureSpec", "Features", "Takes", "digest", "given_as_array"]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """How features were made of rows.
+
+    Attributes:
+        name: the method, for example ``"PCA to 32 components"``.
+        weights: the SHA-256 of the network's file, or of the fitted arrays; empty where nothing was fitted.
+        resize: how images were scaled; ``"none"`` where they were not.
+        quantization: what the values were before: their levels, or ``"none"`` for continuous data.
+
+    Example:
+        >>> str(FeatureSpec("pixels", quantization="17 levels, scaled to 0 … 1"))
+        'pixels; resize: none; quantization: 17 levels, scaled to 0 … 1'
+    """
+
+    name: str
+    weights: str = ""
+    resize: str = "none"
+    quantization: str = "none"
+
+    def __str__(self) -> str:
+        weights = f"; weights {self.weights[:12]}…" if self.weights else ""
+        return f"{self.name}{weights}; resize: {self.resize}; quantization: {self.quantization}"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Feature vectors that say where they come from.
+
+    Attributes:
+        values: ``(n, d)``.
+        spec: how they were made.
+        probabilities: ``(n, classes)``, what a classifier says of each row; ``None`` without one.
+
+    Raises:
+        DataError: if the values are not numbers ``(n, d)``, or there is not one row of probabilities a row.
+
+    Example:
+        >>> Features(np.zeros((3, 2)), FeatureSpec("pixels")).values.shape
+        (3, 2)
+    """
+
+    values: np.ndarray
+    spec: FeatureSpec
+    probabilities: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.dtype.kind not in "buif":
+            raise DataError(
+                "values",
+                got=f"an array of shape {self.values.shape} and dtype {self.values.dtype}",
+                expected="numbers (n, d)",
+                fix="Write rows.reshape(len(rows), -1).",
+            )
+        if self.probabilities is not None and len(self.probabilities) != len(self.values):
+            raise DataError(
+                "probabilities",
+                got=f"{len(self.probabilities)} rows",
+                expected=f"{len(self.values)}, one a row of features",
+                fix="Compute both from the same rows.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@runtime_checkable
+class Takes(Protocol):
+    """Whatever takes features of rows; ``ppgen.evaluate(features=...)`` accepts one of your own."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How the features are made."""
+        ...
+
+    def __call__(self, rows: Any) -> Features:
+        """The features of rows ``(n, *shape)`` in the data's own values."""
+        ...
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of arrays with their names, shapes and types, in the order of their names.
+
+    Example:
+        >>> digest({"a": np.zeros(2)})[:8], digest({"a": np.zeros(3)})[:8]
+        ('f961adf5', '9d1192ec')
+    """
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def given_as_array(width: int) -> FeatureSpec:
+    """The spec of features that came as a bare array: nothing is known but their number."""
+    return FeatureSpec(f"an array of {width} features", quantization="not said")

@@ -1,0 +1,164 @@
+"""What every figure asks of its samples, checked before anything is computed."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ppgen.errors import DataError, EvaluationWarning, InvalidArgument
+from ppgen.evaluation.features.spec import Features, FeatureSpec, given_as_array
+
+__all__ = ["MOST_PAIRS", "Samples", "as_features", "check_samples", "refuse_many_rows", "whole_number"]
+
+FEWEST = 4  # rows; the jackknife leaves out a part and needs two of what remains
+MOST_PAIRS = 400_000_000  # entries of a matrix of distances: 3.2 GB
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Real and generated rows that can be compared.
+
+    Attributes:
+        real: ``(n_real, d)``, in double precision.
+        generated: ``(n, d)``.
+        spec: the features that both have.
+        warnings: what speaks against trusting figures of them.
+    """
+
+    real: np.ndarray
+    generated: np.ndarray
+    spec: FeatureSpec
+    warnings: tuple[str, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every measurement of them says of itself."""
+        return {
+            "n": len(self.generated),
+            "n_real": len(self.real),
+            "spec": self.spec,
+            "warnings": self.warnings,
+        }
+
+
+def check_samples(real: Any, generated: Any) -> Samples:
+    """Check real and generated features, ``(n, d)`` each, arrays or :class:`Features`.
+
+    Warns:
+        EvaluationWarning: if either has fewer rows than features.
+
+    Raises:
+        DataError: if there are fewer than four rows, NaN, features of different widths, or no real row
+            differs from another.
+        InvalidArgument: if the two have features of different specs.
+    """
+    ours, theirs = as_features(real, "real"), as_features(generated, "generated")
+    if ours.values.shape[1] != theirs.values.shape[1]:
+        raise DataError(
+            "generated",
+            got=f"{theirs.values.shape[1]} features",
+            expected=f"{ours.values.shape[1]}, as in real",
+            fix="Take both through the same features, from images of the same size.",
+        )
+    if ours.spec != theirs.spec:
+        raise InvalidArgument(
+            "generated",
+            got=f"features of the spec '{theirs.spec}'",
+            expected=f"'{ours.spec}', as in real",
+            fix="Take real and generated rows through the same features.",
+        )
+    constant = (ours.values == ours.values[0]).all(axis=0)
+    if constant.all():
+        raise DataError(
+            "real",
+            got=f"{len(ours)} rows that are all the same",
+            expected="rows that differ",
+            fix="Check how the features were computed: constant features measure nothing.",
+        )
+    return Samples(ours.values, theirs.values, ours.spec, _warnings(ours, theirs, int(constant.sum())))
+
+
+def as_features(rows: Any, argument: str) -> Features:
+    """Features of finite numbers in double precision, from an array ``(n, d)`` or :class:`Features`."""
+    if isinstance(rows, Features):
+        values, spec, probabilities = rows.values, rows.spec, rows.probabilities
+    else:
+        values, spec, probabilities = _as_matrix(rows, argument), None, None
+    if len(values) < FEWEST or values.shape[1] == 0:
+        raise DataError(
+            argument,
+            got=f"{values.shape[0]} samples of {values.shape[1]} features",
+            expected=f"at least {FEWEST} samples, for an interval",
+            fix="Draw more: hundreds at least, thousands where you can.",
+        )
+    values = values.astype(np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise DataError(
+            argument,
+            got=f"{int(bad.sum())} NaN or infinite values, the first in row {int(np.argwhere(bad)[0][0])}",
+            expected="finite numbers",
+            fix="Look at the model that drew them, or drop these rows and say so.",
+        )
+    return Features(values, spec or given_as_array(values.shape[1]), probabilities)
+
+
+def refuse_many_rows(samples: Samples) -> None:
+    """Refuse a matrix of distances that would not fit into memory."""
+    most = math.isqrt(MOST_PAIRS)
+    if max(len(samples.real), len(samples.generated)) > most:
+        raise DataError(
+            "generated" if len(samples.generated) > most else "real",
+            got=f"{max(len(samples.real), len(samples.generated)):,} rows",
+            expected=f"at most {most:,}: all distances between rows are held in memory",
+            fix=f"Give a random subset of both, for example rows[:{most // 2}].",
+        )
+
+
+def whole_number(name: str, value: Any, least: int, most: int) -> int:
+    """An integer in a range, or an error that says which."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise InvalidArgument(
+            name, got=repr(value), expected=f"an integer from {least} to {most}", fix=f"Write {name}={least}."
+        )
+    return int(value)
+
+
+def _as_matrix(rows: Any, argument: str) -> np.ndarray:
+    if hasattr(rows, "detach"):  # a torch tensor, without importing torch
+        rows = rows.detach().cpu()
+    try:
+        values = np.asarray(rows)
+    except ValueError:  # rows of different lengths
+        values = np.empty((), dtype=object)
+    if values.ndim != 2 or values.dtype.kind not in "buif":
+        shape = "rows of unlike sizes" if values.dtype.kind == "O" else f"an array of shape {values.shape}"
+        raise DataError(
+            argument,
+            got=shape,
+            expected="numbers (n, d), one row of features a sample",
+            fix="Write rows.reshape(len(rows), -1), or use one of ppgen.evaluation.features.",
+        )
+    return values
+
+
+def _warnings(real: Features, generated: Features, constant: int) -> tuple[str, ...]:
+    sentences = []
+    for name, features in (("real", real), ("generated", generated)):
+        n, width = features.values.shape
+        if n < width:
+            sentences.append(
+                f"There are fewer {name} samples ({n:,}) than features ({width:,}): draw more, or measure on "
+                "fewer features, such as PCA."
+            )
+    for sentence in sentences:
+        warnings.warn(sentence, EvaluationWarning, stacklevel=4)
+    if (generated.values == generated.values[0]).all():
+        sentences.append("All generated rows are the same: the model has collapsed.")
+    if constant:
+        sentences.append(f"{constant} of {real.values.shape[1]} features are constant in the real rows.")
+    return tuple(sentences)

@@ -1,0 +1,134 @@
+"""One measured figure: its value, its interval, and the features that it was measured on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ppgen.errors import InvalidArgument
+from ppgen.evaluation.features.spec import FeatureSpec
+from ppgen.style.numbers import as_sure_as
+
+__all__ = ["Better", "Difference", "Measurement", "base_of"]
+
+Better = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A figure of sample quality with its uncertainty.
+
+    Attributes:
+        name: what was measured.
+        value: the figure.
+        interval: its 95 % interval over samples of this size, real and generated.
+        stderr: its standard error.
+        n: how many generated rows it rests on.
+        n_real: how many real rows.
+        spec: the features that it was measured on.
+        better: whether lower or higher values are better; ``"neither"`` if only a certain value is good.
+        how: the method and its settings in words.
+        warnings: what speaks against trusting it, in sentences.
+
+    Example:
+        >>> pixels = FeatureSpec("pixels")
+        >>> a = Measurement(name="precision", value=0.9, interval=(0.8, 1.0), stderr=0.05, n=200, n_real=200,
+        ...                 spec=pixels, better="higher", how="3 neighbours")
+        >>> print(a)
+        precision 0.900, 95 % interval 0.800 to 1.000 (200 generated against 200 real rows; pixels)
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    stderr: float
+    n: int
+    n_real: int
+    spec: FeatureSpec
+    better: Better
+    how: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> str:
+        """The figure and its interval, as a sentence."""
+        value, low, high = (as_sure_as(x, self.stderr or None) for x in (self.value, *self.interval))
+        return (
+            f"{self.name} {value}, 95 % interval {low} to {high} "
+            f"({self.n:,} generated against {self.n_real:,} real rows; {self.spec.name})"
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([self.reading, *self.warnings])
+
+    def compare(self, other: Measurement) -> Difference:
+        """The difference ``self - other``, if the two are the same figure on the same features.
+
+        The interval takes the two as independent. Where both rest on the same real rows they are not, and
+        the difference is somewhat better known than it says.
+
+        Raises:
+            InvalidArgument: if they are different figures, have other settings, or other features.
+        """
+        for what, mine, theirs in (
+            ("the figure", self.name, other.name),
+            ("features of the spec", self.spec, other.spec),
+            ("the settings", self.how, other.how),
+        ):
+            if mine != theirs:
+                raise InvalidArgument(
+                    "other",
+                    got=f"{what} '{theirs}'",
+                    expected=f"'{mine}', as in the first",
+                    fix="Measure both with the same function, settings and features.",
+                )
+        value = self.value - other.value
+        half = 1.96 * math.hypot(self.stderr, other.stderr)
+        return Difference(self.name, value, (value - half, value + half), self.better)
+
+    def __lt__(self, other: Measurement) -> bool:
+        return self.compare(other).value < 0
+
+    def __gt__(self, other: Measurement) -> bool:
+        return self.compare(other).value > 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two measurements of one figure differ.
+
+    Attributes:
+        name: the figure.
+        value: the first less the second.
+        interval: the 95 % interval of the difference.
+        better: which way is better.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float]
+    better: Better
+
+    @property
+    def reading(self) -> str:
+        """Which one is better, if that can be told."""
+        if self.interval[0] <= 0 <= self.interval[1]:
+            return (
+                f"The two cannot be told apart by their {self.name}: the interval of the difference holds 0."
+            )
+        verdict = "lower" if self.value < 0 else "higher"
+        if self.better == "neither":
+            return f"The first has the {verdict} {self.name}."
+        judged = "better" if verdict == self.better else "worse"
+        return f"The first is {judged}: its {self.name} is {verdict}."
+
+    def __str__(self) -> str:
+        half = (self.interval[1] - self.interval[0]) / 2
+        return f"{as_sure_as(self.value, half)} ± {as_sure_as(half, half)}. {self.reading}"
+
+
+def base_of(measured: Measurement) -> Measurement:
+    """The plain measurement of a result that has more parts."""
+    parts: dict[str, Any] = {part.name: getattr(measured, part.name) for part in fields(Measurement)}
+    return Measurement(**parts)

@@ -1,0 +1,49 @@
+"""Distances between rows, and how far the k-th neighbour is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ppgen.evaluation.quality.checks import Samples, refuse_many_rows, whole_number
+
+__all__ = ["Distances", "checked_neighbours", "kth_neighbour"]
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """The Euclidean distances among two samples.
+
+    They are sums of squared differences, not differences of squares: copies are at a distance of exactly 0.
+
+    Attributes:
+        real: ``(m, m)`` among real rows.
+        across: ``(m, n)`` from real to generated rows.
+        generated: ``(n, n)`` among generated rows.
+    """
+
+    real: np.ndarray
+    across: np.ndarray
+    generated: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Samples) -> Distances:
+        """All distances of the rows of two samples."""
+        from scipy.spatial.distance import cdist
+
+        refuse_many_rows(samples)
+        x, y = samples.real, samples.generated
+        return cls(cdist(x, x), cdist(x, y), cdist(y, y))
+
+
+def kth_neighbour(distances: np.ndarray, k: int) -> np.ndarray:
+    """The distance of each row of ``(n, n)`` to its k-th nearest other row, ``(n,)``."""
+    # A row is its own nearest one; with copies there are more at distance 0, and it does not matter which.
+    return np.partition(distances, k, axis=1)[:, k]
+
+
+def checked_neighbours(neighbours: int, samples: Samples) -> int:
+    """How many neighbours, which must exist even where half of the rows is left out."""
+    most = min(len(samples.real), len(samples.generated)) // 2 - 1
+    return whole_number("neighbours", neighbours, 1, most)

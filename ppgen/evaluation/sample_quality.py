@@ -1,0 +1,193 @@
+"""All figures of sample quality of one model, against the same real rows for every model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ppgen.data import Dataset
+from ppgen.errors import DataError, EvaluationWarning, PpgenError
+from ppgen.evaluation.features.choose import choose_features, is_text
+from ppgen.evaluation.features.plain import Standardised
+from ppgen.evaluation.features.spec import Takes
+from ppgen.evaluation.quality.copying import memorisation
+from ppgen.evaluation.quality.coverage import density_coverage
+from ppgen.evaluation.quality.frechet import frechet_distance
+from ppgen.evaluation.quality.kernel import kernel_distance
+from ppgen.evaluation.quality.manifold import precision_recall
+from ppgen.evaluation.quality.measurement import Measurement, base_of
+from ppgen.evaluation.quality.text import ngram_novelty
+from ppgen.evaluation.quality.two_sample import classifier_two_sample_test
+from ppgen.evaluation.subjects import HeldOut
+
+__all__ = ["FEWEST_ROWS", "Real", "read_sentences"]
+
+FEWEST_ROWS = 50
+"""With fewer test rows no figure of sample quality says anything."""
+
+_MOST_ROWS = 500  # by default; figures of neighbours grow with the square
+_MOST_TRAINING_VALUES = 100_000_000  # 800 MB in double precision
+_COPIES = "data-copying z"
+_HINDSIGHT = -3.0  # of z: so close to the training rows is no chance
+_UNKNOWN = (
+    "its memorisation was not measured: the training rows are not in the data, or hold more than "
+    f"{_MOST_TRAINING_VALUES:,} values; ppgen.evaluation.memorisation takes features of them"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """What the samples of every model are measured against.
+
+    Attributes:
+        features: how features are made; ``None`` for text.
+        rows: the real rows ``(m, *shape)`` that are compared with.
+        train: the training rows, for memorisation; ``None`` where they are not known, or too many.
+        unseen: validation rows, which show what real rows reach themselves; ``None`` without enough.
+        values: standardised values, which nothing was trained for: memorisation is measured on them.
+        count: how many rows to draw of each model.
+        seed: of the subsets.
+    """
+
+    features: Takes | None
+    rows: np.ndarray
+    train: np.ndarray | None
+    unseen: np.ndarray | None
+    values: Takes
+    count: int
+    seed: int
+
+    @classmethod
+    def of(cls, data: Any, test: HeldOut, features: Any, count: int | None, seed: int) -> Real:
+        """Choose the features and the real rows.
+
+        Raises:
+            InvalidArgument: if the features do not suit the data.
+            StorageError: if their weights are missing.
+        """
+        dataset = data if isinstance(data, Dataset) else None
+        count = min(len(test.rows), _MOST_ROWS) if count is None else count
+        text = is_text(test.shape, test.levels) and features == "auto"
+        chosen = None if text else choose_features(features, dataset, test.rows, test.levels)
+        few = dataset is not None and dataset.train.size <= _MOST_TRAINING_VALUES
+        train = np.asarray(dataset.train) if dataset is not None and few else None
+        unseen = dataset.valid if dataset is not None and len(dataset.valid) >= FEWEST_ROWS else None
+        return cls(
+            chosen,
+            _some(test.rows, max(count, FEWEST_ROWS), seed),
+            train,
+            None if unseen is None else _some(np.asarray(unseen), max(count, FEWEST_ROWS), seed + 1),
+            Standardised.of_rows(test.rows if train is None else train, test.levels),
+            count,
+            seed,
+        )
+
+    def of_model(self, model: Any) -> tuple[tuple[Measurement, ...], str]:
+        """The figures of a model's samples; or none, and a sentence that says why."""
+        try:
+            rows = np.asarray(model.sample(self.count, seed=self.seed))
+            return self.measure(rows), "" if self.train is not None else _UNKNOWN
+        except PpgenError as error:
+            return (), f"its samples could not be measured: {error}"
+
+    def of_unseen_rows(self) -> tuple[Measurement, ...]:
+        """The figures of validation rows, as if a model had drawn them; none where there are too few."""
+        return () if self.unseen is None else self.measure(self.unseen)
+
+    def measure(self, generated: np.ndarray) -> tuple[Measurement, ...]:
+        """All figures of generated rows ``(n, *shape)``.
+
+        Raises:
+            DataError: if they are no rows of the data.
+        """
+        if generated.shape[1:] != self.rows.shape[1:]:
+            raise DataError(
+                "sample",
+                got=f"rows of shape {generated.shape[1:]}",
+                expected=f"{self.rows.shape[1:]}, as in the data",
+                fix="Return (n, *shape) in the data's own values.",
+            )
+        with warnings.catch_warnings():  # the scorecard says the same in its own sentences
+            warnings.simplefilter("ignore", EvaluationWarning)
+            if self.features is None:
+                return self._of_text(generated)
+            return (*self._on_features(self.features, generated), *self._memorisation(generated))
+
+    def _on_features(self, features: Takes, rows: np.ndarray) -> list[Measurement]:
+        both: dict[str, Any] = {"real": features(self.rows), "generated": features(rows)}
+        frechet = frechet_distance(**both, seed=self.seed)
+        shares, balls = precision_recall(**both, seed=self.seed), density_coverage(**both, seed=self.seed)
+        return [
+            # The plain distance has no interval of its own, and is not for comparison.
+            frechet.at_infinity,
+            kernel_distance(**both),
+            shares.precision,
+            shares.recall,
+            balls.density,
+            balls.coverage,
+            base_of(classifier_two_sample_test(**both, seed=self.seed)),
+        ]
+
+    def _memorisation(self, rows: np.ndarray) -> list[Measurement]:
+        if self.train is None:
+            return []
+        found = memorisation(
+            train=self.values(self.train), real=self.values(self.rows), generated=self.values(rows)
+        )
+        authentic = replace(base_of(found), how=f"{found.how}; held-out rows reach {found.held_out:.2f}")
+        z = replace(
+            base_of(found), name=_COPIES, value=found.z, interval=(found.z - 1.96, found.z + 1.96), stderr=1.0
+        )
+        return [authentic, z]
+
+    def _of_text(self, rows: np.ndarray) -> tuple[Measurement, ...]:
+        if self.train is None:
+            return ()
+        return (ngram_novelty(train=self.train, generated=rows, real=self.rows),)
+
+
+def read_sentences(named: Sequence[tuple[str, Sequence[Measurement]]]) -> tuple[str, ...]:
+    """What the figures of sample quality of several models allow one to say."""
+    measured = [figure for _, figures in named for figure in figures]
+    if not measured:
+        return ()
+    names = {figure.name for figure in measured}
+    specs = dict.fromkeys(figure.spec.name for figure in measured if figure.name != _COPIES)
+    copying = [
+        name
+        for name, figures in named
+        if any(figure.name == _COPIES and figure.value < _HINDSIGHT for figure in figures)
+    ]
+    first = named[-1][1][0]  # of a model; the rows unseen by models come first, and may be fewer
+    sentences = [
+        (
+            True,
+            f"Sample quality is measured on {' and '.join(specs)}, {first.n:,} generated against "
+            f"{first.n_real:,} real rows; figures on other features are other figures. "
+            "± reaches to the further end of a 95 % interval.",
+        ),
+        (
+            "precision" in names,
+            "Distances are better if lower; precision, recall and coverage if higher; density is 1 and a "
+            "classifier tells half of the rows apart where nothing is wrong.",
+        ),
+        (
+            _COPIES in names,
+            "Authentic rows are no copies of training rows; held-out rows are not all authentic either. "
+            "A data-copying z below −3 says that a model copies, one above 3 that it underfits.",
+        ),
+        (bool(copying), f"Copies of training rows: {', '.join(copying)}."),
+    ]
+    warned = dict.fromkeys(sentence for figure in measured for sentence in figure.warnings)
+    return (*(sentence for applies, sentence in sentences if applies), *warned)
+
+
+def _some(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """At most ``count`` of the rows, chosen at random, in their order."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
