@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-import ppgen
 from ppgen.inference.method import Method
 from ppgen.inference.posterior import Posterior
 
 __all__ = ["call_of", "made_with", "source_of"]
 
-_PACKAGES = ("torch", "pyro-ppl", "zuko", "jax", "numpyro", "blackjax", "arviz", "numpy")
+_PACKAGES = ("ppgen", "torch", "pyro-ppl", "zuko", "jax", "numpyro", "blackjax", "arviz", "numpy")
 _FEW = 60  # numbers that a call still spells out
 
 
@@ -71,14 +70,13 @@ def made_with(seed: int | None = None, **more: object) -> dict[str, object]:
     """Versions, seed and machine, for the foot of a page.
 
     Example:
-        >>> list(made_with(seed=3))[:3]
-        ['seed', 'machine', 'ppgen']
+        >>> list(made_with(seed=3))[:2]
+        ['seed', 'machine']
     """
     found: dict[str, object] = dict(more)
     if seed is not None:
         found["seed"] = seed
     found["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-    found["ppgen"] = ppgen.__version__
     for package in _PACKAGES:
         try:
             found[package] = version(package)
