@@ -74,7 +74,7 @@ RECIPES: dict[str, Recipe] = {
         "masked-diffusion",
         GREY,
         {"network": "mlp", "width": 256, "depth": 2, "dropout": 0.5},
-        {"epochs": 85, "batch_size": 100, "learning_rate": 2e-3, "average": 0.99, "weight_decay": 0.1},
+        {"epochs": 200, "batch_size": 100, "learning_rate": 2e-3, "average": 0.99, "weight_decay": 0.1},
     ),
     "ddpm": Recipe(
         "diffusion",

@@ -187,7 +187,7 @@ def _seconds(call):
 
 
 def _smallest_ess(draws: dict) -> float:
-    from ppgen.inference.arviz_compat import ess_bulk
+    from ppgen.inference.convergence import ess_bulk
 
     flat = [values.reshape(*values.shape[:2], -1) for values in draws.values()]
     return min(ess_bulk(values[..., k]) for values in flat for k in range(values.shape[2]))

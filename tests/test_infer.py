@@ -19,8 +19,8 @@ from ppgen.errors import (
     UnknownName,
     UnsupportedProgram,
 )
-from ppgen.inference.arviz_compat import ess_bulk
 from ppgen.inference.citations import PAPERS
+from ppgen.inference.convergence import ess_bulk
 from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.inference.guides import make_guide
 from ppgen.inference.guides.objectives import make_objective
@@ -301,6 +301,17 @@ def test_a_start_along_pathfinders_path_reaches_far_posteriors():
     post = ppgen.infer(far, {"y": y}, tune=200, start="pathfinder", keep_warmup=True, progress=False)
     assert abs(post.drawn.warmup.positions[:, 0] - 3002.0).max() < 5
     _agrees(post.draws["mu"], 3002.0, np.sqrt(1 / 5))
+
+
+def test_summary_is_arvizs(schools):
+    import arviz
+
+    ours, theirs = schools.summary(), arviz.summary(schools.to_arviz())
+    assert list(ours.index) == list(theirs.index)
+    both = [column for column in ours.columns if column in theirs.columns and column != "mcse_sd"]
+    assert {"mean", "sd", "mcse_mean", "ess_bulk", "ess_tail", "r_hat"} <= set(both)
+    # Of the standard deviation's error there are several estimates.
+    np.testing.assert_allclose(ours[both], theirs[both].astype(float), atol=0.006, rtol=1e-3)
 
 
 def test_netcdf_round_trip(schools, tmp_path):

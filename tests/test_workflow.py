@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import arviz
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -25,7 +26,6 @@ from ppgen.errors import (
     UnsupportedProgram,
 )
 from ppgen.inference import arviz_compat
-from ppgen.inference.arviz_compat import arviz
 from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.methods import make_method

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-with warnings.catch_warnings():  # ArviZ 0.x announces 1.x each time it is imported
-    warnings.simplefilter("ignore", FutureWarning)
-    import arviz
-
 __all__ = [
     "Groups",
-    "ess_bulk",
-    "ess_mean",
-    "ess_tail",
     "make_arviz",
     "pareto_smooth",
     "pareto_smooth_rows",
     "power_scaling",
-    "rhat",
-    "summarise",
     "write_netcdf",
 ]
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
 
-_LEGACY = arviz.__version__.startswith("0.")
+
+@cache
+def _arviz() -> Any:
+    """ArviZ, imported when it is first needed: with its plots that takes a second or two."""
+    with warnings.catch_warnings():  # 0.x announces 1.x each time it is imported
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+    return arviz
+
+
+def _legacy() -> bool:
+    return _arviz().__version__.startswith("0.")
 
 
 def make_arviz(
@@ -42,19 +45,14 @@ def make_arviz(
     """ArviZ data from arrays ``(chain, draw, *event)`` by group and variable."""
     filled: dict[str, Any] = {name: dict(group) for name, group in groups.items() if group}
     names = {name: list(value) for name, value in (dims or {}).items()}
-    if not _LEGACY:
-        return arviz.from_dict(filled, coords=dict(coords or {}), dims=names)
+    if not _legacy():
+        return _arviz().from_dict(filled, coords=dict(coords or {}), dims=names)
     log_prior = filled.pop("log_prior", None)  # 0.x has this group, but its from_dict drops it
     warmup = "warmup_posterior" in filled
-    data = arviz.from_dict(**filled, coords=dict(coords or {}), dims=names, save_warmup=warmup)
+    data = _arviz().from_dict(**filled, coords=dict(coords or {}), dims=names, save_warmup=warmup)
     if log_prior is not None:
         data.add_groups(log_prior=log_prior, coords=dict(coords or {}), dims=names)
     return data
-
-
-def summarise(data: Any) -> Any:
-    """ArviZ's summary table of the posterior group, as a pandas DataFrame."""
-    return arviz.summary(data)
 
 
 def write_netcdf(data: Any, path: Path) -> None:
@@ -62,31 +60,11 @@ def write_netcdf(data: Any, path: Path) -> None:
     data.to_netcdf(str(path), engine="h5netcdf")
 
 
-def rhat(draws: np.ndarray) -> float:
-    """Rank-normalised split R-hat of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
-    return float(arviz.rhat(draws))
-
-
-def ess_bulk(draws: np.ndarray) -> float:
-    """Effective sample size in the bulk of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
-    return float(arviz.ess(draws, method="bulk"))
-
-
-def ess_tail(draws: np.ndarray) -> float:
-    """Effective sample size in the 5 % tails of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
-    return float(arviz.ess(draws, method="tail", prob=(0.05, 0.95)))
-
-
-def ess_mean(draws: np.ndarray) -> float:
-    """Effective sample size for the mean of one quantity ``(chain, draw)`` (arXiv:1903.08008)."""
-    return float(arviz.ess(draws, method="mean"))
-
-
 def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Pareto-smoothed log weights ``(draws,)`` that sum to 1, and the Pareto shape (arXiv:1507.02646)."""
     with np.errstate(over="ignore"):  # of weights that are bounded, in a fit of their tail
-        if _LEGACY:
-            smoothed, khat = arviz.psislw(log_weights.copy())
+        if _legacy():
+            smoothed, khat = _arviz().psislw(log_weights.copy())
         else:
             from arviz_stats.base import array_stats
 
@@ -102,8 +80,8 @@ def pareto_smooth_rows(log_weights: np.ndarray, efficiency: float = 1.0) -> tupl
         efficiency: how many independent draws each draw is worth; it sets how long a tail is fitted.
     """
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as above; and of equal weights
-        if _LEGACY:
-            smoothed, khat = arviz.psislw(log_weights.copy(), efficiency)
+        if _legacy():
+            smoothed, khat = _arviz().psislw(log_weights.copy(), efficiency)
         else:
             from arviz_stats.base import array_stats
 
@@ -127,8 +105,8 @@ def power_scaling(
     groups = {"posterior": dict(draws), f"log_{part}": {"total": log_density}}
     data = make_arviz(groups, coords=None, dims=None)
     with np.errstate(divide="ignore", invalid="ignore"):  # draws that never change give NaN
-        if _LEGACY:
-            found = arviz.psens(data, component=part)
+        if _legacy():
+            found = _arviz().psens(data, component=part)
         else:
             from arviz_stats import psense
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppgen.inference.arviz_compat import ess_bulk, ess_tail, rhat
+from ppgen.inference.convergence import ess_bulk, ess_tail, rhat
 from ppgen.inference.weights import Weights, explain_khat, khat_threshold
 from ppgen.program.density import Density
 

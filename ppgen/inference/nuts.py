@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ppgen.errors import InvalidArgument, UnknownName
-from ppgen.inference.arviz_compat import ess_bulk, ess_tail
+from ppgen.inference.convergence import ess_bulk, ess_tail
 from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, drifting_sites, scalars_of
 from ppgen.inference.guides import GUIDES
 from ppgen.inference.markov.chains import Chains, Metric, Record, Rules, longest_window

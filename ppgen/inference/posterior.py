@@ -17,6 +17,7 @@ from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
 from ppgen.inference.posterior_file import read_posterior, write_posterior
+from ppgen.inference.summary import summarise
 from ppgen.inference.weights import LogEvidence
 from ppgen.program.arguments import is_array
 from ppgen.program.density import Density
@@ -161,11 +162,11 @@ class Posterior:
             warnings.warn(problem, InferenceWarning, stacklevel=3)
 
     def summary(self) -> Any:
-        """ArviZ's table: mean, sd, interval, Monte Carlo error, effective sample sizes, R-hat.
+        """A table as ArviZ's: mean, sd, interval, Monte Carlo errors, effective sample sizes, R-hat.
 
         Draws with importance weights are resampled by them first, where their Pareto shape allows it.
         """
-        return arviz_compat.summarise(self._arviz({"posterior": self._alike().draws}))
+        return summarise(self._alike().draws, self.coords, self.dims)
 
     def to_arviz(self, *, predictive: bool = False, prior: int = 0) -> Any:
         """Everything as ArviZ data.

@@ -16,7 +16,7 @@ from ppgen.errors import InferenceError, InvalidArgument, UnknownName
 from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
 from ppgen.inference.annealing.tempering import Path, Tuning
-from ppgen.inference.arviz_compat import rhat
+from ppgen.inference.convergence import rhat
 from ppgen.inference.diagnostics import Diagnostics, scalars_of
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import naming_what_is_impossible

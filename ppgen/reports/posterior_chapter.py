@@ -129,8 +129,6 @@ def _write_fit(section: Section, post: Posterior) -> None:
 
 def _write_estimates(section: Section, post: Posterior) -> None:
     table = post.summary()
-    whole = [column for column in table.columns if str(column).startswith("ess")]
-    table = table.astype({column: int for column in whole if table[column].notna().all()})
     rows = [[name, *(table[column][name] for column in table.columns)] for name in table.index[:_MOST_ROWS]]
     more = f" The first {_MOST_ROWS} of {len(table)}." if len(table) > _MOST_ROWS else ""
     section.table(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from ppgen.inference.arviz_compat import ess_mean, pareto_smooth_rows
+from ppgen.inference.arviz_compat import pareto_smooth_rows
+from ppgen.inference.convergence import ess_mean
 from ppgen.inference.diagnostics import scalars_of
 from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.posterior import Posterior

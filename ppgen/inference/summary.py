@@ -1,0 +1,70 @@
+"""The table of a posterior: means, intervals, Monte Carlo errors, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppgen.inference import convergence
+
+__all__ = ["summarise"]
+
+_DECIMALS = 3
+
+
+def summarise(
+    draws: Mapping[str, np.ndarray], coords: Mapping[str, Sequence[Any]], dims: Mapping[str, Sequence[str]]
+) -> Any:
+    """A pandas table with one row a number, in the columns of ArviZ's summary.
+
+    Args:
+        draws: ``(chain, draw, *event)`` by site.
+        coords, dims: names of the entries, as ArviZ takes them.
+
+    Example:
+        >>> draws = {"theta": np.random.default_rng(0).normal(size=(4, 500, 2))}
+        >>> table = summarise(draws, coords={"school": ["A", "B"]}, dims={"theta": ["school"]})
+        >>> list(table.index), list(table.columns)[:4]
+        (['theta[A]', 'theta[B]'], ['mean', 'sd', 'hdi_3%', 'hdi_97%'])
+    """
+    import pandas as pd
+
+    rows = {
+        name: _row(values)
+        for site, array in draws.items()
+        for name, values in _entries(site, array, coords, dims)
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").round(_DECIMALS)
+    return table.astype(
+        {column: int for column in ("ess_bulk", "ess_tail") if np.isfinite(table[column]).all()}
+    )
+
+
+def _row(values: np.ndarray) -> dict[str, float]:
+    low, high = convergence.shortest_interval(values)
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)),
+        "hdi_3%": low,
+        "hdi_97%": high,
+        "mcse_mean": convergence.mcse_mean(values),
+        "mcse_sd": convergence.mcse_sd(values),
+        "ess_bulk": convergence.ess_bulk(values),
+        "ess_tail": convergence.ess_tail(values),
+        "r_hat": convergence.rhat(values),
+    }
+
+
+def _entries(
+    site: str, array: np.ndarray, coords: Mapping[str, Sequence[Any]], dims: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each number of a site ``(chain, draw)``, under the site's name and the names of its entries."""
+    shape = array.shape[2:]
+    axes = list(dims.get(site, ()))
+    names = [coords.get(axis, range(size)) for axis, size in zip(axes, shape, strict=False)]
+    names += [range(size) for size in shape[len(names) :]]
+    for index in np.ndindex(shape):
+        labels = [str(names[axis][place]) for axis, place in enumerate(index)]
+        yield f"{site}[{', '.join(labels)}]" if labels else site, array[(slice(None), slice(None), *index)]
