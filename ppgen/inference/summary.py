@@ -9,7 +9,7 @@ import numpy as np
 
 from ppgen.inference import convergence
 
-__all__ = ["summarise"]
+__all__ = ["label", "named_entries", "summarise"]
 
 _DECIMALS = 3
 
@@ -31,15 +31,36 @@ def summarise(
     """
     import pandas as pd
 
-    rows = {
-        name: _row(values)
-        for site, array in draws.items()
-        for name, values in _entries(site, array, coords, dims)
-    }
+    rows = {name: _row(values) for name, values in named_entries(draws, coords, dims)}
     table = pd.DataFrame.from_dict(rows, orient="index").round(_DECIMALS)
     return table.astype(
         {column: int for column in ("ess_bulk", "ess_tail") if np.isfinite(table[column]).all()}
     )
+
+
+def named_entries(
+    draws: Mapping[str, np.ndarray], coords: Mapping[str, Sequence[Any]], dims: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each number of each site ``(chain, draw)``, under the names of the site and of the entry.
+
+    Example:
+        >>> draws = {"theta": np.zeros((4, 500, 2))}
+        >>> [name for name, _ in named_entries(draws, {"school": ["A", "B"]}, {"theta": ["school"]})]
+        ['theta[A]', 'theta[B]']
+    """
+    for site, array in draws.items():
+        for index in np.ndindex(array.shape[2:]):
+            inside = label(index, array.shape[2:], coords, dims.get(site, ()))
+            yield f"{site}[{inside}]" if index else site, array[(slice(None), slice(None), *index)]
+
+
+def label(
+    index: tuple[int, ...], shape: tuple[int, ...], coords: Mapping[str, Sequence[Any]], dims: Sequence[str]
+) -> str:
+    """The name of one entry: its coordinates, where its dimensions have some, else its place."""
+    names = [coords.get(axis, range(size)) for axis, size in zip(dims, shape, strict=False)]
+    names += [range(size) for size in shape[len(names) :]]
+    return ", ".join(str(names[axis][place]) for axis, place in enumerate(index))
 
 
 def _row(values: np.ndarray) -> dict[str, float]:
@@ -55,16 +76,3 @@ def _row(values: np.ndarray) -> dict[str, float]:
         "ess_tail": convergence.ess_tail(values),
         "r_hat": convergence.rhat(values),
     }
-
-
-def _entries(
-    site: str, array: np.ndarray, coords: Mapping[str, Sequence[Any]], dims: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Each number of a site ``(chain, draw)``, under the site's name and the names of its entries."""
-    shape = array.shape[2:]
-    axes = list(dims.get(site, ()))
-    names = [coords.get(axis, range(size)) for axis, size in zip(axes, shape, strict=False)]
-    names += [range(size) for size in shape[len(names) :]]
-    for index in np.ndindex(shape):
-        labels = [str(names[axis][place]) for axis, place in enumerate(index)]
-        yield f"{site}[{', '.join(labels)}]" if labels else site, array[(slice(None), slice(None), *index)]

@@ -62,7 +62,7 @@ def model_comparison(comparison: Comparison) -> Figure:
         color=MUTED,
         annotation_clip=False,
     )
-    title(left, "Prediction of left-out data")
+    title(left, "Left-out data")
     title(right, "Difference to the best")
     left.set_xlabel("elpd, nats (higher is better)")
     right.set_xlabel("nats")

@@ -12,7 +12,7 @@ from ppgen import plots
 from ppgen.errors import PpgenError
 from ppgen.inference.citations import cite
 from ppgen.inference.posterior import Posterior
-from ppgen.plots.draws import scalars
+from ppgen.inference.summary import label, named_entries
 from ppgen.reports.again import call_of, source_of
 from ppgen.reports.page import Section
 from ppgen.workflow.checks import PredictiveCheck, check
@@ -104,7 +104,7 @@ def _write_prior_check(section: Section, post: Posterior, seed: int) -> None:
     for one in found:
         section.note("ok" if one.ok else "warning", one.reading)
         section.figure(
-            _predictive_picture(one),
+            _predictive_picture(one, post),
             caption=f"Observed `{one.site}` and what the prior expects of it.",
             alt=f"Observed {one.site} beside draws from the prior predictive distribution",
         )
@@ -137,7 +137,7 @@ def _write_estimates(section: Section, post: Posterior) -> None:
         caption="Means, standard deviations, intervals, Monte Carlo errors, effective sample sizes." + more,
     )
     section.figure(
-        plots.forest(post.draws),
+        plots.forest(dict(named_entries(post.draws, post.coords, post.dims))),
         caption="Medians with 50 % and 94 % intervals.",
         alt="Intervals of every quantity of the posterior",
     )
@@ -154,7 +154,7 @@ def _write_predictive_check(section: Section, post: Posterior, seed: int) -> Non
         found = check(drawn, site=site)
         section.note("ok" if found.ok else "warning", found.reading)
         section.figure(
-            _predictive_picture(found),
+            _predictive_picture(found, post),
             caption=f"Observed `{site}` and what the fitted model expects of it.",
             alt=f"Observed {site} beside draws from the posterior predictive distribution",
         )
@@ -202,7 +202,7 @@ def _write_sensitivity(section: Section, post: Posterior) -> None:
 
 def _scalars_first(post: Posterior) -> dict[str, np.ndarray]:
     """Every scalar ``(chain, draw)``: sites of one number, then the worst, then entries of larger sites."""
-    parts = scalars(post.draws, None)
+    parts = dict(named_entries(post.draws, post.coords, post.dims))
     worst = post.diagnostics.worst
     return dict(sorted(parts.items(), key=lambda part: (part[0] not in post.draws, part[0] != worst)))
 
@@ -221,9 +221,11 @@ def _replicated(drawn: Any, group: str) -> Iterator[str]:
     return (str(name) for name in drawn[group].data_vars if name in observed)
 
 
-def _predictive_picture(found: PredictiveCheck) -> Figure:
+def _predictive_picture(found: PredictiveCheck, post: Posterior) -> Figure:
     observed = np.asarray(found.observed).ravel()
     replicated = np.asarray(found.replicated).reshape(len(found.replicated), -1)
     if found.discrete and len(observed) > _FEW:
         return plots.count_check(observed, replicated, quantity=found.site)
-    return plots.predictive_check(observed, replicated, quantity=found.site)
+    shape, dims = np.shape(found.observed), post.dims.get(found.site, ())
+    labels = [label(index, shape, post.coords, dims) for index in np.ndindex(shape)]
+    return plots.predictive_check(observed, replicated, labels=labels, quantity=found.site)

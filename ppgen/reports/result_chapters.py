@@ -75,7 +75,8 @@ def best_of(card: Scorecard) -> Iterator[str]:
         ranked = [row for row in group.rows if row.bits_per_dim is not None]
         if ranked:
             best, sign = ranked[0], SIGNS[group.kind].replace("=", "")
-            yield f"{card.dataset}, {group.title}: {best.model}, {sign} {best.bits_per_dim:.3f} bits/dim."
+            what = f"{group.title[:1].lower()}{group.title[1:]}"
+            yield f"Best on {card.dataset}, by {what}: {best.model}, {sign} {best.bits_per_dim:.3f} bits/dim."
 
 
 def _cell(value: object) -> object:

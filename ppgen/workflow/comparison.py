@@ -82,12 +82,14 @@ class Comparison:
         stacked_elpd: what the mixture by stacking weights would have; its weights were chosen on the same
             observations, so it is a little too high.
         evidence_note: why a model has no evidence here although its method estimates it; else empty.
+        doubtful: the models whose draws did not pass their own diagnostics.
     """
 
     models: tuple[ComparedModel, ...]
     validations: Mapping[str, CrossValidation]
     stacked_elpd: float
     evidence_note: str = ""
+    doubtful: tuple[str, ...] = ()
 
     @property
     def weights(self) -> dict[str, float]:
@@ -114,6 +116,9 @@ class Comparison:
                 f"By their evidence,{among} {first.name} has probability {first.probability:.2f} "
                 f"({low:.2f} to {high:.2f}), if each was equally probable before."
             )
+        if self.doubtful:
+            listed = ", ".join(self.doubtful)
+            sentences.append(f"The draws of {listed} have problems of their own: see `diagnose` first.")
         return " ".join([*sentences, *([self.evidence_note] if self.evidence_note else [])])
 
     def __str__(self) -> str:
@@ -197,7 +202,8 @@ def compare(
             )
         )
     models.sort(key=lambda model: -model.elpd)
-    return Comparison(tuple(models), validations, float(mixture_elpd(elpd, stacked).sum()), note)
+    doubtful = tuple(name for name, post in posts.items() if not post.diagnostics.ok)
+    return Comparison(tuple(models), validations, float(mixture_elpd(elpd, stacked).sum()), note, doubtful)
 
 
 def check_posteriors(posts: Mapping[str, Posterior]) -> None:
@@ -313,8 +319,8 @@ def _winner(models: Sequence[ComparedModel]) -> str:
     sure = 1 - second.p_better
     if lead < _SMALLEST_DIFFERENCE:
         return (
-            f"{best.name} and {second.name} predict about equally well: {best.name} leads by {lead:.1f} ± "
-            f"{error:.1f} nats, less than the {_SMALLEST_DIFFERENCE:.0f} from which on a difference matters."
+            f"{best.name} and {second.name} predict about equally well: {best.name} leads by {lead:.2g} ± "
+            f"{error:.2g} nats, less than the {_SMALLEST_DIFFERENCE:.0f} from which on a difference matters."
         )
     how = "clearly" if lead > 2 * error else "but that is not certain"
     if how == "clearly":
