@@ -548,7 +548,7 @@ class _FreeModule(PyroModule):
         pyro.sample("y", dist.Normal(self.m, self.w), obs=y)
 
 
-def _subsamples(y):
+def _not_by_its_plate(y):
     mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
     with pyro.plate("row", 5, subsample_size=2):
         pyro.sample("y", dist.Normal(mu, 1.0), obs=y.expand(2))
@@ -587,7 +587,7 @@ def _fails(y):
         (_free_parameter, UnsupportedProgram, "site 'w'.*poutine.substitute"),
         (_free_network, UnsupportedProgram, r"site 'net\$\$\$weight'.*requires_grad_\(False\)"),
         (_FreeModule(), UnsupportedProgram, "site 'w'.*pyro.param"),
-        (_subsamples, UnsupportedProgram, "plate 'row'.*subsample"),
+        (_not_by_its_plate, ProgramError, "read in full: 'row'.*y\\[rows\\]"),
         (_latent_delta, UnsupportedProgram, "site 'mu'.*pyro.deterministic"),
         (_discrete, UnsupportedProgram, "site 'k'.*discrete latent"),
         (_on_the_sphere, UnsupportedProgram, "site 'x'.*ProjectedNormal.*support"),

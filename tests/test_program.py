@@ -317,12 +317,6 @@ def _free_parameter(y):
     numpyro.sample("y", dist.Normal(numpyro.sample("m", dist.Normal(0, 1)), numpyro.param("w", 1.0)), obs=y)
 
 
-def _subsamples(y):
-    mu = numpyro.sample("mu", dist.Normal(0, 1))
-    with numpyro.plate("row", len(y), subsample_size=2) as rows:
-        numpyro.sample("y", dist.Normal(mu, 1.0), obs=y[rows])
-
-
 def _latent_delta(y):
     numpyro.sample("mu", dist.Delta(0.0))
 
@@ -339,7 +333,6 @@ def _fails(y):
         (_discrete, UnsupportedProgram, "site 'k'.*discrete latent"),
         (_nothing_latent, ProgramError, "no latent site"),
         (_free_parameter, UnsupportedProgram, "site 'w'.*param"),
-        (_subsamples, UnsupportedProgram, "plate 'row'.*subsample"),
         (_latent_delta, UnsupportedProgram, "site 'mu'.*numpyro.deterministic"),
         (_fails, ProgramError, "when it was run on the data"),
     ],

@@ -37,6 +37,7 @@ class Auto:
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Draw with each method in turn until one is without problems."""
+        density = density.without_minibatches()  # other methods read all rows, too
         story: list[str] = []
         fallback: Drawn | None = None
         for title, method in self._methods():

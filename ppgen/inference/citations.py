@@ -78,6 +78,13 @@ PAPERS = {
         "2020",
         "2006.10343",
     ),
+    "joint_control": _arxiv(
+        "wang2024",
+        "Wang, Xi and Geffner, Tomas and Domke, Justin",
+        "Joint Control Variate for Faster Black-Box Variational Inference",
+        "2024",
+        "2210.07290",
+    ),
     "stl": _arxiv(
         "roeder2017",
         "Roeder, Geoffrey and Wu, Yuhuai and Duvenaud, David",

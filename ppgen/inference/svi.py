@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,7 @@ from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density
+from ppgen.program.subsampling import Minibatches
 
 __all__ = ["SVI"]
 
@@ -33,6 +34,10 @@ class SVI:
     evidence. The recipe follows published comparisons (Agrawal, Sheldon and Domke 2020, arXiv:2006.10343;
     Dhaka et al. 2020, arXiv:2009.00666; Welandawe et al. 2022, arXiv:2203.15945): path gradients of many
     draws a step, a race of step sizes, averaged iterates, a stopping rule on their bound, restarts.
+
+    Where plates of the program subsample (``subsample_size=``), each step reads a fresh minibatch of that
+    many rows; the start of the fit and all that is said of the draws are of all rows. See
+    :mod:`ppgen.inference.guides.target`. A guide that a user wrote in Pyro is fitted to all rows.
 
     Attributes:
         guide: ``"mean_field"``, ``"full_rank"``, ``"low_rank"``, ``"realnvp"``, ``"nsf"`` or ``"iaf"``, or a
@@ -111,14 +116,19 @@ class SVI:
 
         Raises:
             ProgramError: if a guide that a user wrote does not fit its program.
-            UnsupportedProgram: if its draws have no gradient, and the objective needs one.
+            UnsupportedProgram: if its draws have no gradient, and the objective needs one; if a latent site
+                lies inside of a plate that subsamples.
+            InvalidArgument: if plates subsample, and the objective is not the ELBO.
             InferenceError: if no finite log density, or no finite bound, is found.
             DataError: if an observation lies outside the support of its site.
         """
         family = self._family(density, request.seed)
-        state, fit = family.fit(self.recipe, self.samples, self.restarts, request.seed)
-        drawn = family.draw(state, request, 0)
-        return _as_drawn(density, drawn, state, fit, family.cites, seed=request.seed)
+        minibatches = self._minibatches(density)
+        state, fit = family.fit(self.recipe, self.samples, self.restarts, request.seed, minibatches)
+        drawn = _as_drawn(
+            density, family.draw(state, request, 0), state, fit, family.cites, seed=request.seed
+        )
+        return drawn if density.in_minibatches is None else _say_rows(drawn, minibatches)
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Draw more from the guide that was fitted."""
@@ -137,6 +147,19 @@ class SVI:
             findings=drawn.findings,
             remedy=f"{richer}, or method='nuts'.",
         )
+
+    def _minibatches(self, density: Density) -> Minibatches | None:
+        """The density on minibatches, if its plates subsample and the guide can be fitted to them."""
+        if density.in_minibatches is None or (density.engine == "pyro" and not isinstance(self.guide, str)):
+            return None
+        if self.objective != "elbo":
+            raise InvalidArgument(
+                "objective",
+                got=f"{self.objective!r} for a program whose plates subsample",
+                expected="'elbo': other bounds are not linear in the log density, and biased by minibatches",
+                fix='Write objective="elbo", or leave out subsample_size=.',
+            )
+        return density.in_minibatches()
 
     def _family(self, density: Density, seed: int) -> _Family:
         if isinstance(self.guide, str):
@@ -158,7 +181,12 @@ class _Family(Protocol):
     def cites(self) -> tuple[str, ...]: ...
 
     def fit(
-        self, recipe: Recipe, samples: int, restarts: int, seed: int
+        self,
+        recipe: Recipe,
+        samples: int,
+        restarts: int,
+        seed: int,
+        minibatches: Minibatches | None = None,
     ) -> tuple[Mapping[str, np.ndarray], Fit]: ...
 
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws: ...
@@ -174,11 +202,15 @@ class _Named:
         return self.guide.cites
 
     def fit(
-        self, recipe: Recipe, samples: int, restarts: int, seed: int
+        self,
+        recipe: Recipe,
+        samples: int,
+        restarts: int,
+        seed: int,
+        minibatches: Minibatches | None = None,
     ) -> tuple[Mapping[str, np.ndarray], Fit]:
-        fitted, fit = fit_named(
-            self.density, self.guide, recipe, samples=samples, restarts=restarts, seed=seed
-        )
+        options: Any = {"samples": samples, "restarts": restarts, "seed": seed, "minibatches": minibatches}
+        fitted, fit = fit_named(self.density, self.guide, recipe, **options)
         parts = {"parameters": fitted.parameters, **fitted.whitening._asdict()}
         return {name: np.asarray(part) for name, part in parts.items()}, fit
 
@@ -196,9 +228,15 @@ class _Written:
     cites: tuple[str, ...] = ()
 
     def fit(
-        self, recipe: Recipe, samples: int, restarts: int, seed: int
+        self,
+        recipe: Recipe,
+        samples: int,
+        restarts: int,
+        seed: int,
+        minibatches: Minibatches | None = None,
     ) -> tuple[Mapping[str, np.ndarray], Fit]:
-        fit = fit_user_guide(self.density, self.guide, recipe, samples=samples, restarts=restarts, seed=seed)
+        options: Any = {"samples": samples, "restarts": restarts, "seed": seed, "minibatches": minibatches}
+        fit = fit_user_guide(self.density, self.guide, recipe, **options)
         return {"parameters": fit.parameters}, fit
 
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
@@ -240,6 +278,17 @@ def _as_drawn(
         fit=fit,
         cites=("svi", "svi_recipe", *objective, *cites, "psis"),
     )
+
+
+def _say_rows(drawn: Drawn, minibatches: Minibatches | None) -> Drawn:
+    """The draws of a program whose plates subsample, with a word on which rows the fit has read."""
+    if minibatches is None:
+        return replace(
+            drawn, how=f"{drawn.how} A guide in Pyro reads all rows at every step, as this one did."
+        )
+    read = ", ".join(f"{plate.rows} of the {plate.size} rows of {plate.name}" for plate in minibatches.plates)
+    how = f"{drawn.how} Each step read {read}; the draws and their weights are for all rows."
+    return replace(drawn, how=how, cites=(*drawn.cites, "joint_control"))
 
 
 def _rows(positions: np.ndarray) -> np.ndarray:

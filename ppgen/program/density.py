@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from ppgen.program.family import Engine, Program
 from ppgen.program.graph import Graph, Inputs
 from ppgen.program.sites import Site
+from ppgen.program.subsampling import Minibatches
 
 __all__ = ["Density", "DrawDiscrete", "Evaluation", "Latent", "float64", "lay_out"]
 
@@ -112,6 +113,8 @@ class Density:
         infer_discrete: from a seed and ``z (n, dim)`` to ``n`` values of each discrete latent site, drawn
             jointly from their exact posterior given ``z``; with ``given_data=False`` from their law given
             ``z`` alone.
+        in_minibatches: reads the same density once more, on minibatches of rows; ``None`` where no plate of
+            the program subsamples. All else here is about all rows: subsampling plates are read in full.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist
@@ -136,6 +139,11 @@ class Density:
     simulate: Callable[[int, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
     draw_prior: Callable[[int, int], np.ndarray]
     infer_discrete: DrawDiscrete
+    in_minibatches: Callable[[], Minibatches] | None = None
+
+    def without_minibatches(self) -> Density:
+        """The same density, for methods that are to read all rows at every step."""
+        return replace(self, in_minibatches=None)
 
     @property
     def dim(self) -> int:

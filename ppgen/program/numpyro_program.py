@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,7 +32,10 @@ from ppgen.program.enumeration import QUICKLY, Discrete, Summed, all_combination
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.minibatches import read_minibatches
+from ppgen.program.numpyro_plates import ReadPlates, at_given_rows
 from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape, no_prior_draws
+from ppgen.program.subsampling import Subsampled, read_in_full
 from ppgen.program.tables import Table
 from ppgen.program.terms import Statements, Terms, same_scale, sum_up
 
@@ -58,18 +62,47 @@ def numpyro_sites(program: Program, data: Mapping[str, Any]) -> tuple[Site, ...]
         ProgramError: if the program fails on this data, or a site's parameters and value broadcast.
         UnsupportedProgram: if a discrete latent has no finite support.
     """
-    return _read(program, data).sites
+    return _read_in_full(program, data).reading.sites
 
 
 def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
-    """The unconstrained posterior density of a NumPyro program on this data.
+    """The unconstrained posterior density of a NumPyro program on this data, its plates read in full.
 
     Raises:
         ProgramError: as :func:`numpyro_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents that cannot be summed out, free parameters and subsampling
-            plates.
+        UnsupportedProgram: for discrete latents that cannot be summed out, and free parameters.
     """
-    read = _read(program, data)
+    in_full = _read_in_full(program, data)
+    density = _density(program, in_full.program, data, in_full.reading)
+    if not in_full.subsampled:
+        return density
+    plates = tuple(in_full.subsampled.values())
+
+    def read_rows(data: Mapping[str, Any]) -> Density:
+        at_rows = at_given_rows(program)
+        return _density(at_rows, at_rows, data, _read(at_rows, data))
+
+    return replace(density, in_minibatches=lambda: read_minibatches(density, plates, read_rows))
+
+
+class _InFull(NamedTuple):
+    """A program that reads all rows of its plates, what its sites are, and which of its plates subsample."""
+
+    program: Program
+    reading: _Reading
+    subsampled: dict[str, Subsampled]
+
+
+def _read_in_full(program: Program, data: Mapping[str, Any]) -> _InFull:
+    subsampled: dict[str, Subsampled] = {}
+    in_full: Program = ReadPlates(program, found=subsampled)
+    with read_in_full(subsampled):
+        reading = _read(in_full, data)
+    return _InFull(in_full, reading, subsampled)
+
+
+def _density(original: Program, program: Program, data: Mapping[str, Any], read: _Reading) -> Density:
+    """The density of a program whose plates are told which rows to read."""
     check_latents(read.sites)
     latents = lay_out(read.layout)
     traced = _trace(program, data, latents, read.discrete)
@@ -94,7 +127,7 @@ def numpyro_density(program: Program, data: Mapping[str, Any]) -> Density:
 
     return Density(
         engine="numpyro",
-        program=program,
+        program=original,
         data=data,
         sites=read.sites,
         latents=latents,
@@ -260,7 +293,7 @@ def _run(
 
 
 class _NoFreeParameters(numpyro.primitives.Messenger):
-    """Refuses what a posterior has no place for: parameters without a prior, and random minibatches."""
+    """Refuses what a posterior has no place for: parameters without a prior."""
 
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "param" and msg["value"] is None:
@@ -270,13 +303,6 @@ class _NoFreeParameters(numpyro.primitives.Messenger):
                 expected="sample sites only: a posterior method draws what has a prior",
                 fix="Give it a prior with numpyro.sample, or hold it fixed: "
                 f'numpyro.handlers.substitute(program, data={{"{msg["name"]}": value}}).',
-            )
-        if msg["type"] == "plate" and msg["args"][1] not in (None, msg["args"][0]):
-            raise UnsupportedProgram(
-                f"plate {msg['name']!r}",
-                got=f"a random subsample of {msg['args'][1]} out of {msg['args'][0]}",
-                expected="all of the data: a Markov chain needs one density, not a random one",
-                fix="Leave out subsample_size=.",
             )
 
 

@@ -26,6 +26,8 @@ from ppgen.program.enumeration import Discrete, Summed, TermsOf, drawer, sum_out
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
 from ppgen.program.lowering import Recording, record
+from ppgen.program.minibatches import read_minibatches
+from ppgen.program.pyro_plates import at_given_rows, read_plates
 from ppgen.program.pyro_program import (
     Place,
     SelectByTensor,
@@ -41,6 +43,7 @@ from ppgen.program.pyro_program import (
     to_tensors,
 )
 from ppgen.program.sites import check_latents, no_prior_draws
+from ppgen.program.subsampling import Subsampled, read_in_full
 from ppgen.program.tables import Table
 from ppgen.program.terms import Statements, Terms, same_scale, sum_up
 
@@ -48,7 +51,7 @@ __all__ = ["pyro_density"]
 
 
 def pyro_density(program: Program, data: Mapping[str, Any], *, native: bool = False) -> Density:
-    """The unconstrained posterior density of a Pyro program on this data.
+    """The unconstrained posterior density of a Pyro program on this data, its plates read in full.
 
     Args:
         program: the program.
@@ -57,10 +60,31 @@ def pyro_density(program: Program, data: Mapping[str, Any], *, native: bool = Fa
 
     Raises:
         ProgramError: as :func:`~ppgen.program.pyro_program.pyro_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents that cannot be summed out, free parameters and
-            subsampling plates, for control flow that depends on sampled values, and for operations that
-            have no counterpart in JAX.
+        UnsupportedProgram: for discrete latents that cannot be summed out and free parameters, for control
+            flow that depends on sampled values, and for operations that have no counterpart in JAX.
     """
+    subsampled: dict[str, Subsampled] = {}
+    with read_in_full(subsampled), own_state(), read_plates(found=subsampled):
+        density = _density(program, data, native)
+    if not subsampled:
+        return density
+    plates = tuple(subsampled.values())
+
+    def read_rows(data: Mapping[str, Any]) -> Density:
+        if native:
+            raise UnsupportedProgram(
+                f"plate {plates[0].name!r}",
+                got='minibatches under backend="native"',
+                expected="a record of the program, in which the rows are an input",
+                fix='Leave out backend="native", or subsample_size=.',
+            )
+        return _density(at_given_rows(program), data, native)
+
+    return replace(density, in_minibatches=lambda: read_minibatches(density, plates, read_rows))
+
+
+def _density(program: Program, data: Mapping[str, Any], native: bool) -> Density:
+    """The density of a program whose plates are told which rows to read."""
     with own_state(), _NoFreeParameters():
         messages, parts, discrete = read_program(program, data)
         sites = tuple(site_of(message) for message in messages.values())
@@ -100,7 +124,7 @@ def pyro_density(program: Program, data: Mapping[str, Any], *, native: bool = Fa
 
 
 class _NoFreeParameters(Messenger):
-    """Refuses what a posterior has no place for: parameters without a prior, and random minibatches."""
+    """Refuses what a posterior has no place for: parameters without a prior."""
 
     def _pyro_param(self, msg: Any) -> None:
         if msg["value"] is not None:  # fixed by the user
@@ -113,15 +137,6 @@ class _NoFreeParameters(Messenger):
             "module.requires_grad_(False) for a network, or "
             f'pyro.poutine.substitute(program, data={{"{msg["name"]}": value}}).',
         )
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg) and msg["fn"].subsample_size not in (None, msg["fn"].size):
-            raise UnsupportedProgram(
-                f"plate {msg['name']!r}",
-                got=f"a random subsample of {msg['fn'].subsample_size} out of {msg['fn'].size}",
-                expected="all of the data: a Markov chain needs one density, not a random one",
-                fix="Leave out subsample_size=.",
-            )
 
 
 # -- tracing the density -------------------------------------------------------------------------------

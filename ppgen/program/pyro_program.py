@@ -30,7 +30,9 @@ from ppgen.program.bijections import find_bijection
 from ppgen.program.enumeration import Discrete, all_combinations, not_finite
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
+from ppgen.program.pyro_plates import read_plates
 from ppgen.program.sites import Plate, Role, Site, check_log_prob_shape
+from ppgen.program.subsampling import Subsampled, read_in_full
 
 __all__ = [
     "Place",
@@ -76,7 +78,8 @@ def pyro_sites(program: Program, data: Mapping[str, Any]) -> tuple[Site, ...]:
     Raises:
         ProgramError: if the program fails on this data, or a site's parameters and value broadcast.
     """
-    with own_state():
+    subsampled: dict[str, Subsampled] = {}
+    with read_in_full(subsampled), own_state(), read_plates(found=subsampled):
         return tuple(site_of(message) for message in read_program(program, data).messages.values())
 
 
@@ -265,13 +268,14 @@ def _is_discrete(distribution: Any) -> bool:
 
 @contextmanager
 def own_state() -> Iterator[None]:
-    """Run programs in double precision, with a random state and parameters that are thrown away."""
+    """Run programs on all rows, in double precision, with a random state and parameters thrown away."""
     default = torch.get_default_dtype()
     with (
         explained("a Pyro program that runs on the given data", "program(**data)"),
         torch.random.fork_rng(devices=[]),
         pyro.get_param_store().scope(),
         _DoublePrecision(),
+        read_plates(),
     ):
         torch.manual_seed(0)
         torch.set_default_dtype(torch.float64)

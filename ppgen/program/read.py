@@ -72,6 +72,9 @@ def read_density(
     multiplies the marginal log density, and must be one number for all that a discrete latent ties
     together. Both are as in Pyro's ``TraceEnum_ELBO``.
 
+    The density is that of all the data: plates that subsample are read in full.
+    :attr:`Density.in_minibatches <ppgen.program.density.Density>` reads it on minibatches.
+
     Args:
         program: a Pyro or NumPyro callable; a Pyro program's torch operations are replayed in JAX.
         data: its keyword arguments.
@@ -83,8 +86,7 @@ def read_density(
         UnknownName: if there is no such backend.
         ProgramError: as :func:`read_sites`, and if nothing is latent.
         UnsupportedProgram: for discrete latents that have no finite support or cannot be summed out, free
-            parameters, subsampling, and Pyro programs with operations or control flow that cannot be
-            replayed in JAX.
+            parameters, and Pyro programs with operations or control flow that cannot be replayed in JAX.
         DataError: if the data is empty or not finite.
     """
     if backend not in ("jax", "native"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,13 +16,23 @@ from ppgen.inference.guides.adam import adam_loop, begin_adam
 from ppgen.inference.guides.guide import Guide, Whitening
 from ppgen.inference.guides.objectives import Objective, coefficients
 from ppgen.inference.guides.recipe import CHUNK, Fit, Recipe, describe_ends, fit_guide
+from ppgen.inference.guides.target import (
+    MinibatchTarget,
+    Target,
+    estimates,
+    log_density_of,
+    read_at,
+    reshuffled,
+    spread_of,
+)
 from ppgen.inference.guides.whitening import Local, find_locals, log_density_and_gradient, misses
 from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.subsampling import Minibatches
 
 __all__ = ["FittedGuide", "GuideDraws", "draw_guide", "fit_named"]
 
 _STARTS = 8
+_STARTS_ON_MANY_ROWS = 4  # each reads all of them some hundred times
 _COMMON_DRAWS = 512
 _LONGEST_PULL = 10.0  # of one draw, in roots of the dimension; it is of the order of 1 near the posterior
 
@@ -49,7 +60,14 @@ class GuideDraws(NamedTuple):
 
 
 def fit_named(
-    density: Density, guide: Guide, recipe: Recipe, *, samples: int, restarts: int, seed: int
+    density: Density,
+    guide: Guide,
+    recipe: Recipe,
+    *,
+    samples: int,
+    restarts: int,
+    seed: int,
+    minibatches: Minibatches | None = None,
 ) -> tuple[FittedGuide, Fit]:
     r"""Fit a guide to a density.
 
@@ -63,27 +81,31 @@ def fit_named(
         samples: draws a step.
         restarts: how many fits, from different starts where the density has several that differ.
         seed: of everything.
+        minibatches: the density on minibatches, for steps that are not to read all rows. The start of the
+            fit is found with all of them.
 
     Raises:
         InferenceError: if no finite log density, or no finite bound, is found.
         DataError: if an observation lies outside the support of its site.
     """
+    target: Target = density.graph if minibatches is None else MinibatchTarget(minibatches.graph)
+    starts = _STARTS if minibatches is None else _STARTS_ON_MANY_ROWS
     with float64():
         local_key, run_key, common_key = jax.random.split(jax.random.key(seed), 3)
-        locals_ = find_locals(density, local_key, max(_STARTS, restarts), dense=guide.dense)
+        locals_ = find_locals(density, local_key, max(starts, restarts), dense=guide.dense)
         chosen = _distinct(locals_, restarts)
-        compiled = _compile(density.graph, guide, recipe.objective, samples)
+        compiled = _compile(target, guide, recipe.objective, samples)
         noise = np.asarray(jax.random.normal(common_key, (_COMMON_DRAWS, density.dim)))
         keys = jax.random.split(run_key, len(chosen))
         runs = [
-            _Run(compiled, density, local.whitening, key, noise)
-            for local, key in zip(chosen, keys, strict=True)
+            _Run(compiled, density, read_at(density, minibatches, at.location, seed), at, key, noise)
+            for at, key in zip([local.whitening for local in chosen], keys, strict=True)
         ]
         best, ends, step_size = fit_guide(runs, recipe)
         whitening = chosen[best].whitening
         fitted = FittedGuide(guide, ends[best].parameters, whitening)
         findings = describe_ends(best, ends, recipe) + _left_out(
-            fitted, _values(compiled, fitted, density, noise), locals_
+            fitted, _values(density, density.graph, density.inputs, fitted, noise), locals_
         )
     fit = Fit(
         guide=guide.name,
@@ -161,6 +183,7 @@ class _Run:
 
     compiled: _Compiled
     density: Density
+    inputs: Any
     whitening: Whitening
     key: jax.Array
     noise: np.ndarray
@@ -171,7 +194,7 @@ class _Run:
 
     def advance(self, state: Any, step_size: float, first: int) -> tuple[Any, np.ndarray, int]:
         with float64():
-            context = (self.density.inputs, self.whitening)
+            context = (reshuffled(self.inputs, jax.random.fold_in(self.key, first)), self.whitening)
             state, mean, skipped = self.compiled.advance(context, state, step_size, self.key, 1 + first)
             return state, np.asarray(mean), int(skipped)
 
@@ -182,13 +205,15 @@ class _Run:
     def log_weights(self, parameters: np.ndarray) -> np.ndarray:
         with float64():
             fitted = FittedGuide(self.compiled.guide, parameters, self.whitening)
-            return _values(self.compiled, fitted, self.density, self.noise)
+            return _values(self.density, self.compiled.target, self.inputs, fitted, self.noise)
 
 
-def _values(compiled: _Compiled, fitted: FittedGuide, density: Density, noise: np.ndarray) -> np.ndarray:
+def _values(
+    density: Density, target: Target, inputs: Any, fitted: FittedGuide, noise: np.ndarray
+) -> np.ndarray:
     """Log weights of common draws; the few that are not finite count as the smallest of the others."""
     y, log_q = (np.asarray(part) for part in _compile_push(fitted.guide)(fitted.parameters, noise))
-    lp, _ = log_density_and_gradient(density, fitted.whitening.apply(y))
+    lp = estimates(density, target, inputs, fitted.whitening.apply(y))
     log_weights = lp - log_q + fitted.whitening.log_det
     finite = np.isfinite(log_weights)
     if finite.mean() < 0.9:
@@ -197,16 +222,16 @@ def _values(compiled: _Compiled, fitted: FittedGuide, density: Density, noise: n
 
 
 @lru_cache(maxsize=64)
-def _compile(graph: Graph, guide: Guide, objective: Objective, samples: int) -> _Compiled:
+def _compile(target: Target, guide: Guide, objective: Objective, samples: int) -> _Compiled:
     """The optimisation for one traced program and guide; equal ones share it."""
-    return _Compiled(graph, guide, objective, samples)
+    return _Compiled(target, guide, objective, samples)
 
 
 class _Compiled:
     """Steps of a fit as one compiled loop."""
 
-    def __init__(self, graph: Graph, guide: Guide, objective: Objective, samples: int) -> None:
-        self.graph = graph
+    def __init__(self, target: Target, guide: Guide, objective: Objective, samples: int) -> None:
+        self.target = target
         self.guide = guide
         self.objective = objective
         # Whole groups of particles, whatever was asked for.
@@ -214,17 +239,19 @@ class _Compiled:
         self.advance = adam_loop(self._surrogate, CHUNK)
 
     def _surrogate(
-        self, parameters: jax.Array, key: jax.Array, inputs: Inputs, whitening: Whitening
+        self, parameters: jax.Array, key: jax.Array, inputs: Any, whitening: Whitening
     ) -> jax.Array:
         """A number whose gradient is that of the objective; its value means nothing."""
         fixed = jax.lax.stop_gradient(parameters)
+        log_density = log_density_of(self.target, inputs, key)
+        longest = _LONGEST_PULL * spread_of(self.target) * math.sqrt(self.guide.dim)
 
         def one(u: jax.Array) -> Any:
             y, log_det = self.guide.push(fixed, u)
-            lp, gradient = jax.value_and_grad(lambda z: self.graph(inputs, z).log_joint)(whitening.apply(y))
+            lp, gradient = jax.value_and_grad(log_density)(whitening.apply(y))
             pull = whitening.pull(gradient) - self.guide.score(fixed, u)
             log_weight = lp + log_det + 0.5 * (u @ u)  # up to constants
-            return log_weight, _bounded(pull)
+            return log_weight, _bounded(pull, longest)
 
         noise = jax.random.normal(key, (self.samples, self.guide.dim))
         log_weights, pulls = jax.vmap(one)(noise)
@@ -233,9 +260,8 @@ class _Compiled:
         return jnp.sum(counts[:, None] * pulls * moving)
 
 
-def _bounded(pull: jax.Array) -> jax.Array:
+def _bounded(pull: jax.Array, longest: float) -> jax.Array:
     """The pull of one draw, no longer than a bound, and none where it is not finite."""
-    longest = _LONGEST_PULL * jnp.sqrt(pull.size)
     finite = jnp.where(jnp.isfinite(pull).all(), pull, 0.0)
     return finite * jnp.minimum(1.0, longest / jnp.maximum(jnp.linalg.norm(finite), 1e-300))
 

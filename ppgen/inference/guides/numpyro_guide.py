@@ -18,6 +18,7 @@ from ppgen.program.arguments import ways_to_trace
 from ppgen.program.density import Density, Evaluation, float64
 from ppgen.program.explain import explained
 from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.numpyro_plates import ReadPlates
 
 __all__ = ["GuideDraw", "ReadGuide", "log_jacobian", "read_numpyro_guide"]
 
@@ -67,6 +68,7 @@ def read_numpyro_guide(
         ProgramError: if its sites are not the program's latent ones, in name, shape or support.
         UnsupportedProgram: if gradients are to go through the draws of a site that has none.
     """
+    guide = ReadPlates(guide)
     with float64(), _explained():
         messages = handlers.trace(handlers.seed(guide, seed)).get_trace(**data)
         sites = [_site(message) for message in messages.values() if _is_latent(message)]

@@ -253,8 +253,9 @@ def _climb(run: Run, state: Any, step_size: float, recipe: Recipe) -> Fitted:
     """Raise the bound until it no longer rises, with ever smaller steps."""
     state, first = (run.begin(), 0) if state is None else (state, 2 * CHUNK)
     best, values = None, np.full(2, -np.inf)
-    rows, skipped, decays, progress = [], 0, 0, _Progress()
-    while first < recipe.max_steps and decays <= _DECAYS:
+    rows: list[tuple[int, float, Any]] = []
+    skipped, decays, progress = 0, 0, _Progress()
+    while not rows or (first < recipe.max_steps and decays <= _DECAYS):  # the race may have used all steps
         state, chunk, bad = run.advance(state, step_size, first)
         first, skipped = first + CHUNK, skipped + bad
         average = progress.average(chunk)

@@ -23,6 +23,7 @@ from ppgen.inference.guides.whitening import log_density_and_gradient
 from ppgen.inference.method import Request
 from ppgen.program.density import Density, float64
 from ppgen.program.pyro_program import base_of, bijection_of, own_state, role_of, support_of, to_tensors
+from ppgen.program.subsampling import Minibatches
 
 __all__ = ["PyroGuide"]
 
@@ -114,12 +115,19 @@ class PyroGuide:
             return torch.func.vmap(one, randomness="different")(torch.zeros(n))
 
     def fit(
-        self, recipe: Recipe, samples: int, restarts: int, seed: int
+        self,
+        recipe: Recipe,
+        samples: int,
+        restarts: int,
+        seed: int,
+        minibatches: Minibatches | None = None,
     ) -> tuple[Mapping[str, np.ndarray], Fit]:
         """Fit the guide; see :func:`ppgen.inference.guides.written.fit_user_guide`.
 
-        A step costs a hundred times what it does in JAX, so that there is no race of step sizes.
+        A step costs a hundred times what it does in JAX, so that there is no race of step sizes. It reads all
+        rows: there are no ``minibatches`` here.
         """
+        assert minibatches is None
         recipe = recipe._replace(step_size=recipe.step_size or _STEP_SIZE)
         runs = [
             _Run(self, recipe.objective, min(samples, _DRAWS_A_STEP), seed + restart)

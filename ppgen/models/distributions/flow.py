@@ -77,4 +77,13 @@ class Flow(TorchDistribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw ``(*sample_shape, *batch_shape, *shape)``."""
         z = self.base.rsample(Size(sample_shape) + self.batch_shape)  # (..., d)
-        return self.transform.inv(z).reshape(self.shape(Size(sample_shape))) * self.scale + self.loc
+        return self.from_base(z).reshape(self.shape(Size(sample_shape)))
+
+    def from_base(self, z: Tensor) -> Tensor:
+        """The rows ``(..., *shape)`` that the map makes of values ``(..., d)`` of :attr:`base`.
+
+        A program that samples z from the base and takes y from here is the non-centred form of one that
+        samples y from the flow.
+        """
+        rows = self.transform.inv(z)
+        return rows.reshape(*rows.shape[:-1], *self.event_shape) * self.scale + self.loc

@@ -63,6 +63,8 @@ class SVIFitter:
     def obstacle(settings: Method, density: Density) -> str | None:
         """Why this has no batched form; ``None`` if it has."""
         assert isinstance(settings, SVI)
+        if density.in_minibatches is not None:
+            return "each fit reads minibatches of its own"
         return None if isinstance(settings.guide, str) else "the guide is one of your own"
 
     def fit(self, rows: np.ndarray) -> list[Drawn | PpgenError]:
