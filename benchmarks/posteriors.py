@@ -95,7 +95,7 @@ def _arguments() -> argparse.Namespace:
 def _run_all(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Method by method; what is there so far is written after each process."""
     cells: list[dict[str, Any]] = []
-    if arguments.resume:
+    if arguments.resume and (arguments.out / "posteriors.json").exists():
         cells = json.loads((arguments.out / "posteriors.json").read_text())
     there = {(cell["posterior"], cell["way"], cell["language"]) for cell in cells}
     for way in arguments.methods:

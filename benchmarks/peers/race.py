@@ -53,7 +53,7 @@ def run(
         resume: take over the rows that are there already.
     """
     rows: list[Row] = []
-    if folder is not None and resume:
+    if folder is not None and resume and (folder / "peers.json").exists():
         rows = json.loads((folder / "peers.json").read_text())
     there = {(row["posterior"], row["library"]) for row in rows}
     for posterior in posteriors:
