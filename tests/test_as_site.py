@@ -320,3 +320,13 @@ def test_bad_input_is_named(call, error, argument, message):
     with pytest.raises(error, match=message) as caught:
         call()
     assert caught.value.argument == argument
+
+
+def test_a_flow_in_its_base_is_the_same_flow():
+    """The non-centred form: the density of z is that of y = f(z), times the volume that f makes of z's."""
+    flow = as_site(RealNVP((2,), hidden=(8,), transforms=2, seed=3)).base
+    z = flow.base.sample((5,)).double()
+    rows = flow.from_base(z)
+    volumes = [torch.linalg.slogdet(torch.autograd.functional.jacobian(flow.from_base, one))[1] for one in z]
+    expected = flow.base.log_prob(z) - torch.stack(volumes)
+    np.testing.assert_allclose(flow.log_prob(rows).detach(), expected.detach(), rtol=1e-6)
