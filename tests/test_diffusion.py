@@ -521,3 +521,12 @@ def test_bad_rows_labels_and_sampling_options_are_refused(wrong_types):
         ddpm.log_prob(np.zeros((2, 3)), samples=0)
     with pytest.raises(InvalidArgument, match="samples"):
         FlowMatching((3,), 4, **TINY).log_prob(np.zeros((2, 3), int), samples=1)
+
+
+def test_rows_follow_the_flow_with_progress(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # the bar is drawn in a terminal alone
+    flow, rows = FlowMatching((2,), width=8, depth=1), np.random.default_rng(0).normal(size=(70, 2))
+    quiet = flow.log_prob(rows)
+    assert not capsys.readouterr().err
+    np.testing.assert_array_equal(flow.log_prob(rows, progress=True).values, quiet.values)
+    assert "Scoring rows" in capsys.readouterr().err

@@ -371,3 +371,13 @@ def test_levels_are_cells_of_the_density():
 def test_refuses_with_a_reason(build, error, says):
     with pytest.raises(error, match=says):
         build()
+
+
+def test_progress_changes_no_number(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # the bar is drawn in a terminal alone
+    family = RBM((6,), hidden=21, seed=0)  # too large to enumerate
+    quiet = family.log_partition("ais", temperatures=250, chains=20)
+    assert not capsys.readouterr().err
+    shown = RBM((6,), hidden=21, seed=0).log_partition("ais", temperatures=250, chains=20, progress=True)
+    assert shown == quiet
+    assert "log Z by annealing" in capsys.readouterr().err

@@ -24,6 +24,7 @@ from ppgen.models.checks import (
 )
 from ppgen.program.family import Engine, TrainingFacts
 from ppgen.program.likelihood import Likelihood, Space
+from ppgen.style.bar import progress_bar
 
 __all__ = ["NumPyroFamily"]
 
@@ -67,7 +68,7 @@ class NumPyroFamily(ABC):
         self.config = {"levels": self.levels, **config} | ({"classes": classes} if classes else {})
         self.objectives = objectives
         self.trained: TrainingFacts | None = None
-        self._functions: dict[Any, Callable[..., jax.Array]] = {}  # compiled, by what they compute
+        self._functions: dict[Any, Callable[..., Any]] = {}  # compiled, by what they compute
         self.loc = np.zeros(self.shape, np.float32)
         self.scale = np.ones(self.shape, np.float32)
         self.class_weights = np.full(classes or 1, 1 / (classes or 1), np.float32)
@@ -190,21 +191,29 @@ class NumPyroFamily(ABC):
             log_weights = np.log(self.class_weights.astype(np.float64))[:, None]
         return np.logaddexp.reduce(np.stack(by_class) + log_weights, axis=0)
 
-    def _chunked(self, score: Callable[..., jax.Array], *arrays: jax.Array) -> np.ndarray:
+    def _chunked(
+        self,
+        score: Callable[..., jax.Array],
+        *arrays: jax.Array,
+        together: int = CHUNK,
+        progress: bool = False,
+    ) -> np.ndarray:
         n = len(arrays[0])
-        size = min(CHUNK, n)
+        size = min(together, n)
         values = []
-        for start in range(0, n, size):
-            # The last chunk is filled up, so that one program is compiled.
-            chunk = [np.resize(array[start : start + size], (size, *array.shape[1:])) for array in arrays]
-            values.append(np.asarray(score(*chunk), np.float64))
+        with progress_bar("Scoring rows", n, progress) as advance:
+            for start in range(0, n, size):
+                # The last chunk is filled up, so that one program is compiled.
+                chunk = [np.resize(array[start : start + size], (size, *array.shape[1:])) for array in arrays]
+                values.append(np.asarray(score(*chunk), np.float64))
+                advance(size)
         return np.concatenate(values)[:n]
 
-    def _compiled(self, function: Callable[..., jax.Array], *static: int) -> Callable[..., jax.Array]:
+    def _compiled(self, function: Callable[..., Any], *static: int) -> Callable[..., Any]:
         """A function of a family as a compiled function of its arrays: no training makes it stale."""
         if (function, static) not in self._functions:
 
-            def of_arrays(arrays: tuple[Any, Any, Any], first: jax.Array, *rest: Any) -> jax.Array:
+            def of_arrays(arrays: tuple[Any, Any, Any], first: Any, *rest: Any) -> Any:
                 other = copy.copy(self)
                 other.network, other.loc, other.scale = arrays
                 return function(other, first, *static, *rest)

@@ -32,12 +32,12 @@ from ppgen.evaluation.likelihood.latent_rows import (
     check_start,
     read_subject,
 )
-from ppgen.evaluation.likelihood.progress import annealing_bar
 from ppgen.evaluation.likelihood.read_rows import read_rows
 from ppgen.inference.compilation import use_persistent_cache
 from ppgen.models.checks import check_positive
 from ppgen.program.family import Program
 from ppgen.program.likelihood import Likelihood
+from ppgen.style.bar import progress_bar
 
 __all__ = [
     "Plan",
@@ -173,7 +173,7 @@ def annealed_likelihood(
     use_persistent_cache()
     summed = subject.classes is not None and labels is None
     passes = (subject.classes or 1) if summed else 1
-    with annealing_bar("Annealing", len(rows) * passes * _work(plan), progress) as report:
+    with progress_bar("Annealing", len(rows) * passes * _work(plan), progress) as report:
         if not summed:
             values, stderr = _of_labelled(subject, rows, labels, plan, report)
         else:

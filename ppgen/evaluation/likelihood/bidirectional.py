@@ -13,12 +13,12 @@ from ppgen.errors import InvalidArgument
 from ppgen.evaluation.likelihood.annealed import Plan, annealed_rows, by_class, mean_weight, pilot_steps
 from ppgen.evaluation.likelihood.annealing import Report, anneal
 from ppgen.evaluation.likelihood.latent_rows import Start, Subject, check_label, read_subject
-from ppgen.evaluation.likelihood.progress import annealing_bar
 from ppgen.evaluation.likelihood.read_rows import read_rows
 from ppgen.inference.compilation import use_persistent_cache
 from ppgen.models.checks import check_positive
 from ppgen.program.family import Program
 from ppgen.program.likelihood import Likelihood
+from ppgen.style.bar import progress_bar
 
 __all__ = ["Sandwich", "bdmc"]
 
@@ -154,7 +154,7 @@ def bdmc(
     use_persistent_cache()
     rows = np.empty((n, *example.shape), example.dtype)
     lower, upper = np.empty((2, n)), np.empty((2, n))  # values, standard errors
-    with annealing_bar(
+    with progress_bar(
         "Annealing there and back", n * (2 * plan.steps + pilot_steps(plan)), progress
     ) as report:
         for one, members in by_class(labels, n):

@@ -143,35 +143,36 @@ class DiffusionFamily(NumPyroFamily, ABC):
         return values if values.ndim == 0 else values.reshape(-1, *(1,) * len(self.shape))
 
     def _noisy_scores(
-        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int
+        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int, **passes: Any
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Noisy log densities ``(n, draws)`` of each row by ``score(family, rows, seeds)``.
 
         With classes ``score`` has a further argument, the labels; where none are given the result is
         ``(classes, n, draws)``, with the log weights of the classes ``(classes, 1, 1)``. A row's noise comes
         from the row and the seed alone, whatever rows are beside it; it is the same for all classes.
+        ``passes`` are the options of :meth:`_chunked`.
         """
         rows, labels = self.rows(x), check_labels(label, self.classes, len(x))
         hashes = [zlib.crc32(np.ascontiguousarray(row).tobytes(), seed) for row in np.asarray(rows)]
         seeds = jnp.asarray(np.array(hashes, np.uint32))
         compiled = self._compiled(score)
         if self.classes is None:
-            return self._chunked(compiled, rows, seeds), None
+            return self._chunked(compiled, rows, seeds, **passes), None
         if labels is not None:
-            return self._chunked(compiled, rows, seeds, jnp.asarray(labels)), None
+            return self._chunked(compiled, rows, seeds, jnp.asarray(labels), **passes), None
         all_of = [jnp.full(len(rows), y) for y in range(self.classes)]
-        each = np.stack([self._chunked(compiled, rows, seeds, labels) for labels in all_of])
+        each = np.stack([self._chunked(compiled, rows, seeds, labels, **passes) for labels in all_of])
         with np.errstate(divide="ignore"):  # a class that training never saw has no weight
             return each, np.log(self.class_weights.astype(np.float64))[:, None, None]
 
     def _mean_score(
-        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int
+        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int, **passes: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The mean of noisy bounds on each row's log density, and its standard error, each ``(n,)``.
 
         Where no label is given, the classes are summed out, and the mean stays a bound.
         """
-        draws, log_weights = self._noisy_scores(x, score, label, seed)
+        draws, log_weights = self._noisy_scores(x, score, label, seed, **passes)
         if log_weights is not None:
             draws = _without_class(draws, log_weights)
         return draws.mean(-1), draws.std(-1, ddof=1) / np.sqrt(draws.shape[-1])

@@ -26,6 +26,7 @@ Trace = Literal["exact", "hutchinson"]
 
 FEW = 16  # entries up to which the trace is exact by default
 REPEATS = 8  # directions, or draws in the cell, by default
+TOGETHER = 64  # rows that are followed side by side, each with steps of its own: all wait for the slowest
 
 
 class ProbabilityFlowFamily(DiffusionFamily, ABC):
@@ -126,6 +127,7 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         trace: Trace | None = None,
         tolerance: float = 1e-5,
         looser: bool = False,
+        progress: bool = False,
     ) -> Likelihood:
         """The log density of each row of ``x (n, *shape)`` by the probability flow.
 
@@ -142,30 +144,31 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
             tolerance: of each step of the solver, relative and absolute.
             looser: whether to do it all again with ten times that tolerance, for less than the same cost. How
                 far the mean moves stands in ``how``; the solver's own error is about a tenth of that.
+            progress: show a progress bar.
         """
         trace = trace or ("exact" if self.dims <= FEW else "hutchinson")
         exact = check_name("trace", trace, get_args(Trace)) == "exact"
         score = _Score(check_positive("samples", samples), exact, check_number("tolerance", tolerance))
         how = f"probability flow, solver tolerance {tolerance:g}, {trace} trace"
         check_positive("seed", seed, least=0)
-        found = self._by_flow(x, label, score, seed, how)
+        found = self._by_flow(x, label, score, seed, how, progress)
         if not looser:
             return found
-        again = self._by_flow(x, label, replace(score, tolerance=10 * score.tolerance), seed, how)
+        again = self._by_flow(x, label, replace(score, tolerance=10 * score.tolerance), seed, how, progress)
         moved = again.mean() - found.mean()
         return replace(
             found, how=f"{found.how}; with 10 times the tolerance the mean moves by {moved:+.2g} nats"
         )
 
-    def _by_flow(self, x: Any, label: Any, score: _Score, seed: int, how: str) -> Likelihood:
-        samples = score.samples
+    def _by_flow(self, x: Any, label: Any, score: _Score, seed: int, how: str, progress: bool) -> Likelihood:
+        samples, passes = score.samples, {"together": TOGETHER, "progress": progress}
         if self.levels is not None:
             if samples < 2:
                 check_positive("samples", samples, least=2)
-            values, stderr = self._mean_score(x, score, label, seed)
+            values, stderr = self._mean_score(x, score, label, seed, **passes)
             how = f"{how}; ELBO of uniform dequantization, {samples} draws"
             return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
-        values, stderr = self._estimate(x, score, label, seed)
+        values, stderr = self._estimate(x, score, label, seed, **passes)
         if score.exact:
             return Likelihood(values, "estimate", self.space, self.dims, how)
         return Likelihood(values, "estimate", self.space, self.dims, f"{how}, {samples} directions", stderr)
@@ -194,9 +197,11 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         told = None if label is None else label[None]
         return lambda row, t: self.velocity(row[None], jnp.reshape(t, (1,)), told, guidance)[0]
 
-    def _estimate(self, x: Any, score: Any, label: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def _estimate(
+        self, x: Any, score: Any, label: Any, seed: int, **passes: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Estimates of each row's log density, and their standard errors, each ``(n,)``."""
-        draws, log_weights = self._noisy_scores(x, score, label, seed)
+        draws, log_weights = self._noisy_scores(x, score, label, seed, **passes)
         values = draws.mean(-1)
         count = draws.shape[-1]
         stderr = draws.std(-1, ddof=1) / np.sqrt(count) if count > 1 else np.full(values.shape, np.nan)

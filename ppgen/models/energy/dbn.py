@@ -207,6 +207,7 @@ class DBN(NumPyroFamily):
         temperatures: int = TEMPERATURES,
         chains: int = CHAINS,
         seed: int = 0,
+        progress: bool = False,
     ) -> Likelihood:
         """A lower bound on the log density of each row ``(n, *shape)``, importance-weighted.
 
@@ -215,9 +216,9 @@ class DBN(NumPyroFamily):
         Args:
             x: rows in the data's own values.
             samples: how often the guide infers the layers of each row.
-            temperatures, chains, seed: of the estimate, see :meth:`log_partition`.
+            temperatures, chains, seed, progress: of the estimate, see :meth:`log_partition`.
         """
-        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed)
+        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
         values = self._score(x, _Bound(check_positive("samples", samples), seed)) - log_z.value
         kind: Kind = "lower_bound" if log_z.exact else "estimate"
         stderr = None if log_z.exact else np.full(len(values), log_z.stderr)

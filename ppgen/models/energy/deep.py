@@ -20,7 +20,7 @@ from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_name, check_positive, check_sizes
 from ppgen.models.energy.family import CHAINS, TEMPERATURES, EnergyFamily, Method
-from ppgen.models.energy.partition import LogPartition, anneal, from_weights
+from ppgen.models.energy.partition import LogPartition, anneal
 from ppgen.models.networks.energy import Architecture, energy_network
 from ppgen.program.likelihood import Likelihood
 
@@ -130,15 +130,16 @@ class EnergyModel(EnergyFamily):
         temperatures: int = TEMPERATURES,
         chains: int = CHAINS,
         seed: int = 0,
+        progress: bool = False,
     ) -> Likelihood:
         """The log density of each row ``(n, *shape)``, with an estimate of its constant.
 
         Args:
             x: rows in the data's own values.
             samples: draws of the noise on discrete rows, the same for all of them.
-            temperatures, chains, seed: of the estimate, see :meth:`log_partition`.
+            temperatures, chains, seed, progress: of the estimate, see :meth:`log_partition`.
         """
-        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed)
+        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
         if self.levels is None:
             return self._likelihood(self.unnormalised_log_prob(x), log_z, "estimate", log_z.how)
         values = self._score(x, _OverNoise(check_positive("samples", samples), seed))
@@ -165,7 +166,7 @@ class EnergyModel(EnergyFamily):
         return self._draw(n, seed, _Chains(check_positive("steps", steps)))
 
     def _partition(
-        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any
+        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any, progress: bool
     ) -> LogPartition:
         if method == "exact":
             raise InvalidArgument(
@@ -178,8 +179,8 @@ class EnergyModel(EnergyFamily):
         start = jnp.zeros(())
         if backward:
             start = self.rows(self.sample(chains, seed=seed) if rows is None else rows)
-        weigh = self._compiled(_Annealing(temperatures, chains, backward))
-        value, stderr = from_weights(np.asarray(weigh(jax.random.key(seed), start)))
+        begin = _Begin(temperatures, chains, backward)
+        value, stderr = self._annealed(begin, _stage, seed, start, progress)
         name = "reverse AIS" if backward else "AIS"
         how = f"log Z by {name}, {temperatures} temperatures, {chains} chains, standard error {stderr:.3f}"
         return LogPartition(-value if backward else value, stderr, how)
@@ -234,30 +235,39 @@ class _Chains:
 
 
 @dataclass(frozen=True)
-class _Annealing:
-    """The log weights of chains along the path, or back."""
+class _Begin:
+    """Places and step sizes along the path or back, with chains at its beginning and a key for each step."""
 
     temperatures: int
     chains: int
     backward: bool
 
-    def __call__(self, family: EnergyModel, key: jax.Array, rows: jax.Array) -> jax.Array:
+    def __call__(
+        self, family: EnergyModel, key: jax.Array, rows: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
         pilot, first, noise, main = jax.random.split(key, 4)
         beta = jnp.linspace(0.0, 1.0, self.temperatures + 1)
         gaussian = jax.random.normal(first, (2 * self.chains, *family.shape))
         # The step sizes are learnt from other chains, so that the weights are unbiased.
         _, log_steps = family._tuned(beta, pilot, gaussian[self.chains :])
-        path, start = (beta, log_steps), gaussian[: self.chains]
+        keys = jax.random.split(main, self.temperatures)
         if self.backward:
-            path = (beta[::-1], log_steps[::-1])
             start = (family.dequantise(noise, rows) - family.loc) / family.scale
-        return anneal(
-            lambda place, z: -family._at(place[0], z),
-            lambda place, key, z: family._move(place[0], place[1], key, z)[0],
-            path,
-            start,
-            main,
-        )[1]
+            return (beta[::-1], log_steps[::-1]), start, keys
+        return (beta, log_steps), gaussian[: self.chains], keys
+
+
+def _stage(
+    family: EnergyModel, path: tuple[jax.Array, jax.Array], z: jax.Array, keys: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Chains after a part of the path, and what their log weights gain."""
+    return anneal(
+        lambda place, z: -family._at(place[0], z),
+        lambda place, key, z: family._move(place[0], place[1], key, z)[0],
+        path,
+        z,
+        keys,
+    )
 
 
 @dataclass(frozen=True)

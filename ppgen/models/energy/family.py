@@ -18,6 +18,7 @@ from ppgen.models.checks import check_name, check_positive
 from ppgen.models.energy.partition import LogPartition, LogPartitionBracket, anneal, from_weights
 from ppgen.models.numpyro_family import NumPyroFamily
 from ppgen.program.likelihood import Kind, Likelihood
+from ppgen.style.bar import progress_bar
 
 __all__ = ["LARGEST_EXACT", "BoltzmannFamily", "EnergyFamily", "GibbsChains", "Method", "every_state"]
 
@@ -28,6 +29,12 @@ TEMPERATURES = 1000
 CHAINS = 256
 
 _BLOCK = 12  # 2^12 states side by side
+_PART = 100  # of the steps of annealing, between two signs of life
+
+Begin = Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array, jax.Array]]
+"""Of a family, a key and rows to go back from: path, chains at its beginning, a key for each step."""
+Stage = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""Of a family, a part of the path, chains and keys: the chains after it, and their gains in log weight."""
 
 
 class EnergyFamily(NumPyroFamily):
@@ -48,7 +55,7 @@ class EnergyFamily(NumPyroFamily):
 
     @abstractmethod
     def _partition(
-        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any
+        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any, progress: bool
     ) -> LogPartition: ...
 
     def unnormalised_log_prob(self, x: Any) -> np.ndarray:
@@ -63,6 +70,7 @@ class EnergyFamily(NumPyroFamily):
         chains: int = CHAINS,
         seed: int = 0,
         rows: Any = None,
+        progress: bool = False,
     ) -> LogPartition:
         r"""The log of the normalising constant, :math:`\log Z = \log \sum_x \exp(-E(x))`.
 
@@ -75,6 +83,7 @@ class EnergyFamily(NumPyroFamily):
             seed: of the chains.
             rows: for ``"reverse_ais"`` draws of the model ``(chains, *shape)``; by default those of
                 :meth:`sample`, whose long chains stand in for exact draws.
+            progress: show a progress bar.
 
         Returns:
             Value, standard error and method. It is kept until the parameters change.
@@ -103,15 +112,21 @@ class EnergyFamily(NumPyroFamily):
                 fix="Leave them out.",
             )
         if rows is not None:
-            return self._partition(*settings, rows)
+            return self._partition(*settings, rows, progress)
         of, known = self._partitions.get(settings, (None, None))
         if known is None or of is not self.network:
-            known = self._partition(*settings, None)
+            known = self._partition(*settings, None, progress)
             self._partitions[settings] = self.network, known
         return known
 
     def bracket_log_partition(
-        self, *, temperatures: int = TEMPERATURES, chains: int = CHAINS, seed: int = 0, rows: Any = None
+        self,
+        *,
+        temperatures: int = TEMPERATURES,
+        chains: int = CHAINS,
+        seed: int = 0,
+        rows: Any = None,
+        progress: bool = False,
     ) -> LogPartitionBracket:
         r"""The log of the normalising constant from both sides, to know how good an estimate of it is.
 
@@ -121,6 +136,7 @@ class EnergyFamily(NumPyroFamily):
             temperatures, chains, seed, rows: as for :meth:`log_partition`. The upper side holds as far as the
                 rows are draws of the model: by default they are the ends of long chains, and a mode that
                 these never reach is missed by both sides.
+            progress: show a progress bar.
 
         Raises:
             InvalidArgument: if a setting is out of range.
@@ -128,7 +144,8 @@ class EnergyFamily(NumPyroFamily):
         References:
             Those of :meth:`log_partition`.
         """
-        settings = {"temperatures": temperatures, "chains": chains, "seed": seed}
+        settings: dict[str, Any] = {"temperatures": temperatures, "chains": chains, "seed": seed}
+        settings["progress"] = progress
         return LogPartitionBracket(
             self.log_partition("ais", **settings), self.log_partition("reverse_ais", rows=rows, **settings)
         )
@@ -138,6 +155,20 @@ class EnergyFamily(NumPyroFamily):
         other = super().with_network(network)
         other._partitions = {}
         return other
+
+    def _annealed(
+        self, begin: Begin, stage: Stage, seed: int, rows: jax.Array, progress: bool
+    ) -> tuple[float, float]:
+        """The log mean weight of chains along a path, which they go part by part, and its standard error."""
+        path, x, keys = self._compiled(begin)(jax.random.key(seed), rows)
+        move, log_weights = self._compiled(stage), np.zeros(len(x))
+        with progress_bar("log Z by annealing", len(keys), progress) as advance:
+            for first in range(0, len(keys), _PART):
+                part = jax.tree.map(lambda places, i=first: places[i : i + _PART + 1], path)
+                x, gains = move(part, x, keys[first : first + _PART])
+                log_weights += np.asarray(gains, np.float64)
+                advance(_PART)
+        return from_weights(log_weights)
 
     def _likelihood(self, values: np.ndarray, log_z: LogPartition, kind: Kind, how: str) -> Likelihood:
         stderr = None if log_z.exact else np.full(len(values), log_z.stderr)
@@ -181,7 +212,13 @@ class BoltzmannFamily(EnergyFamily):
         """What is enumerated, in words."""
 
     def log_prob(
-        self, x: Any, *, temperatures: int = TEMPERATURES, chains: int = CHAINS, seed: int = 0
+        self,
+        x: Any,
+        *,
+        temperatures: int = TEMPERATURES,
+        chains: int = CHAINS,
+        seed: int = 0,
+        progress: bool = False,
     ) -> Likelihood:
         """The log density of each row ``(n, *shape)``.
 
@@ -190,9 +227,9 @@ class BoltzmannFamily(EnergyFamily):
 
         Args:
             x: rows in the data's own values.
-            temperatures, chains, seed: of that estimate.
+            temperatures, chains, seed, progress: of that estimate.
         """
-        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed)
+        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
         kind: Kind = "exact" if log_z.exact else "estimate"
         return self._likelihood(self.unnormalised_log_prob(x), log_z, kind, log_z.how)
 
@@ -210,11 +247,11 @@ class BoltzmannFamily(EnergyFamily):
 
     def rough_log_partition(self, key: jax.Array) -> jax.Array:
         """A quick estimate of the log partition function, in JAX, by 100 temperatures and 64 chains."""
-        log_weights = _Annealing(100, 64, backward=False)(self, key, jnp.zeros(()))
+        _, log_weights = _stage(self, *_Begin(100, 64, backward=False)(self, key, jnp.zeros(())))
         return logsumexp(log_weights) - jnp.log(len(log_weights)) + self._log_partition_at_start()
 
     def _partition(
-        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any
+        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any, progress: bool
     ) -> LogPartition:
         if method == "exact" or (method == "auto" and self._enumerable()):
             self._check_enumerable()
@@ -225,8 +262,8 @@ class BoltzmannFamily(EnergyFamily):
             start = self.rows(self.sample(chains, seed=seed) if rows is None else rows)
         else:
             start = jnp.zeros(())  # drawn by the path's own start
-        weigh = self._compiled(_Annealing(temperatures, chains, backward))
-        value, stderr = from_weights(np.asarray(weigh(jax.random.key(seed), start)))
+        begin = _Begin(temperatures, chains, backward)
+        value, stderr = self._annealed(begin, _stage, seed, start, progress)
         first = float(self._compiled(_at_start)(jnp.zeros(())))
         name = "reverse AIS" if backward else "AIS"
         how = f"log Z by {name}, {temperatures} temperatures, {chains} chains, standard error {stderr:.3f}"
@@ -260,23 +297,33 @@ class GibbsChains:
 
 
 @dataclass(frozen=True)
-class _Annealing:
-    """The log weights of chains along the path, or back."""
+class _Begin:
+    """The path, or the way back, with chains at its beginning and a key for each of its steps."""
 
     temperatures: int
     chains: int
     backward: bool
 
-    def __call__(self, family: BoltzmannFamily, key: jax.Array, rows: jax.Array) -> jax.Array:
+    def __call__(
+        self, family: BoltzmannFamily, key: jax.Array, rows: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         key, first = jax.random.split(key)
         beta = jnp.linspace(0.0, 1.0, self.temperatures + 1)
-        return anneal(
-            lambda beta, x: family._tempered(beta).energy(x),
-            lambda beta, key, x: family._tempered(beta).transition(key, x),
-            beta[::-1] if self.backward else beta,
-            rows if self.backward else family.start(first, self.chains),
-            key,
-        )[1]
+        keys = jax.random.split(key, self.temperatures)
+        return (beta[::-1], rows, keys) if self.backward else (beta, family.start(first, self.chains), keys)
+
+
+def _stage(
+    family: BoltzmannFamily, path: jax.Array, x: jax.Array, keys: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Chains after a part of the path, and what their log weights gain."""
+    return anneal(
+        lambda beta, x: family._tempered(beta).energy(x),
+        lambda beta, key, x: family._tempered(beta).transition(key, x),
+        path,
+        x,
+        keys,
+    )
 
 
 def every_state(units: int, log_sum: Callable[[jax.Array], jax.Array]) -> jax.Array:

@@ -116,7 +116,7 @@ def anneal(
     move: Callable[[Any, jax.Array, jax.Array], jax.Array],
     path: Any,
     x: jax.Array,
-    key: jax.Array,
+    keys: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Take chains along a path of energies.
 
@@ -125,7 +125,7 @@ def anneal(
         move: ``move(place, key, x)`` leaves the density of that place invariant.
         path: the places, a tree of arrays ``(k + 1, ...)``, the start first.
         x: draws ``(n, *shape)`` of the density at the start.
-        key: of the moves.
+        keys: of the moves ``(k,)``.
 
     Returns:
         The chains' ends, and their log weights ``(n,)``: the mean weight is the ratio of the last
@@ -143,7 +143,6 @@ def anneal(
 
     before = jax.tree.map(lambda places: places[:-1], path)
     after = jax.tree.map(lambda places: places[1:], path)
-    keys = jax.random.split(key, len(jax.tree.leaves(after)[0]))
     x, gains = lax.scan(step, x, (before, after, keys))
     return x, gains.sum(0)
 

@@ -7,7 +7,7 @@ import torch
 
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_positive
+from ppgen.models.checks import check_fraction, check_positive
 from ppgen.models.flow.family import Dequantization, FlowFamily
 from ppgen.models.networks.glow import GlowMap
 from ppgen.models.pyro_family import seeded
@@ -32,6 +32,7 @@ class Glow(FlowFamily):
         scales: how many scales; each halves height and width.
         steps: flow steps at each scale.
         channels: of the hidden layers of the coupling networks.
+        dropout: on the hidden layers, in training.
         classes: how many classes the rows have, for a model of rows given their class.
         dequantization: of discrete rows, ``"uniform"``, or ``"variational"`` for a learned guide.
         seed: seed of the initial weights.
@@ -61,6 +62,7 @@ class Glow(FlowFamily):
         scales: int = 2,
         steps: int = 8,
         channels: int = 64,
+        dropout: float = 0.0,
         classes: int | None = None,
         dequantization: Dequantization = "uniform",
         seed: int = 0,
@@ -69,11 +71,14 @@ class Glow(FlowFamily):
             "scales": check_positive("scales", scales),
             "steps": check_positive("steps", steps),
             "channels": check_positive("channels", channels),
+            "dropout": check_fraction("dropout", dropout),
         }
         super().__init__(shape, levels, config, classes=classes, dequantization=dequantization, seed=seed)
         image = _as_image(self.shape, scales)
         with seeded(seed):
-            self.map = GlowMap(image, self.context, scales=scales, steps=steps, channels=channels)
+            self.map = GlowMap(
+                image, self.context, scales=scales, steps=steps, channels=channels, dropout=dropout
+            )
         self.eval()
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:

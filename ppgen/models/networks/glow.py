@@ -27,20 +27,23 @@ class GlowMap(InvertibleMap):
         scales: how many scales.
         steps: flow steps at each scale.
         channels: of the hidden layers of the coupling networks.
+        dropout: on these, in training.
 
     References:
         Kingma and Dhariwal, *Glow*, 2018, arXiv:1807.03039; the multi-scale architecture is from Dinh,
         Sohl-Dickstein and Bengio, *Density estimation using Real NVP*, 2016, arXiv:1605.08803.
     """
 
-    def __init__(self, shape: Shape, context: int = 0, *, scales: int, steps: int, channels: int) -> None:
+    def __init__(
+        self, shape: Shape, context: int = 0, *, scales: int, steps: int, channels: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.shape = shape
         self.scales = nn.ModuleList()
         c, _, _ = shape
         for scale in range(scales):
             last = scale == scales - 1
-            self.scales.append(_Scale(4 * c, context, steps, channels, split=not last))
+            self.scales.append(_Scale(4 * c, context, steps, channels, dropout, split=not last))
             c = 4 * c if last else 2 * c
 
     def to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -117,11 +120,13 @@ def unsqueeze(x: Tensor) -> Tensor:
 class _Scale(nn.Module):
     """The steps at one scale, and the split at its end."""
 
-    def __init__(self, c: int, context: int, steps: int, channels: int, *, split: bool) -> None:
+    def __init__(
+        self, c: int, context: int, steps: int, channels: int, dropout: float, *, split: bool
+    ) -> None:
         super().__init__()
-        layers = [(ActNorm(c), _Mixing(c), _Coupling(c, context, channels)) for _ in range(steps)]
+        layers = [(ActNorm(c), _Mixing(c), _Coupling(c, context, channels, dropout)) for _ in range(steps)]
         self.layers = nn.ModuleList(layer for step in layers for layer in step)
-        self.split = _Network(c // 2, c, context, channels) if split else None
+        self.split = _Network(c // 2, c, context, channels, dropout) if split else None
 
     def forward(self, h: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         total = h.new_zeros(len(h))
@@ -210,9 +215,9 @@ class _Mixing(nn.Module):
 class _Coupling(nn.Module):
     """Half of the channels pass, and say how the other half is shifted and scaled."""
 
-    def __init__(self, c: int, context: int, channels: int) -> None:
+    def __init__(self, c: int, context: int, channels: int, dropout: float) -> None:
         super().__init__()
-        self.network = _Network(c // 2, c, context, channels)
+        self.network = _Network(c // 2, c, context, channels, dropout)
 
     def forward(self, h: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         passed, changed = h.chunk(2, 1)
@@ -228,8 +233,9 @@ class _Coupling(nn.Module):
 class _Network(nn.Module):
     """Three convolutions that give a shift and a log scale in (-2, 2); both start at 0."""
 
-    def __init__(self, inputs: int, outputs: int, context: int, channels: int) -> None:
+    def __init__(self, inputs: int, outputs: int, context: int, channels: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.first = nn.Conv2d(inputs, channels, 3, padding=1)
         self.context = nn.Linear(context, channels, bias=False) if context else None
         self.second = nn.Conv2d(channels, channels, 1)
@@ -241,5 +247,5 @@ class _Network(nn.Module):
         h = self.first(h)
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]
-        shift, log_scale = self.last(F.silu(self.second(F.silu(h)))).chunk(2, 1)
+        shift, log_scale = self.last(self.dropout(F.silu(self.second(self.dropout(F.silu(h)))))).chunk(2, 1)
         return shift, 2 * torch.tanh(log_scale / 2)

@@ -31,8 +31,9 @@ class VelocityMap(InvertibleMap):
         context: the length of what the module is called with; 0 for nothing.
         hidden: widths of the velocity's network.
         steps: of the solver, each of fifth order.
-        exact: take the trace exactly, at the cost of one more pass a feature; or estimate it without bias,
-            with one random direction a path (Hutchinson).
+        exact: take the trace exactly, or estimate it without bias, with one random direction a path
+            (Hutchinson). With one or two hidden layers the exact trace is the cheaper one; with more it costs
+            one more pass a feature.
 
     References:
         Grathwohl et al., *FFJORD*, 2018, arXiv:1810.01367; Hutchinson, *A stochastic estimator of the trace
@@ -53,10 +54,11 @@ class VelocityMap(InvertibleMap):
 
     def to_noise(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Where the paths from ``x (..., d)`` end, and the log-determinant ``(...)``."""
-        directions = self._directions(x)
+        trace = self._trace(x)
 
         def rates(t: Tensor, state: Tensor) -> Tensor:
-            return torch.cat(self._velocity(state[..., :-1], t, context, directions), -1)
+            velocity, slopes = self._velocity(state[..., :-1], t, context)
+            return torch.cat([velocity, trace(slopes)[..., None]], -1)
 
         begin = torch.cat([x, torch.zeros_like(x[..., :1])], -1)  # (..., features + 1)
         end = self._follow(rates, begin, forward=True)
@@ -64,8 +66,7 @@ class VelocityMap(InvertibleMap):
 
     def to_data(self, z: Tensor, context: Tensor | None) -> Tensor:
         """Where the paths that end at ``z (..., d)`` begin."""
-        none = z.new_zeros(0, *z.shape)
-        return self._follow(lambda t, h: self._velocity(h, t, context, none)[0], z, forward=False)
+        return self._follow(lambda t, h: self._velocity(h, t, context)[0], z, forward=False)
 
     def _follow(self, rates: Callable[[Tensor, Tensor], Tensor], state: Tensor, *, forward: bool) -> Tensor:
         size = state.new_tensor(1 / self.steps if forward else -1 / self.steps)
@@ -75,6 +76,47 @@ class VelocityMap(InvertibleMap):
             state = zuko.utils.dopri45(rates, state, t, size)
         return state
 
+    def _velocity(self, h: Tensor, t: Tensor, context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """The velocity ``(..., features)``, and each hidden layer's slopes ``(..., width)``."""
+        time = torch.cat([(self.waves * t).cos(), (self.waves * t).sin()])
+        told = [time] if context is None else [time, context]
+        inputs = torch.cat([h, *(part.expand(*h.shape[:-1], -1) for part in told)], -1)
+        first, *others = self._layers()
+        value, slopes = first(inputs), []
+        for layer in others:
+            value = value.tanh()
+            slopes.append(1 - value**2)
+            value = layer(value)
+        return value, slopes
+
+    def _trace(self, x: Tensor) -> Callable[[list[Tensor]], Tensor]:
+        r"""A function from the slopes of hidden units to the trace ``(...)`` of the velocity's Jacobian.
+
+        That is :math:`W_K D_{K-1} W_{K-1} \cdots D_1 W_1` with the slopes D. Its trace is linear in each D:
+        with one hidden layer a sum over its units, with two a sum over pairs of units,
+        :math:`\sum_{jk} (D_2)_j (W_2)_{jk} (D_1)_k (W_1 W_3)_{kj}`, whose weights are the same all along
+        the path.
+        """
+        first, *others = self._layers()
+        features = x.shape[-1]
+        inwards = first.weight[:, :features]  # (width, features)
+        if self.exact and len(others) == 1:
+            of_units = (inwards * others[0].weight.T).sum(1)
+            return lambda slopes: slopes[0] @ of_units
+        if self.exact and len(others) == 2:
+            of_pairs = others[0].weight * (inwards @ others[1].weight).T  # (width 2, width 1)
+            return lambda slopes: (slopes[0] @ of_pairs.T * slopes[1]).sum(-1)
+        directions = self._directions(x)
+
+        def along(slopes: list[Tensor]) -> Tensor:
+            """Forward-mode differentiation: the directions go through the layers as values do."""
+            change = directions @ inwards.T  # (k, ..., width)
+            for slope, layer in zip(slopes, others, strict=True):
+                change = (change * slope) @ layer.weight.T
+            return (change * directions).sum((0, -1))
+
+        return along
+
     def _directions(self, x: Tensor) -> Tensor:
         """The directions ``(k, ..., features)`` along which the velocity is differentiated."""
         if not self.exact:
@@ -82,21 +124,5 @@ class VelocityMap(InvertibleMap):
         axes = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
         return axes.view(-1, *(1,) * (x.ndim - 1), x.shape[-1]).expand(-1, *x.shape)
 
-    def _velocity(
-        self, h: Tensor, t: Tensor, context: Tensor | None, directions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The velocity ``(..., features)`` and the trace ``(..., 1)`` of its Jacobian in these directions.
-
-        The directions go through the layers beside the values: forward-mode differentiation by hand.
-        """
-        time = torch.cat([(self.waves * t).cos(), (self.waves * t).sin()])
-        told = [time] if context is None else [time, context]
-        inputs = torch.cat([h, *(part.expand(*h.shape[:-1], -1) for part in told)], -1)
-        first, *others = cast(list[nn.Linear], self.layers)
-        value = first(inputs)  # (..., width)
-        slope = directions @ first.weight[:, : h.shape[-1]].T  # (k, ..., width)
-        for layer in others:
-            value = value.tanh()
-            slope = (slope * (1 - value**2)) @ layer.weight.T
-            value = layer(value)
-        return value, (slope * directions).sum((0, -1))[..., None]
+    def _layers(self) -> list[nn.Linear]:
+        return cast(list[nn.Linear], list(self.layers))

@@ -28,7 +28,7 @@ from ppgen.workflow.calibration.simulations import (
 __all__ = ["calibrate"]
 
 _FEWEST_SIMULATIONS = 20
-_USUAL = {"simulations": 200, "draws": 99, "thin": 5, "tune": 500}
+_USUAL = {"simulations": 200, "draws": 99, "thin": 10, "tune": 500}
 
 
 def calibrate(
@@ -38,7 +38,7 @@ def calibrate(
     method: str = "nuts",
     simulations: int = 200,
     draws: int = 99,
-    thin: int = 5,
+    thin: int = 10,
     tune: int = 500,
     chains: int = 1,
     around: Posterior | None = None,

@@ -1,4 +1,4 @@
-"""The progress bar of annealing: rows times temperatures."""
+"""A progress bar for one long computation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["annealing_bar"]
+__all__ = ["progress_bar"]
 
 
 @contextmanager
-def annealing_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error that is advanced by calls of what is yielded."""
+def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error that is advanced by calls of what is yielded, and goes when all is done.
+
+    Args:
+        title: what is computed.
+        total: how much there is to do, in any unit.
+        show: ``False`` keeps quiet.
+
+    Example:
+        >>> with progress_bar("Counting", 3, show=False) as advance:
+        ...     for _ in range(3):
+        ...         advance(1)
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
