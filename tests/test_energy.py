@@ -16,7 +16,6 @@ from ppgen.errors import DataError, InvalidArgument, UnknownName
 from ppgen.inference.training import train
 from ppgen.models import DBN, RBM, BoltzmannMachine, EnergyModel, make
 from ppgen.models.energy.family import every_state
-from ppgen.models.energy.pseudo import pseudo_log_prob
 
 
 def every_row(shape, levels):
@@ -208,7 +207,7 @@ def check_counts(draws, rows, p, levels):
 
 def test_pseudo_likelihood_by_enumeration(machine, probabilities):
     rows, p = probabilities
-    found = pseudo_log_prob(machine.energy, jax.random.key(0), jnp.asarray(rows), machine.levels)
+    found = machine.pseudo_log_prob(jax.random.key(0), jnp.asarray(rows))
     flat, by_row = rows.reshape(len(rows), -1), {tuple(r.ravel()): q for r, q in zip(rows, p, strict=True)}
     for k in (0, len(rows) // 2, len(rows) - 1):
         expected = 0.0

@@ -214,6 +214,39 @@ def test_all_of_them_are_in_the_catalog():
     assert all(make_objective(name, (name,), {}).name == name for name in mine)
 
 
+def potts(x):
+    """Three coupled entries of three levels each; nobody wrote down the constant."""
+    field = numpyro.param("field", jnp.zeros((3, 3)))
+    coupling = numpyro.param("coupling", jnp.zeros(3))
+    with numpyro.plate("rows", len(x)):
+        alike = jnp.stack([x[:, 0] == x[:, 1], x[:, 1] == x[:, 2], x[:, 0] == x[:, 2]], 1)
+        numpyro.factor("density", field[jnp.arange(3), x].sum(-1) + alike @ coupling)
+
+
+@pytest.mark.parametrize(("objective", "options"), [("cd", {"steps": 2}), ("pcd", {"chains": 300})])
+def test_discrete_rows_of_a_program_of_ones_own(objective, options):
+    rng = np.random.default_rng(3)
+    every = np.array(list(itertools.product(range(3), repeat=3)))
+    p = rng.dirichlet(np.full(27, 1.5))
+    rows = every[rng.choice(27, size=3000, p=p)]
+    data = Dataset("potts", rows, rows[:0], rows[:0], "discrete", 3)
+    run = train(
+        potts, data, objective=objective, levels=3, epochs=40, batch_size=100, learning_rate=0.03,
+        weight_decay=0.0, average=0.98, patience=None, progress=False, **options,
+    )  # fmt: skip
+
+    def features(x):
+        pairs = np.stack([x[:, 0] == x[:, 1], x[:, 1] == x[:, 2], x[:, 0] == x[:, 2]], 1)
+        return np.concatenate([np.eye(3)[x].reshape(len(x), -1), pairs], 1)
+
+    # At the maximum of the likelihood the model's mean features are those of the rows.
+    weights = np.concatenate([np.ravel(run.params["field"]), run.params["coupling"]])
+    logits = features(every) @ weights
+    model = np.exp(logits - logits.max())
+    model /= model.sum()
+    np.testing.assert_allclose(model @ features(every), features(rows).mean(0), atol=0.03)
+
+
 # -- bad input -------------------------------------------------------------------------------------------
 
 WHOLE = np.arange(20).reshape(10, 2) % 3
@@ -223,6 +256,12 @@ WHOLE = np.arange(20).reshape(10, 2) % 3
     ("run", "error", "says"),
     [
         (lambda: train(gaussian, WHOLE, objective="cd", progress=False), TrainingError, "whole numbers"),
+        (
+            lambda: train(gaussian, ROWS[:9], objective="pcd", levels=2, progress=False),
+            TrainingError,
+            "levels",
+        ),
+        (lambda: make_objective("cd", ("cd",), {"levels": 0}), InvalidArgument, "levels"),
         (lambda: train(gaussian, WHOLE, objective="score_matching", progress=False), TrainingError, "whole"),
         (lambda: train(gaussian, WHOLE, objective="nce", progress=False), TrainingError, "levels"),
         (

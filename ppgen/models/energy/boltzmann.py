@@ -17,9 +17,9 @@ from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
-from ppgen.models.energy.pseudo import count_levels, pseudo_log_prob
-from ppgen.models.energy.units import BinaryUnits
+from ppgen.models.energy.units import BinaryUnits, count_levels
 from ppgen.models.networks.boltzmann import Pairwise
+from ppgen.program.full_conditionals import pseudo_log_prob
 
 __all__ = ["BoltzmannMachine", "check_binary"]
 
@@ -102,8 +102,8 @@ class BoltzmannMachine(BoltzmannFamily):
         return v.astype(x.dtype).reshape(x.shape)
 
     def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows, see :mod:`ppgen.models.energy.pseudo`."""
-        return pseudo_log_prob(self.energy, key, x, 2)
+        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.program.full_conditionals`."""
+        return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, 2)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Begin with the frequencies of the training rows ``(n, *shape)``."""

@@ -16,9 +16,9 @@ from numpyro.contrib.module import eqx_module
 from ppgen.data.lazy import RowArray
 from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
-from ppgen.models.energy.pseudo import count_levels, pseudo_log_prob
-from ppgen.models.energy.units import BinaryUnits, Units, units_of
+from ppgen.models.energy.units import BinaryUnits, Units, count_levels, units_of
 from ppgen.models.networks.boltzmann import Bipartite
+from ppgen.program.full_conditionals import pseudo_log_prob
 
 __all__ = ["RBM"]
 
@@ -136,9 +136,9 @@ class RBM(BoltzmannFamily):
         return self._penalty(x) - features @ couplings.lower - coupled
 
     def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows, see :mod:`ppgen.models.energy.pseudo`."""
+        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.program.full_conditionals`."""
         assert self.levels is not None
-        return pseudo_log_prob(self.energy, key, x, self.levels)
+        return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, self.levels)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Begin with the frequencies of the training rows ``(n, *shape)``, or in their units."""

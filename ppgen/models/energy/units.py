@@ -13,10 +13,13 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 
-__all__ = ["BinaryUnits", "CategoricalUnits", "GaussianUnits", "Units", "units_of"]
+from ppgen.data.lazy import RowArray
+
+__all__ = ["BinaryUnits", "CategoricalUnits", "GaussianUnits", "Units", "count_levels", "units_of"]
 
 
 @runtime_checkable
@@ -163,3 +166,9 @@ def units_of(dims: int, levels: int | None) -> Units:
     if levels is None:
         return GaussianUnits(dims)
     return BinaryUnits(dims) if levels == 2 else CategoricalUnits(dims, levels)
+
+
+def count_levels(rows: RowArray, levels: int) -> jax.Array:
+    """How often each entry of ``rows (n, *shape)`` takes each level, ``(dims, levels)``."""
+    flat = np.asarray(rows).reshape(len(rows), -1)
+    return jnp.asarray(np.stack([(flat == level).sum(0) for level in range(levels)], 1), jnp.int32)

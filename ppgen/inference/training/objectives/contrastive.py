@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -15,12 +16,15 @@ from ppgen.errors import InvalidArgument, TrainingError
 from ppgen.inference.training.objectives.objective import Batch
 from ppgen.inference.training.objectives.score import sliced
 from ppgen.inference.training.objectives.unnormalised import (
+    LogDensity,
+    Points,
     as_points,
     held,
     langevin,
     log_density_of,
 )
 from ppgen.inference.training.settings import check_count, check_positive
+from ppgen.program.full_conditionals import gibbs_sweep, pseudo_log_prob
 
 __all__ = ["ContrastiveDivergence", "PersistentContrastiveDivergence"]
 
@@ -30,9 +34,9 @@ class ContrastiveDivergence:
     r"""CD-k: minimise :math:`E(x) - E(x_k)`, where a chain took k steps from the row x to :math:`x_k`.
 
     The gradient is that of the log likelihood but for how far the chains are from the model's own
-    draws; no gradient runs through them. The chains are a family's Gibbs steps (its ``transition``), or,
-    where the density has a gradient, Metropolis-adjusted Langevin steps whose size follows the rate of
-    acceptance: so a program of one's own can be trained, its density known up to a constant.
+    draws; no gradient runs through them. The chains are a family's Gibbs steps (its ``transition``). A
+    program of one's own, its density known up to a constant, is trained with Metropolis-adjusted Langevin
+    steps, whose size follows the rate of acceptance, or on whole numbers with Gibbs sweeps over all entries.
 
     The loss itself says little. What validation shows instead is minus the pseudo log likelihood of
     discrete rows, and for continuous ones the sliced score-matching loss, which is least for the true
@@ -41,6 +45,7 @@ class ContrastiveDivergence:
     Attributes:
         steps: k, of the chains before each update.
         step_size: the first of the Langevin steps; a family's in its standardised units.
+        levels: how many values an entry takes, for programs of discrete rows.
 
     References:
         Hinton, *Training Products of Experts by Minimizing Contrastive Divergence*, Neural Computation
@@ -51,20 +56,24 @@ class ContrastiveDivergence:
 
     steps: int = 1
     step_size: float = 0.01
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps, example=1)
         check_positive("step_size", self.step_size, example=0.01)
+        if self.levels is not None:
+            check_count("levels", self.levels, example=2)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The log step size."""
-        _places(subject, batch)  # refuses what has no kernel
+        _points(subject, batch, self.levels)  # refuses what has no kernel
         return jnp.asarray(math.log(self.step_size))
 
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
         """The loss of each row ``(n,)``, and the log step size."""
-        chains, log_step = _move(subject, batch, _places(subject, batch), memory, self.steps)
-        return _contrast(subject, batch, chains), log_step
+        points = _points(subject, batch, self.levels)
+        chains, log_step = _move(subject, batch, points.z, memory, self.steps, self.levels)
+        return _contrast(points, chains), log_step
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, with Langevin steps of the first size."""
@@ -72,7 +81,7 @@ class ContrastiveDivergence:
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
         """What validation shows of each row ``(n,)``."""
-        return _monitor(subject, batch)
+        return _monitor(subject, batch, self.levels)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class PersistentContrastiveDivergence:
         restart: the share of chains that begin anew at each update, which helps where modes are far apart
             (a replay buffer).
         step_size: the first of the Langevin steps; a family's in its standardised units.
+        levels: how many values an entry takes, for programs of discrete rows.
 
     References:
         Younes, *On the convergence of Markovian stochastic algorithms with rapidly decreasing ergodicity
@@ -102,6 +112,7 @@ class PersistentContrastiveDivergence:
     chains: int | None = None
     restart: float = 0.0
     step_size: float = 0.01
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps, example=1)
@@ -115,6 +126,8 @@ class PersistentContrastiveDivergence:
                 fix="Write restart=0.05, or 0 for chains that never begin anew.",
             )
         check_positive("step_size", self.step_size, example=0.01)
+        if self.levels is not None:
+            check_count("levels", self.levels, example=2)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The chains, and the log step size.
@@ -138,16 +151,16 @@ class PersistentContrastiveDivergence:
             anew = jax.random.bernoulli(jax.random.fold_in(batch.key, 2), self.restart, (len(chains),))
             anew = anew.reshape(-1, *(1,) * (chains.ndim - 1))
             chains = jnp.where(anew, self._fresh(subject, batch), chains)
-        chains, log_step = _move(subject, batch, chains, log_step, self.steps)
-        return _contrast(subject, batch, chains), (chains, log_step)
+        chains, log_step = _move(subject, batch, chains, log_step, self.steps, self.levels)
+        return _contrast(_points(subject, batch, self.levels), chains), (chains, log_step)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, with chains that begin at the rows."""
-        return ContrastiveDivergence(self.steps, self.step_size)(subject, batch)
+        return ContrastiveDivergence(self.steps, self.step_size, self.levels)(subject, batch)
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
         """What validation shows of each row ``(n,)``."""
-        return _monitor(subject, batch)
+        return _monitor(subject, batch, self.levels)
 
     def _fresh(self, subject: Any, batch: Batch) -> jax.Array:
         """Chains at their start: a family's independent units or noise, or a program's rows."""
@@ -156,41 +169,57 @@ class PersistentContrastiveDivergence:
         family: Any = getattr(subject, "family", None)
         if hasattr(family, "transition"):
             return lax.stop_gradient(family.start(key, n))
-        places = _places(subject, batch)
+        places = _points(subject, batch, self.levels).z
         if family is not None:
             return jax.random.normal(key, (n, *places.shape[1:]))
         return places[np.arange(n) % len(places)]
 
 
-def _places(subject: Any, batch: Batch) -> jax.Array:
-    """Where chains are that begin at the rows."""
+def _points(subject: Any, batch: Batch, levels: int | None) -> Points:
+    """Rows as the chains see them: levels stay whole numbers where Gibbs steps move them."""
     if hasattr(getattr(subject, "family", None), "transition"):
-        return batch.x
-    return as_points(subject, batch).z
+        return Points(batch.x, log_density_of(subject, batch))
+    if levels is None:
+        return as_points(subject, batch)
+    if jnp.issubdtype(batch.x.dtype, jnp.floating):
+        raise TrainingError(
+            "levels",
+            got=f"levels={levels}, and rows of dtype {batch.x.dtype}",
+            expected="whole numbers, 0 … levels - 1",
+            fix="Leave levels out: the chains then make Langevin steps.",
+        )
+    return Points(batch.x, log_density_of(subject, batch))
 
 
 def _move(
-    subject: Any, batch: Batch, chains: jax.Array, log_step: Any, steps: int
+    subject: Any, batch: Batch, chains: jax.Array, log_step: Any, steps: int, levels: int | None
 ) -> tuple[jax.Array, jax.Array]:
+    """Chains after some steps of the kernel that the subject has, and the log size of Langevin steps."""
     fixed, key = held(subject), jax.random.fold_in(batch.key, 3)
-    family: Any = getattr(fixed, "family", None)
-    if hasattr(family, "transition"):
-        moved = lax.fori_loop(0, steps, lambda k, x: family.transition(jax.random.fold_in(key, k), x), chains)
-        return lax.stop_gradient(moved), log_step
-    moved, log_step = langevin(as_points(fixed, batch).log_density, key, chains, log_step, steps)
-    return lax.stop_gradient(moved), lax.stop_gradient(log_step)
-
-
-def _contrast(subject: Any, batch: Batch, chains: jax.Array) -> jax.Array:
-    if hasattr(getattr(subject, "family", None), "transition"):
-        rows, log_density = batch.x, log_density_of(subject, batch)
+    step = getattr(getattr(fixed, "family", None), "transition", None)
+    points = _points(fixed, batch, levels)
+    if step is None and levels is not None:
+        step = partial(_sweep, points.log_density, levels)
+    if step is None:
+        chains, log_step = langevin(points.log_density, key, chains, log_step, steps)
     else:
-        rows, log_density = as_points(subject, batch)
-    return log_density(chains).mean() - log_density(rows)
+        chains = lax.fori_loop(0, steps, lambda k, x: step(jax.random.fold_in(key, k), x), chains)
+    return lax.stop_gradient(chains), lax.stop_gradient(log_step)
 
 
-def _monitor(subject: Any, batch: Batch) -> jax.Array:
+def _sweep(log_density: LogDensity, levels: int, key: jax.Array, x: jax.Array) -> jax.Array:
+    return gibbs_sweep(log_density, key, x, levels)
+
+
+def _contrast(points: Points, chains: jax.Array) -> jax.Array:
+    return points.log_density(chains).mean() - points.log_density(points.z)
+
+
+def _monitor(subject: Any, batch: Batch, levels: int | None) -> jax.Array:
     family: Any = getattr(subject, "family", None)
     if hasattr(family, "pseudo_log_prob") and family.levels is not None:
         return -family.pseudo_log_prob(batch.key, batch.x)
-    return sliced(as_points(subject, batch), batch.key, projections=4)
+    points = _points(subject, batch, levels)
+    if levels is not None:
+        return -pseudo_log_prob(points.log_density, batch.key, points.z, levels)
+    return sliced(points, batch.key, projections=4)

@@ -66,7 +66,7 @@ def check_has_gradient(x: jax.Array) -> None:
             "objective",
             got=f"rows of dtype {x.dtype}, whole numbers",
             expected="continuous rows: the objective takes the gradient of the log density at them",
-            fix="Train an RBM or a BoltzmannMachine on discrete rows, or give floats.",
+            fix='Write objective="cd", levels=2 for a program of discrete rows; train an RBM; give floats.',
         )
 
 
