@@ -38,7 +38,21 @@ _OUT = Console()
 _ERR = Console(stderr=True)
 
 Data = Annotated[
-    str, typer.Option("--data", help="A dataset's name (`ppgen datasets`), or a .npy, .npz or .csv file.")
+    str,
+    typer.Option(
+        "--data", help="A dataset's name (`ppgen datasets`), a .npy, .npz or .csv file, a folder of pictures."
+    ),
+]
+Levels = Annotated[int | None, typer.Option(help="For your own integers: how many values an entry can take.")]
+Size = Annotated[
+    str | None, typer.Option(metavar="HxW", help="For pictures: scale and crop to a size, such as 32x32.")
+]
+Grey = Annotated[
+    bool | None, typer.Option("--grey/--colour", help="For pictures; by default colour if any has some.")
+]
+Lazy = Annotated[
+    bool | None,
+    typer.Option("--lazy/--eager", help="Read an .npy file or pictures as needed; by default if large."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)]
 Settings = Annotated[
@@ -109,9 +123,10 @@ def train(
     epochs: Annotated[int, typer.Option(help="At most so many passes over the training rows.")] = 100,
     seed: Seed = 0,
     settings: Settings = None,
-    levels: Annotated[
-        int | None, typer.Option(help="For your own integers: how many values an entry can take.")
-    ] = None,
+    levels: Levels = None,
+    size: Size = None,
+    grey: Grey = None,
+    lazy: Lazy = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step; by default 32.")] = None,
     learning_rate: Annotated[float, typer.Option(help="Of the optimizer, at its highest.")] = 3e-3,
     patience: Annotated[
@@ -151,7 +166,7 @@ def train(
     from ppgen.models.files import save
 
     storage.check_writable(out)
-    dataset = _dataset(data, levels)
+    dataset = _dataset(data, levels, size, grey, lazy)
     model = make(family, dataset.shape, dataset.levels, seed=seed, **_key_values(settings))
     objective_options: dict[str, Any] = {k: _number(value) for k, value in _key_values(options).items()}
     run = fit(
@@ -173,7 +188,8 @@ def train(
         **objective_options,
     )
     save(model, out)
-    _OUT.print(f"{run}\nWrote {out}. Next: ppgen evaluate {out} --data {data}", highlight=False)
+    same = _said(data=data, levels=levels, size=size, grey=grey, lazy=lazy)
+    _OUT.print(f"{run}\nWrote {out}. Next: ppgen evaluate {out} {same}", highlight=False)
 
 
 @app.command()
@@ -218,9 +234,10 @@ def evaluate(
     data: Data,
     json: Annotated[Path | None, typer.Option(help="Also write the scorecard as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with tables and pictures.")] = None,
-    levels: Annotated[
-        int | None, typer.Option(help="For your own integers: how many values an entry can take.")
-    ] = None,
+    levels: Levels = None,
+    size: Size = None,
+    grey: Grey = None,
+    lazy: Lazy = None,
     features: Annotated[
         str, typer.Option(help="What samples are measured on: auto, pixels, standardised, pca, …")
     ] = "auto",
@@ -243,7 +260,7 @@ def evaluate(
         if path is not None:
             storage.check_writable(path)
     models = {file.stem: load(file) for file in files}
-    rows = _dataset(data, levels)
+    rows = _dataset(data, levels, size, grey, lazy)
     card = measure(models, rows, features=features, generated=generated, seed=seed)
     _OUT.print(str(card), highlight=False, markup=False)
     if json is not None:
@@ -307,10 +324,12 @@ def infer(
 # -- reading arguments -----------------------------------------------------------------------------------
 
 
-def _dataset(source: str, levels: int | None) -> Dataset:
+def _dataset(
+    source: str, levels: int | None, size: str | None, grey: bool | None, lazy: bool | None
+) -> Dataset:
     from ppgen.data import Dataset, load
 
-    found = load(source, levels=levels)
+    found = load(source, levels=levels, size=_height_and_width(size), grey=grey, lazy=lazy)
     if not isinstance(found, Dataset):
         raise InvalidArgument(
             "--data",
@@ -319,6 +338,23 @@ def _dataset(source: str, levels: int | None) -> Dataset:
             fix="Use `ppgen infer` for programs, or choose another of `ppgen datasets`.",
         )
     return found
+
+
+def _said(*, grey: bool | None, lazy: bool | None, **options: object) -> str:
+    """How the data were named on the command line."""
+    words = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    switches = {("--grey", "--colour"): grey, ("--lazy", "--eager"): lazy}
+    words += [yes if value else no for (yes, no), value in switches.items() if value is not None]
+    return " ".join(words)
+
+
+def _height_and_width(size: str | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, _, width = size.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise InvalidArgument("--size", got=repr(size), expected="HEIGHTxWIDTH", fix="Write --size 32x32.")
+    return int(height), int(width)
 
 
 def _key_values(settings: list[str] | None) -> dict[str, str]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ppgen import storage
+from ppgen import load, storage
 from ppgen.cli import main
 
 PROGRAM = """
@@ -98,6 +99,22 @@ def test_train_on_a_file_of_ones_own(ppgen):
     assert done.returncode == 0, done.stderr
     done = ppgen("evaluate flow.ppgen --data rows.csv")
     assert done.returncode == 0, done.stderr
+
+
+def test_train_on_pictures_of_ones_own(ppgen, folder):
+    (folder / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        pixels = rng.integers(0, 255, (8 + i % 3, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "pictures" / f"{i:02}.png")
+    done = ppgen("train vae --data pictures --size 4x4 --grey --lazy --epochs 1 --out p.ppgen")
+    assert done.returncode == 0, done.stderr
+    again = "ppgen evaluate p.ppgen --data pictures --size 4x4 --grey --lazy"
+    assert again in " ".join(done.stdout.split())
+    assert load(folder / "p.ppgen").shape == (4, 4)
+    done = ppgen("train vae --data pictures --size 4 --out p.ppgen")
+    assert done.returncode == 1
+    assert "Write --size 32x32" in done.stderr
 
 
 @pytest.mark.slow
