@@ -59,6 +59,9 @@ WAYS = {
     "nuts nsf": Way("nuts", {"guide": "nsf"}),
 }
 
+# At the default of 0.9 one chain in some twenty gets stuck here; it is named, with this advice.
+ADVISED = {("nuts", "gp_pois_regr"): {"target_accept": 0.98}}
+
 
 def main() -> None:
     arguments = _arguments()
@@ -69,7 +72,14 @@ def main() -> None:
     if not nine.FOLDER.exists():
         sys.exit(f"The posteriors are read from {nine.FOLDER}, which is not there.")
     if arguments.peers:
-        race.run(arguments.posteriors, arguments.libraries, arguments.limit, arguments.out, arguments.resume)
+        race.run(
+            arguments.posteriors,
+            arguments.libraries,
+            arguments.limit,
+            arguments.out,
+            arguments.resume,
+            not arguments.no_cached,
+        )
         return
     cells = _run_all(arguments)
     table, verdict = _table(cells), _verdict(cells)
@@ -88,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on with what is in --out")
     parser.add_argument("--peers", action="store_true", help="compare with other libraries instead")
     parser.add_argument("--libraries", nargs="+", choices=race.LIBRARIES, default=list(race.LIBRARIES))
+    parser.add_argument("--no-cached", action="store_true", help="of peers: empty caches only")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -147,12 +158,11 @@ def _measure(posterior: str, way: str, language: str, seeds: list[int]) -> Itera
     program = nine.find_program(posterior, language)
     data, answers = nine.read(posterior)
     job = {"posterior": posterior, "language": language}
+    options = WAYS[way].options | ADVISED.get((way, posterior), {})
     for seed in seeds:
         begin = time.perf_counter()
         try:
-            post = ppgen.infer(
-                program, data, WAYS[way].method, seed=seed, progress=False, **WAYS[way].options
-            )
+            post = ppgen.infer(program, data, WAYS[way].method, seed=seed, progress=False, **options)
         except PpgenError as error:  # no posterior came back: nothing that could mislead
             yield _blank(job, way, seed=seed, refused=str(error))
             continue
@@ -195,6 +205,8 @@ its defaults: the worst of the seeds against a long reference run.
 - honest: no seed is ok and wrong at once, wrong being a mean off by 0.2 sd or an sd off by 25 %
 - first, next: seconds of the first seed, with compilation unless that is cached, and the median of the
   others; on two cores that were shared with other work
+
+NUTS on gp_pois_regr is run with target_accept=0.98, as its own diagnostics advise at the default.
 
 "…, corrected" are a guide's draws resampled by their importance weights, where k-hat allows that."""
 

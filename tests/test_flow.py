@@ -13,6 +13,7 @@ from ppgen.models import IAF, MAF, NICE, ContinuousFlow, Glow, NeuralSplineFlow,
 from ppgen.models.distributions.cell import CellFlow
 from ppgen.models.networks.glow import ActNorm, squeeze, unsqueeze
 from ppgen.models.networks.spline import BOUND
+from ppgen.models.networks.velocity import VelocityMap
 from ppgen.program.bounds import elbo, log_weights
 
 VECTORS = {
@@ -278,6 +279,43 @@ def test_glow_takes_mnist_sized_images():
     assert np.isfinite(glow.log_prob(rows[:2], samples=2).values).all()
 
 
+# -- the inverse autoregressive flow ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_gradients_of_a_turned_map_are_those_through_all_its_passes(classes):
+    torch.manual_seed(0)
+    flow = shaken(IAF((5,), transforms=2, hidden=(12,), classes=classes), 0.3)
+    context = None if classes is None else torch.eye(3)[[0, 1, 2, 1]]
+    x = torch.randn(2, 4, 5, requires_grad=True)
+    turned, slow = flow.map(context), flow.map.turned(context).inv
+    found = [(z, ladj) for z, ladj in (turned.call_and_ladj(x), slow.call_and_ladj(x))]
+    for fast, unrolled in zip(*found, strict=True):
+        torch.testing.assert_close(fast, unrolled, rtol=1e-4, atol=1e-5)
+    gradients = [
+        torch.autograd.grad((z**3).sum() + (ladj**2).sum(), [x, *flow.map.parameters()]) for z, ladj in found
+    ]
+    for fast, unrolled in zip(*gradients, strict=True):
+        torch.testing.assert_close(fast, unrolled, rtol=1e-3, atol=1e-4)
+
+
+def test_a_turned_map_can_be_recorded():
+    """Long trainings run on JAX: there gradients go through the passes."""
+    flow = IAF((3,), transforms=2, hidden=(8,))
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    run = train(flow, rows, epochs=2, progress=False, compile="always")
+    assert run.history[1].train < run.history[0].train
+
+
+def test_a_turned_map_has_second_derivatives_too():
+    flow = shaken(IAF((3,), transforms=2, hidden=(8,)), 0.3).double()
+    x = torch.linspace(-1, 1, 3, dtype=torch.float64)
+    turned, slow = flow.map(), flow.map.turned().inv
+    density = lambda how: lambda x: (lambda z, ladj: ladj - 0.5 * (z**2).sum())(*how.call_and_ladj(x))  # noqa: E731
+    fast, unrolled = (torch.autograd.functional.hessian(density(how), x) for how in (turned, slow))
+    torch.testing.assert_close(fast, unrolled)
+
+
 # -- the continuous flow ---------------------------------------------------------------------------------
 
 
@@ -299,6 +337,27 @@ def test_more_solver_steps_change_little():
     few, many = (shaken(ContinuousFlow((3,), hidden=(16, 16), steps=steps), 0.1) for steps in (8, 40))
     rows = np.random.default_rng(0).normal(size=(10, 3))
     np.testing.assert_allclose(few.log_prob(rows).values, many.log_prob(rows).values, atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 5), (7, 5, 6)])
+def test_the_exact_trace_is_that_of_the_jacobian(hidden):
+    """For the few layers for which it is written out too; on rows of a batch, with a context each."""
+    torch.manual_seed(0)
+    field = VelocityMap(20, 3, hidden=hidden, steps=2, exact=True)
+    rows, context, t = torch.randn(4, 20), torch.randn(4, 3), torch.tensor(0.3)
+    _, slopes = field._velocity(rows, t, context)
+    for row, told, trace in zip(rows, context, field._trace(rows)(slopes), strict=True):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda h, told=told: field._velocity(h, t, told)[0], row
+        )
+        torch.testing.assert_close(trace, jacobian.trace(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_trace_is_exact_by_default_where_it_is_cheap():
+    assert ContinuousFlow((20,), hidden=(8, 8)).map.exact
+    assert ContinuousFlow((16,), hidden=(8, 8, 8)).map.exact
+    assert not ContinuousFlow((20,), hidden=(8, 8, 8)).map.exact
+    assert not ContinuousFlow((20,), hidden=(8,), trace="hutchinson").map.exact
 
 
 def test_hutchinsons_trace_is_an_unbiased_estimate_and_says_so():
@@ -325,7 +384,7 @@ def test_hutchinsons_trace_with_classes_and_with_levels():
     discrete = ContinuousFlow((2,), levels=3, hidden=(16,), trace="hutchinson")
     assert discrete.log_prob([[0, 1]], samples=4).kind == "estimate"
     assert discrete.log_prob([[0, 1]], samples=4, trace="exact").kind == "lower_bound"
-    wide = ContinuousFlow((20,), hidden=(8,))
+    wide = ContinuousFlow((20,), hidden=(8, 8, 8))
     assert not wide.map.exact
     train(wide, np.random.default_rng(0).normal(size=(40, 20)), epochs=1, progress=False)
 

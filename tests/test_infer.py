@@ -80,6 +80,27 @@ def test_an_ill_conditioned_regression_against_the_reference(reference):
         _agrees(post.draws["beta"][..., k], expected["mean"], expected["sd"])
 
 
+def test_correlated_columns_whose_scales_differ_a_thousandfold():
+    """What Stan adds to every variance, 1e-5, is 1,900 times that of b, and 63,000 times what is left of it
+    given a."""
+    x = 5000 + 1000 * np.random.default_rng(0).normal(size=60)
+    design = np.stack([np.ones(60), x], axis=1)
+    y = design @ [1.0, 0.002] + 0.5 * np.random.default_rng(1).normal(size=60)
+    covariance = 0.25 * np.linalg.inv(design.T @ design)
+    mean = np.linalg.solve(design.T @ design, design.T @ y)
+
+    def line(x, y):
+        a = numpyro.sample("a", dist.ImproperUniform(dist.constraints.real, (), ()))
+        b = numpyro.sample("b", dist.ImproperUniform(dist.constraints.real, (), ()))
+        numpyro.sample("y", dist.Normal(a + b * x, 0.5), obs=y)
+
+    post = ppgen.infer(line, {"x": x, "y": y}, chains=2, seed=0, progress=False)
+    assert post.diagnostics.ok, post.diagnostics.problems
+    for k, name in enumerate("ab"):
+        _agrees(post.draws[name], mean[k], np.sqrt(covariance[k, k]))
+    assert post.stats["n_steps"].mean() < 10
+
+
 @pytest.mark.parametrize("metric", ["dense", "diagonal", "low_rank"])
 def test_a_conjugate_regression_in_closed_form(metric):
     rng = np.random.default_rng(0)

@@ -613,9 +613,11 @@ def test_records_are_replayed_on_other_numbers():
         h = torch.zeros(3)
         h[1:] += x
         h.view(3, 1)[0].fill_(2.0)
-        return {"h": h, "x": x, "n": [torch.arange(2)]}
+        m = torch.outer(x, x).fill_diagonal_(7.0)
+        return {"h": h, "x": x, "m": m, "n": [torch.arange(2)]}
 
     result = record(function, torch.zeros(2)).in_jax(jnp.array([1.0, 3.0]))
     np.testing.assert_array_equal(result["h"], [2.0, 1.0, 3.0])
     np.testing.assert_array_equal(result["x"], [1.0, 3.0])
+    np.testing.assert_array_equal(result["m"], [[7.0, 3.0], [3.0, 7.0]])
     np.testing.assert_array_equal(result["n"][0], [0, 1])

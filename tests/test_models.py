@@ -3,7 +3,9 @@
 import copy
 import itertools
 import math
+import runpy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ from ppgen.models import (
     make,
     save,
 )
-from ppgen.models.catalog import sampling_options
+from ppgen.models.catalog import FAMILIES, sampling_options
 from ppgen.program.bounds import elbo, log_density
 from ppgen.program.family import TrainableFamily
 
@@ -456,6 +458,15 @@ def test_training_a_linear_vae_reaches_the_closed_form_of_its_own_density():
 
 
 # -- names, settings and bad input -----------------------------------------------------------------------
+
+
+def test_every_family_has_a_recipe_on_the_digits():
+    path = Path(__file__).parents[1] / "benchmarks" / "digits.py"
+    recipes = runpy.run_path(str(path))["RECIPES"].values()
+    assert {recipe.family for recipe in recipes} == set(FAMILIES)
+    for recipe in recipes:
+        data = ppgen.data.load(recipe.data)
+        make(recipe.family, data.shape, data.levels, **recipe.settings)
 
 
 def test_make_reads_settings_as_values_and_as_text():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 
@@ -60,4 +61,4 @@ def _compile(graph: Graph) -> Callable[..., tuple[jax.Array, jax.Array]]:
         point = graph(inputs, z)
         return point.log_joint, point.log_base
 
-    return jax.jit(jax.vmap(both, in_axes=(None, 0)))
+    return jit(jax.vmap(both, in_axes=(None, 0)))

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 from ppgen.errors import InferenceError
 from ppgen.inference.markov.space import own_space
 from ppgen.inference.markov.starts import find_start
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 
@@ -297,7 +298,7 @@ def _compile_value(graph: Graph, part: Part) -> Callable[..., tuple[jax.Array, j
     def value_and_gradient(inputs: Inputs, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.value_and_grad(value)(z, inputs)
 
-    return jax.jit(value_and_gradient)
+    return jit(value_and_gradient)
 
 
 @lru_cache(maxsize=64)
@@ -305,4 +306,4 @@ def _compile_hessian(graph: Graph) -> Callable[..., jax.Array]:
     def log_density(z: jax.Array, inputs: Inputs) -> jax.Array:
         return graph(inputs, z).log_joint
 
-    return jax.jit(lambda inputs, z: jax.hessian(log_density)(z, inputs))
+    return jit(lambda inputs, z: jax.hessian(log_density)(z, inputs))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 
@@ -57,7 +58,7 @@ def _compile_constrain(graph: Graph) -> Any:
         point = graph(inputs, z)
         return point.values | point.deterministics
 
-    return jax.jit(jax.vmap(sites, in_axes=(None, 0)))
+    return jit(jax.vmap(sites, in_axes=(None, 0)))
 
 
 @lru_cache(maxsize=64)
@@ -70,4 +71,4 @@ def _compile_pointwise(graph: Graph) -> Any:
         likelihood, prior = jax.vmap(one_point, in_axes=(None, 0))(inputs, z)
         return likelihood, prior, graph(inputs, jnp.asarray(z)[0]).observed
 
-    return jax.jit(all_points)
+    return jit(all_points)

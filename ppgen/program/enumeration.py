@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from ppgen.errors import PpgenError, UnsupportedProgram
+from ppgen.program.compiler import AT_ONCE
 from ppgen.program.density import DrawDiscrete, Evaluation, float64
 from ppgen.program.elimination import LARGEST_TABLE, Factor, PlateAxis, Variable, aligned, choose, draw
 from ppgen.program.graph import Graph, Inputs, trace
@@ -26,7 +27,6 @@ from ppgen.program.tables import Table, dependence, tabulate
 from ppgen.program.terms import Statements, Terms, eliminations, factors_of, plate_axes, stack_steps, sum_up
 
 __all__ = [
-    "QUICKLY",
     "At",
     "Discrete",
     "Summed",
@@ -44,7 +44,6 @@ At = Callable[[np.ndarray, dict[str, np.ndarray]], Mapping[str, float]]
 """A program, run at a point and at values of its discrete latents: the log density of each statement."""
 
 _CHECKS = 6  # random values at which the tables are compared with the program
-QUICKLY = {"xla_backend_optimization_level": 0}  # what runs a few times need not run fast
 _LARGEST_RESULT = 10 * LARGEST_TABLE  # of one operation on the way to a table
 
 
@@ -363,7 +362,7 @@ def _check(summed: Summed, at: At, arrays: list[Any], dim: int, discrete: Mappin
         return totals, summed.arrangement.place(chosen)
 
     rng = np.random.default_rng(0)
-    compiled = jax.jit(found, compiler_options=QUICKLY)
+    compiled = jax.jit(found, compiler_options=AT_ONCE)
     for check in range(_CHECKS):
         z = 0.1 * (check + 1) * np.cos(np.arange(dim) + check)  # at some points all may be impossible
         numbers = [

@@ -23,6 +23,7 @@ import torch
 from jax import lax
 from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -118,13 +119,24 @@ def record_loss(
 def _run(recorder: _Recorder, function: Callable[..., Any], inputs: list[torch.Tensor]) -> Recording:
     # Functionalised, writing into a part of a tensor becomes computing a new one.
     functional = torch.func.functionalize(lambda *tensors: pytree.tree_flatten(function(*tensors)))
-    with _nothing_asked(), recorder:
+    with _nothing_asked(), recorder, _FillDiagonal():
         results, structure = functional(*inputs)
     noise, drawn = tuple(recorder.noise), tuple(recorder.drawn)
     return Recording(recorder.finish(results), structure, noise, drawn)
 
 
 # -- recording -----------------------------------------------------------------------------------------
+
+
+class _FillDiagonal(TorchFunctionMode):
+    """Fills a diagonal as any other view of a tensor: torch functionalises that, and not fill_diagonal_."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.Tensor.fill_diagonal_ and args[0].ndim == 2 and len(args) == 2 and not kwargs:
+            args[0].diagonal().fill_(args[1])
+            return args[0]
+        return func(*args, **kwargs)
 
 
 class _Recorder(TorchDispatchMode):

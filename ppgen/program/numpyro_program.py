@@ -27,8 +27,9 @@ from numpyro.ops.pytree import PytreeTrace
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
+from ppgen.program.compiler import AT_ONCE
 from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
-from ppgen.program.enumeration import QUICKLY, Discrete, Summed, all_combinations, drawer, not_finite, sum_out
+from ppgen.program.enumeration import Discrete, Summed, all_combinations, drawer, not_finite, sum_out
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.graph import Graph, Inputs, trace
@@ -439,7 +440,7 @@ def _trace_arrays(
         place = _point(latents, z, given)
         return _terms(_run(program, data, changing, place, unroll=in_scan), discrete, known)
 
-    @partial(jax.jit, compiler_options=QUICKLY)
+    @partial(jax.jit, compiler_options=AT_ONCE)
     def log_probs(values: list[Any], z: jax.Array, given: Mapping[str, Any]) -> dict[str, jax.Array]:
         return {name: jnp.sum(value) for name, value in terms(values, z, given).log_prob.items()}
 

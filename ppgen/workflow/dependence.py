@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 
@@ -55,4 +56,4 @@ def _compile(graph: Graph) -> Any:
     def totals(inputs: Inputs, z: jax.Array) -> dict[str, jax.Array]:
         return {name: jnp.sum(value) for name, value in graph(inputs, z).log_prior.items()}
 
-    return jax.jit(jax.vmap(jax.jacrev(totals, argnums=1), in_axes=(None, 0)))
+    return jit(jax.vmap(jax.jacrev(totals, argnums=1), in_axes=(None, 0)))

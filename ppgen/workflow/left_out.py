@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.inference.posterior import Posterior, make_posterior
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, Evaluation, float64
 from ppgen.program.graph import Graph, Inputs, trace
 
@@ -100,4 +101,4 @@ def _compile(graph: Graph) -> Any:
         point = graph(inputs, z)
         return jnp.stack([point.log_joint, _all(point)[index]])
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, None), out_axes=1))
+    return jit(jax.vmap(one, in_axes=(None, 0, None), out_axes=1))

@@ -21,6 +21,7 @@ from blackjax.mcmc.hmc import HMCState
 from jax import lax
 
 from ppgen.evaluation.likelihood.latent_rows import RowPair
+from ppgen.program.compiler import jit
 from ppgen.program.density import float64
 from ppgen.program.graph import Graph
 
@@ -231,7 +232,7 @@ def _compile(graph: Graph, leapfrog: int) -> tuple[Callable[..., _State], Callab
         )
         return state._replace(log_weights=_weigh(state.log_weights, _width_before(how.steps, how), gain))
 
-    return jax.jit(advance), jax.jit(settle)
+    return jit(advance), jit(settle)
 
 
 def _weigh(log_weights: jax.Array, width: jax.Array, gain: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.mcmc.hmc import HMCState
 
+from ppgen.program.compiler import jit
 from ppgen.program.density import float64
 
 __all__ = ["Ends", "Pair", "Path", "Tuning"]
@@ -206,4 +207,4 @@ def _compile(pair: Pair) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
         return jax.lax.map(one_block, blocks)
 
-    return jax.jit(evaluate), jax.jit(move)
+    return jit(evaluate), jit(move)

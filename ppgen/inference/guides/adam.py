@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ppgen.program.compiler import jit
+
 __all__ = ["adam_loop", "begin_adam"]
 
 
@@ -48,4 +50,4 @@ def adam_loop(surrogate: Callable[..., jax.Array], steps: int) -> Callable[..., 
         state, total, skipped = jax.lax.fori_loop(0, steps, step, start)
         return state, total / steps, skipped
 
-    return jax.jit(loop)
+    return jit(loop)

@@ -26,6 +26,7 @@ from ppgen.inference.guides.target import (
     spread_of,
 )
 from ppgen.inference.guides.whitening import Local, find_locals, log_density_and_gradient, misses
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.subsampling import Minibatches
 
@@ -274,12 +275,12 @@ def _compile_push(guide: Guide) -> Callable[..., Any]:
         y, log_det = guide.push(parameters, u)
         return y, -0.5 * (u @ u) - 0.5 * len(u) * jnp.log(2 * jnp.pi) - log_det
 
-    return jax.jit(jax.vmap(push, in_axes=(None, 0)))
+    return jit(jax.vmap(push, in_axes=(None, 0)))
 
 
 @lru_cache(maxsize=64)
 def _compile_log_prob(guide: Guide) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(guide.log_prob, in_axes=(None, 0)))
+    return jit(jax.vmap(guide.log_prob, in_axes=(None, 0)))
 
 
 @lru_cache(maxsize=64)
@@ -289,4 +290,4 @@ def _compile_noise(dim: int) -> Callable[..., Any]:
     def one(key: jax.Array, number: jax.Array) -> jax.Array:
         return jax.random.normal(jax.random.fold_in(key, number), (dim,))
 
-    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None)))
+    return jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None)))

@@ -22,6 +22,7 @@ from ppgen.inference.guides.objectives import Objective
 from ppgen.inference.guides.recipe import Fit, Recipe
 from ppgen.inference.markov.space import Space
 from ppgen.inference.method import Request
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs, trace
 
@@ -148,4 +149,4 @@ def guide_space(
 
 @lru_cache(maxsize=64)
 def _compile_map(guide: Guide) -> Any:
-    return jax.jit(jax.vmap(lambda parameters, w: guide.push(parameters, w).y, in_axes=(None, 0)))
+    return jit(jax.vmap(lambda parameters, w: guide.push(parameters, w).y, in_axes=(None, 0)))

@@ -27,6 +27,7 @@ import numpy as np
 
 from ppgen.inference.guides.numpyro_guide import log_jacobian
 from ppgen.inference.guides.whitening import ROWS, log_density_and_gradient
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 from ppgen.program.subsampling import Minibatches, MinibatchGraph
@@ -152,4 +153,4 @@ def _compile_estimates(target: MinibatchTarget) -> Callable[..., jax.Array]:
     def one(inputs: Any, key: jax.Array, z: jax.Array) -> jax.Array:
         return log_density_of(target, inputs, key)(z)
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))
+    return jit(jax.vmap(one, in_axes=(None, 0, 0)))

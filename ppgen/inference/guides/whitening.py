@@ -20,6 +20,7 @@ from scipy.optimize import minimize
 from ppgen.inference.guides.guide import Whitening
 from ppgen.inference.markov.space import own_space
 from ppgen.inference.markov.starts import find_start
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 
@@ -174,12 +175,12 @@ def _scales(diagonal: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _compile_one(graph: Graph) -> Callable[..., Any]:
-    return jax.jit(_value_and_gradient(graph))
+    return jit(_value_and_gradient(graph))
 
 
 @lru_cache(maxsize=64)
 def _compile_rows(graph: Graph) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(_value_and_gradient(graph), in_axes=(None, 0)))
+    return jit(jax.vmap(_value_and_gradient(graph), in_axes=(None, 0)))
 
 
 def _value_and_gradient(graph: Graph) -> Callable[[Inputs, jax.Array], Any]:

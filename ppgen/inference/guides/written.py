@@ -24,6 +24,7 @@ from ppgen.inference.guides.target import (
     reshuffled,
 )
 from ppgen.inference.guides.whitening import find_locals
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 from ppgen.program.subsampling import Minibatches
@@ -167,7 +168,7 @@ def _one(guide: Graph, target: Target) -> Callable[..., Any]:
 @lru_cache(maxsize=64)
 def _compile_draws(guide: Graph, target: Target) -> Callable[..., _Drawn]:
     one = _one(guide, target)
-    return jax.jit(
+    return jit(
         jax.vmap(
             lambda guide_inputs, inputs, parameters, key: one(guide_inputs, inputs, parameters, key, key)[0],
             in_axes=(None, None, None, 0),

@@ -23,6 +23,8 @@ from blackjax.mcmc.hmc import HMCState
 from jax.typing import ArrayLike
 
 from ppgen.inference.cores import available_cores
+from ppgen.inference.markov.covariance import covariance_metric
+from ppgen.program.compiler import jit
 from ppgen.program.density import float64
 from ppgen.program.graph import Graph, Inputs
 
@@ -204,10 +206,10 @@ class _Loop:
         self.kernel = blackjax.mcmc.nuts.build_kernel()
         self.adapt_step_size = dual_averaging_adaptation(rules.target_accept)
         self.adapt_metric = _metric(rules)
-        self.begin = jax.jit(self._begin)
-        self.advance = jax.jit(self._advance)
+        self.begin = jit(self.begin_chains)
+        self.advance = jit(self.advance_chains)
 
-    def _begin(self, states: HMCState, key: jax.Array) -> _Batch:
+    def begin_chains(self, states: HMCState, key: jax.Array) -> _Batch:
         """Chains ``(chain, …)`` at their starts, with a unit metric and a unit step size."""
         count, dim = states.position.shape
 
@@ -218,7 +220,7 @@ class _Loop:
         chains = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(states))
         return _Batch(chains, jax.random.split(key, count))
 
-    def _advance(
+    def advance_chains(
         self,
         inputs: Inputs,
         chains: _Chain,
@@ -292,10 +294,10 @@ class _Loop:
 
 
 def _metric(rules: Rules) -> Any:
-    """How the metric is learnt: Welford's covariance, or the low-rank Fisher estimate of nutpie."""
+    """How the metric is learnt: from the covariance, or by the low-rank Fisher estimate of nutpie."""
     if rules.metric == "low_rank":
         return lookup_recipe("fisher_low_rank").build_core(buffer_size=rules.memory)
-    return lookup_recipe("welford_dense" if rules.metric == "dense" else "welford_diag").build_core()
+    return covariance_metric(dense=rules.metric == "dense")
 
 
 def _keep_types(branch: Callable[[_Chain], _Chain]) -> Callable[[_Chain], _Chain]:

@@ -15,6 +15,7 @@ from blackjax.vi import pathfinder
 
 from ppgen.errors import DataError, InferenceError
 from ppgen.inference.markov.space import Space
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 
@@ -81,12 +82,12 @@ def _compile_look(graph: Graph) -> Callable[..., tuple[HMCState, jax.Array]]:
         state = jax.vmap(lambda z: _state(graph, inputs, z))(jnp.where(found[:, None], positions, fresh))
         return state, _finite(state)
 
-    return jax.jit(look)
+    return jit(look)
 
 
 @lru_cache(maxsize=64)
 def _compile_states(graph: Graph) -> Callable[..., HMCState]:
-    return jax.jit(jax.vmap(lambda inputs, z: _state(graph, inputs, z), in_axes=(None, 0)))
+    return jit(jax.vmap(lambda inputs, z: _state(graph, inputs, z), in_axes=(None, 0)))
 
 
 def _state(graph: Graph, inputs: Inputs, z: jax.Array) -> HMCState:
@@ -100,7 +101,7 @@ def _compile_paths(graph: Graph) -> Callable[..., jax.Array]:
         path, _ = pathfinder.approximate(fit_key, lambda z: graph(inputs, z).log_joint, z)
         return pathfinder.sample(draw_key, path, 1)[0][0]
 
-    return jax.jit(jax.vmap(draw, in_axes=(None, 0, 0)))
+    return jit(jax.vmap(draw, in_axes=(None, 0, 0)))
 
 
 def _no_start(density: Density, z: np.ndarray) -> InferenceError | DataError:

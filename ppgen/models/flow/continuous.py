@@ -79,13 +79,14 @@ class ContinuousFlow(FlowFamily):
         dequantization: Dequantization = "uniform",
         seed: int = 0,
     ) -> None:
+        hidden = check_sizes("hidden", hidden)
         config = {
-            "hidden": check_sizes("hidden", hidden),
+            "hidden": hidden,
             "steps": check_positive("steps", steps),
             "trace": None if trace is None else check_name("trace", trace, get_args(Trace)),
         }
         super().__init__(shape, levels, config, classes=classes, dequantization=dequantization, seed=seed)
-        cheap = self.dims <= FEW or len(config["hidden"]) in (1, 2)
+        cheap = self.dims <= FEW or len(hidden) in (1, 2)
         exact = cheap if trace is None else trace == "exact"
         with seeded(seed):
             self.map = VelocityMap(self.dims, self.context, hidden=hidden, steps=steps, exact=exact)

@@ -18,6 +18,7 @@ class IAF(FlowFamily):
 
     in each layer; every second layer reads the noise backwards. A sample is one pass; the density takes one
     pass an entry and layer, and so does each row of a training step: meant for few entries, or as a guide.
+    Gradients take none of these passes, but the inverse of a Jacobian for each row.
 
     Args:
         shape: the shape of one row, for example ``(2,)``.

@@ -16,6 +16,7 @@ from ppgen.errors import PpgenError
 from ppgen.inference.laplace import Laplace
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.weights import Weights
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 from ppgen.workflow.calibration.fitter import seed_of
@@ -175,7 +176,7 @@ def climb_all(graph: Graph, places: tuple[int, ...]) -> Any:
         _, z, value, _, precision, _, gain = jax.lax.while_loop(going, step, begin)
         return z, value, precision, gain
 
-    return jax.jit(jax.vmap(jax.vmap(climb, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))
+    return jit(jax.vmap(jax.vmap(climb, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))
 
 
 @lru_cache(maxsize=64)
@@ -183,4 +184,4 @@ def _compile_log_joint(graph: Graph, places: tuple[int, ...]) -> Any:
     def one(inputs: Inputs, values: Any, z: jax.Array) -> jax.Array:
         return graph(merge(inputs, places, values), z).log_joint
 
-    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))
+    return jit(jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))

@@ -23,6 +23,7 @@ from ppgen.inference.markov.chains import CHUNK, Record, Rules, compile_loop
 from ppgen.inference.markov.lost import judge, looking_points
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 from ppgen.workflow.calibration.fitter import seed_of
@@ -149,11 +150,11 @@ class _Compiled:
             return points, jnp.isfinite(begun.logdensity) & jnp.isfinite(begun.logdensity_grad).all(1)
 
         def begin(inputs: Inputs, values: Any, points: jax.Array, key: jax.Array) -> Any:
-            return loop.begin(jax.vmap(lambda z: state(merge(inputs, places, values), z))(points), key)
+            return loop.begin_chains(jax.vmap(lambda z: state(merge(inputs, places, values), z))(points), key)
 
         def advance(inputs: Inputs, values: Any, *rest: Any) -> Any:
-            return loop.advance(merge(inputs, places, values), *rest)
+            return loop.advance_chains(merge(inputs, places, values), *rest)
 
-        self.look = jax.jit(jax.vmap(look, in_axes=(None, 0, 0, None, None, 0, 0)))
-        self.begin = jax.jit(jax.vmap(begin, in_axes=(None, 0, 0, 0)))
-        self.advance = jax.jit(jax.vmap(advance, in_axes=(None, 0, 0, 0, None, None, None)))
+        self.look = jit(jax.vmap(look, in_axes=(None, 0, 0, None, None, 0, 0)))
+        self.begin = jit(jax.vmap(begin, in_axes=(None, 0, 0, 0)))
+        self.advance = jit(jax.vmap(advance, in_axes=(None, 0, 0, 0, None, None, None)))

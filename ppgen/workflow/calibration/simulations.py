@@ -15,6 +15,7 @@ from ppgen.errors import DataError, InvalidArgument, ProgramError, UnsupportedPr
 from ppgen.inference.pointwise import constrain_draws, flatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import is_array, ways_to_trace
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, Evaluation, float64
 from ppgen.program.graph import Graph, Inputs, trace
 from ppgen.program.read import read_density
@@ -406,4 +407,4 @@ def compile_constrain(graph: Graph, places: tuple[int, ...]) -> Any:
         likelihood = sum((jnp.sum(value) for value in point.log_likelihood.values()), jnp.zeros(()))
         return point.values | point.deterministics, likelihood
 
-    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))
+    return jit(jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))

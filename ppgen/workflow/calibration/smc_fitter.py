@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import unwrap
 from typing import Any, ClassVar
 
 import jax
@@ -14,6 +15,7 @@ from ppgen.errors import PpgenError
 from ppgen.inference.annealing.tempering import Path
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.smc import SMC, Rules, temper
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density
 from ppgen.program.graph import Graph, Inputs
 from ppgen.workflow.calibration.fitter import seed_of
@@ -137,9 +139,9 @@ def _compile(evaluate: Callable[..., Any], move: Callable[..., Any], count: int)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), blocks)
 
     own = (None, 0)  # the data are each one's, all else is shared
-    evaluate_all = jax.vmap(evaluate, in_axes=(own, 0))
-    move_all = jax.vmap(move, in_axes=(own, 0, None))
+    evaluate_all = jax.vmap(unwrap(evaluate), in_axes=(own, 0))
+    move_all = jax.vmap(unwrap(move), in_axes=(own, 0, None))
     return (
-        jax.jit(lambda inputs, blocks: join(evaluate_all(inputs, divide(blocks)))),
-        jax.jit(lambda inputs, blocks, leapfrogs: join(move_all(inputs, divide(blocks), leapfrogs))),
+        jit(lambda inputs, blocks: join(evaluate_all(inputs, divide(blocks)))),
+        jit(lambda inputs, blocks, leapfrogs: join(move_all(inputs, divide(blocks), leapfrogs))),
     )

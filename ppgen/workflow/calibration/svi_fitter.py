@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import unwrap
 from typing import Any, ClassVar
 
 import jax
@@ -21,6 +22,7 @@ from ppgen.inference.guides.whitening import find_locals
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.svi import SVI
 from ppgen.inference.weights import Weights
+from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
 from ppgen.program.graph import Graph, Inputs
 from ppgen.workflow.calibration.fitter import seed_of
@@ -154,13 +156,13 @@ def _compile(
     graph: Graph, places: tuple[int, ...], guide: Guide, objective: Objective, samples: int
 ) -> dict[str, Callable[..., Any]]:
     """Steps of Adam, and draws with log π and log q, of fits side by side; the first argument is shared."""
-    single = named._compile(graph, guide, objective, samples)
+    single = unwrap(named._compile(graph, guide, objective, samples).advance)
 
     def advance(
         inputs: Inputs, values: Any, whitening: Any, state: Any, step_size: Any, key: Any, first: Any
     ) -> Any:
         context = (merge(inputs, places, values), whitening)
-        return single.advance(context, state, step_size, jax.random.wrap_key_data(key), first)
+        return single(context, state, step_size, jax.random.wrap_key_data(key), first)
 
     def draw(inputs: Inputs, values: Any, whitening: Any, parameters: Any, noise: jax.Array) -> Any:
         own = merge(inputs, places, values)
@@ -175,6 +177,6 @@ def _compile(
 
     own = (None, 0, 0, 0)
     return {
-        "advance": jax.jit(jax.vmap(advance, in_axes=(*own, 0, 0, 0))),
-        "draw": jax.jit(jax.vmap(draw, in_axes=(*own, 0))),
+        "advance": jit(jax.vmap(advance, in_axes=(*own, 0, 0, 0))),
+        "draw": jit(jax.vmap(draw, in_axes=(*own, 0))),
     }
