@@ -523,3 +523,21 @@ def test_every_method_has_its_papers():
         assert set(make_guide(guide, 2, {}).cites) <= set(PAPERS)
     for objective in ("elbo", "iwae", "renyi", "wake"):
         assert set(make_objective(objective, 4, 0.5).cites) <= set(PAPERS)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ppgen.errors.InferenceWarning")  # so few draws seldom agree
+def test_chains_that_factor_large_matrices_come_back():
+    """On two cores two batches of such chains once waited for each other for ever."""
+    x = np.linspace(0, 10, 60)
+    y = np.sin(x) + 0.1 * np.random.default_rng(0).normal(size=60)
+
+    def process(x, y):
+        scale = numpyro.sample("scale", dist.LogNormal(0.0, 1.0))
+        noise = numpyro.sample("noise", dist.HalfNormal(1.0))
+        near = jnp.exp(-0.5 * ((x[:, None] - x) / scale) ** 2) + (noise**2 + 1e-6) * jnp.eye(len(x))
+        numpyro.sample("y", dist.MultivariateNormal(jnp.zeros(len(x)), near), obs=y)
+
+    post = ppgen.infer(process, {"x": x, "y": y}, draws=100, tune=100, progress=False)
+    assert post.density.graph.largest_matrix == 60
+    assert 0.05 < post.draws["noise"].mean() < 0.2

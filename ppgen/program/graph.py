@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
 from ppgen.program.rolling import roll
 
 __all__ = ["Graph", "Inputs", "trace"]
+
+_LAPACK = frozenset(
+    (
+        "cholesky",
+        "triangular_solve",
+        "lu",
+        "qr",
+        "geqrf",
+        "householder_product",
+        "svd",
+        "eigh",
+        "eig",
+    )
+)
 
 
 class Inputs(NamedTuple):
@@ -43,10 +58,25 @@ class Graph:
     jaxpr: Jaxpr = field(compare=False, repr=False)
     structure: Any = field(compare=False, repr=False)
 
+    @cached_property
+    def largest_matrix(self) -> int:
+        """The rows of the largest matrix that is factored or solved; 0 if none is."""
+        return max(_matrices(self.jaxpr), default=0)
+
     def __call__(self, inputs: Inputs, *args: Any) -> Any:
         """Run the operations on inputs and arguments of the same shapes."""
         run = jaxpr_as_fun(ClosedJaxpr(self.jaxpr, inputs.constants))
         return jax.tree.unflatten(self.structure, run(*inputs.arrays, *jax.tree.leaves(args)))
+
+
+def _matrices(jaxpr: Jaxpr) -> Iterator[int]:
+    """The rows of each matrix that LAPACK is called for, loops and branches included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in _LAPACK:
+            shape: tuple[int, ...] = getattr(equation.invars[0].aval, "shape", ())
+            yield max(shape[-2:])
+    for inner in subjaxprs(jaxpr):
+        yield from _matrices(inner)
 
 
 def trace(function: Callable[..., Any], arrays: list[Any], *args: Any) -> tuple[Graph, Inputs]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.guides.adam import adam_loop, begin_adam
 from ppgen.inference.guides.guide import Guide, Whitening
 from ppgen.inference.guides.objectives import Objective, coefficients
@@ -102,7 +103,7 @@ def fit_named(
             _Run(compiled, density, read_at(density, minibatches, at.location, seed), at, key, noise)
             for at, key in zip([local.whitening for local in chosen], keys, strict=True)
         ]
-        best, ends, step_size = fit_guide(runs, recipe)
+        best, ends, step_size = fit_guide(runs, recipe, at_once=concurrent_runs(density.graph.largest_matrix))
         whitening = chosen[best].whitening
         fitted = FittedGuide(guide, ends[best].parameters, whitening)
         findings = describe_ends(best, ends, recipe) + _left_out(

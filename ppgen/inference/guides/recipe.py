@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from ppgen.errors import InferenceError
-from ppgen.inference.cores import available_cores
 from ppgen.inference.guides.objectives import Objective, bound
 
-__all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide", "side_by_side"]
+__all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide"]
 
 CHUNK = 200
 """Steps between two looks at the bound."""
@@ -146,15 +146,13 @@ class Fit:
         return max(self.restarts)
 
 
-def fit_guide(
-    runs: Sequence[Run], recipe: Recipe, *, parallel: bool = True
-) -> tuple[int, list[Fitted], float]:
+def fit_guide(runs: Sequence[Run], recipe: Recipe, *, at_once: int = 1) -> tuple[int, list[Fitted], float]:
     """Fit a guide from several starts.
 
     Args:
         runs: a run from each start, the most promising first.
         recipe: how.
-        parallel: whether runs may go on in threads.
+        at_once: how many runs may go on side by side, in threads.
 
     Returns:
         Which run is the best, the end of each, and the step size that they started with.
@@ -162,7 +160,7 @@ def fit_guide(
     Raises:
         InferenceError: if no step size gives a finite bound.
     """
-    call = side_by_side if parallel else _in_turn
+    call = partial(_side_by_side, at_once)
     step_size, state = _race(runs[0], recipe, call)
     states = [state] + [None] * (len(runs) - 1)
 
@@ -201,17 +199,14 @@ def describe_ends(best: int, ends: Sequence[Fitted], recipe: Recipe) -> list[str
     return problems
 
 
-def side_by_side(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Call a function once for each tuple of arguments, in threads, one a core."""
-    cores = available_cores()
-    if len(arguments) < 2 or cores == 1:
+def _side_by_side(
+    at_once: int, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+) -> list[Any]:
+    """Call a function once for each tuple of arguments, some of them in threads."""
+    if len(arguments) < 2 or at_once == 1:
         return [function(*each) for each in arguments]
-    with ThreadPoolExecutor(min(cores, len(arguments))) as pool:
+    with ThreadPoolExecutor(min(at_once, len(arguments))) as pool:
         return list(pool.map(lambda each: function(*each), arguments))
-
-
-def _in_turn(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    return [function(*each) for each in arguments]
 
 
 def _race(run: Run, recipe: Recipe, call: Callable[..., list[Any]]) -> tuple[float, Any]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.guides.adam import adam_loop, begin_adam
 from ppgen.inference.guides.named import GuideDraws
 from ppgen.inference.guides.numpyro_guide import ReadGuide
@@ -69,7 +70,9 @@ def fit_user_guide(
             local = find_locals(density, jax.random.fold_in(run_key, 0), _STARTS, dense=False)[0]
             inputs = read_at(density, minibatches, local.whitening.location, seed)
     runs = [_Run(target, inputs, guide, recipe.objective, samples, key, common) for key in keys]
-    best, ends, step_size = fit_guide(runs, recipe)
+    # Whatever matrices the guide solves have no more rows than there are dimensions.
+    at_once = concurrent_runs(max(density.graph.largest_matrix, density.dim))
+    best, ends, step_size = fit_guide(runs, recipe, at_once=at_once)
     return Fit(
         guide="the given guide",
         objective=recipe.objective,

@@ -133,7 +133,7 @@ class PyroGuide:
             _Run(self, recipe.objective, min(samples, _DRAWS_A_STEP), seed + restart)
             for restart in range(restarts)
         ]
-        best, ends, step_size = fit_guide(runs, recipe, parallel=False)
+        best, ends, step_size = fit_guide(runs, recipe)
         end = ends[best]
         fit = Fit(
             guide="the given guide",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import blackjax
@@ -22,7 +22,7 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from blackjax.mcmc.hmc import HMCState
 from jax.typing import ArrayLike
 
-from ppgen.inference.cores import available_cores
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.markov.covariance import covariance_metric
 from ppgen.program.compiler import jit
 from ppgen.program.density import float64
@@ -34,6 +34,8 @@ CHUNK = 256
 """The most draws that one call of the compiled loop makes."""
 
 Metric = Literal["dense", "diagonal", "low_rank"]
+
+_SMALL_METRIC = 32
 
 # What a step of the loop adapts: the step size; it and the metric; both, at the end of a window; nothing.
 _FAST, _SLOW, _SLOW_END, _SAMPLE = range(4)
@@ -106,7 +108,8 @@ class Chains:
         self.done = 0
         self.restarts = np.zeros(len(starts.position), int)
         self._loop = compile_loop(graph, rules)
-        self._batches = _split(self._loop.begin(starts, key))
+        self._runs = concurrent_runs(max(graph.largest_matrix, _of_metric(rules.metric, starts.position)))
+        self._batches = _split(self._loop.begin(starts, key), self._runs)
         self._pool = ThreadPoolExecutor(len(self._batches))
         # Before threads start: two of them would each compile the same loop.
         self._loop.advance(inputs, *self._batches[0], jnp.zeros(CHUNK, int), 0, 0)
@@ -146,7 +149,7 @@ class Chains:
         leaves, structure = jax.tree.flatten(self._batches[0].chains)
         leaves = [jnp.asarray(state[f"leaf_{i}"]) for i in range(len(leaves))]
         keys = jax.random.wrap_key_data(jnp.asarray(state["keys"]))
-        self._batches = _split(_Batch(jax.tree.unflatten(structure, leaves), keys))
+        self._batches = _split(_Batch(jax.tree.unflatten(structure, leaves), keys), self._runs)
         self.done = int(state["done"])
         self.restarts = np.asarray(state.get("restarts", np.zeros(len(keys), int)))
 
@@ -160,14 +163,20 @@ class Chains:
         self.restarts = self.restarts + np.isin(np.arange(self.number), places)
 
 
-@jax.jit  # each slice alone would be compiled alone
-def _split(batch: _Batch) -> list[_Batch]:
-    """Equal batches, at most one a core."""
-    cores = available_cores()
+@partial(jax.jit, static_argnums=1)  # each slice alone would be compiled alone
+def _split(batch: _Batch, runs: int) -> list[_Batch]:
+    """Equal batches, at most one a run."""
     chains = len(batch.keys)
-    count = max(batches for batches in range(1, cores + 1) if chains % batches == 0)
+    count = max(batches for batches in range(1, runs + 1) if chains % batches == 0)
     size = chains // count
     return [jax.tree.map(lambda x, i=i: x[i * size : (i + 1) * size], batch) for i in range(count)]
+
+
+def _of_metric(metric: Metric, positions: jax.Array) -> int:
+    """The rows of the largest matrix that learning and using the metric takes, where that is not small."""
+    dim = positions.shape[-1]
+    # A dense metric is factored and solved for single vectors, which is little work up to here.
+    return dim if metric == "low_rank" or (metric == "dense" and dim > _SMALL_METRIC) else 0
 
 
 def _stages(tune: int, first: int, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ppgen.errors import PpgenError
-from ppgen.inference.cores import available_cores
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
 from ppgen.inference.pointwise import constrain_draws, pointwise
@@ -82,8 +82,9 @@ def rank_truths(
         for first in range(0, len(simulations), fitter.size)
     ]
     title = f"SBC of {settings.name}, {len(simulations)} fits"
+    runs = concurrent_runs(simulations.density.graph.largest_matrix) if fitter.parallel else 1
     with SamplingProgress(title, len(simulations) * draws, show=request.progress) as bar:
-        for rows, fits in _run(fit, batches, fitter.parallel):
+        for rows, fits in _run(fit, batches, runs):
             for row, one in zip(rows, fits, strict=True):
                 problems[row] = one.problems
                 if one.draws is not None:
@@ -98,16 +99,14 @@ def _rank(truth: np.ndarray, draws: np.ndarray, ties: np.ndarray) -> np.ndarray:
     return below + np.floor(ties * (equal + 1)).astype(int)
 
 
-def _run(
-    function: object, batches: list[np.ndarray], parallel: bool
-) -> Iterator[tuple[np.ndarray, list[_Fit]]]:
+def _run(function: object, batches: list[np.ndarray], runs: int) -> Iterator[tuple[np.ndarray, list[_Fit]]]:
     """Results as they come; the first batch alone, or every thread would compile the same functions."""
     assert callable(function)
     yield function(batches[0])
-    if not parallel:
+    if runs == 1:
         yield from map(function, batches[1:])
         return
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with ThreadPoolExecutor(runs) as pool:
         waiting: set[Future] = {pool.submit(function, rows) for rows in batches[1:]}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

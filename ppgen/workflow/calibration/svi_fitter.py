@@ -98,7 +98,7 @@ class SVIFitter:
                     strict=True,
                 )
             ]
-            best, ends, _ = fit_guide(runs, settings.recipe, parallel=False)
+            best, ends, _ = fit_guide(runs, settings.recipe)
             shape = (request.chains, request.draws)
             fresh = np.asarray(jax.random.normal(keys[3], (*shape, density.dim)))
             whitening, parameters = runs[best].whitening, ends[best].parameters
