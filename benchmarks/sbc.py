@@ -9,7 +9,7 @@ parameters:
   scaled to all: each simulation costs it the same. The first is slower, and is added once.
 
 Two rows: both with simuk's lengths (1000 draws after 1000 of warm-up; 990 in ppgen), and ppgen with its own
-defaults (495 after 500). simuk must be importable; `--peer-python` names an interpreter that has it.
+defaults (990 after 500). simuk must be importable; `--peer-python` names an interpreter that has it.
 """
 
 from __future__ import annotations

@@ -157,7 +157,11 @@ its defaults, side by side in one run.
 - second fit: seconds for new data of the same shapes in the same process
 - ESS: smallest bulk effective sample size, by ArviZ
 - mean: error of the worst mean, in standard deviations of the posterior
+- ≈: the fit was stopped, and its seconds are scaled from the steps that it had made; >: it was stopped
 """
+
+
+_MEANS = ("cold", "cached", "second fit", "ESS/s cold", "ESS/s cached", "ESS/s second")
 
 
 def _tables(rows: list[Row]) -> list[str]:
@@ -201,6 +205,10 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _cached(rows: list[Row]) -> bool:
+    return any("cached" in row for row in rows)
+
+
 def _ratio(row: Row, above: str, below: str) -> float | None:
     return row[above] / row[below] if row.get(above) and row.get(below) else None
 
@@ -208,7 +216,7 @@ def _ratio(row: Row, above: str, below: str) -> float | None:
 def _ratios(rows: list[Row], ours: str) -> list[str]:
     """Geometric means over the posteriors of how many times ahead of each peer we are."""
     table = {(row["posterior"], row["library"]): row for row in rows}
-    names = ("cold", "cached", "second fit", "ESS/s cold", "ESS/s cached", "ESS/s second")
+    names = [name for name in _MEANS if _cached(rows) or "cached" not in name]
     lines = [
         "",
         f"{ours}: times ahead, geometric means. A fit stopped at its limit counts as done then, or when its "
@@ -234,6 +242,8 @@ def _ratios(rows: list[Row], ours: str) -> list[str]:
         scores = [(_scores(one), _scores(other)) for one, other in pairs]
         ratios = zip(*([b / a for a, b in zip(*pair, strict=True)] for pair in scores), strict=True)
         means = [statistics.geometric_mean(column) for column in ratios]
+        if not _cached(rows):  # it was not asked for
+            means = [mean for mean, name in zip(means, _MEANS, strict=True) if "cached" not in name]
         late = sum("cold" not in other or "second" not in other for _, other in pairs)
         lines.append(f"| {peer} | {' | '.join(f'{mean:.1f}' for mean in means)} | {len(pairs)} | {late} |")
     return lines

@@ -6,8 +6,8 @@ import os
 
 __all__ = ["available_cores", "concurrent_runs"]
 
-# XLA shares the work of its LAPACK calls among threads from about here on.
-_LARGEST_ALONE = 16
+# XLA shares the work of a LAPACK call among threads from about 100,000 on, batch times rows³.
+_LARGEST_ALONE = 50_000
 
 
 def available_cores() -> int:
@@ -20,20 +20,24 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def concurrent_runs(largest_matrix: int) -> int:
+def concurrent_runs(rows: int, batch: int) -> int:
     """How many compiled computations may run at once, one a core.
 
     One core is left free if they factor or solve matrices that are not small. XLA's LAPACK calls hand parts
     of their work to the threads that computations themselves run in, one a core, and wait. Where every
     thread waits none is left to do the parts, and all wait for ever: with jaxlib 0.10.2 on two cores, two
-    batches of chains that solve 60×60 matrices never came back.
+    batches of two chains that solve 60×60 matrices never came back, nor did two of 32 chains with a dense
+    metric of 24 dimensions.
 
     Args:
-        largest_matrix: its rows, as :attr:`~ppgen.program.graph.Graph.largest_matrix` says; 0 for none.
+        rows: of the largest matrix, as :attr:`~ppgen.program.graph.Graph.largest_matrix` says; 0 for none.
+        batch: how many matrices of that size one computation treats side by side.
 
     Example:
-        >>> concurrent_runs(0) == available_cores(), concurrent_runs(100) <= max(1, available_cores() - 1)
-        (True, True)
+        >>> concurrent_runs(0, 1) == available_cores()
+        True
+        >>> concurrent_runs(100, 2) == max(1, available_cores() - 1)
+        True
     """
     cores = available_cores()
-    return max(1, cores - 1) if largest_matrix >= _LARGEST_ALONE else cores
+    return max(1, cores - 1) if batch * rows**3 > _LARGEST_ALONE else cores

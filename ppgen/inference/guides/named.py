@@ -103,7 +103,9 @@ def fit_named(
             _Run(compiled, density, read_at(density, minibatches, at.location, seed), at, key, noise)
             for at, key in zip([local.whitening for local in chosen], keys, strict=True)
         ]
-        best, ends, step_size = fit_guide(runs, recipe, at_once=concurrent_runs(density.graph.largest_matrix))
+        best, ends, step_size = fit_guide(
+            runs, recipe, at_once=concurrent_runs(density.graph.largest_matrix, samples)
+        )
         whitening = chosen[best].whitening
         fitted = FittedGuide(guide, ends[best].parameters, whitening)
         findings = describe_ends(best, ends, recipe) + _left_out(

@@ -71,7 +71,7 @@ def fit_user_guide(
             inputs = read_at(density, minibatches, local.whitening.location, seed)
     runs = [_Run(target, inputs, guide, recipe.objective, samples, key, common) for key in keys]
     # Whatever matrices the guide solves have no more rows than there are dimensions.
-    at_once = concurrent_runs(max(density.graph.largest_matrix, density.dim))
+    at_once = concurrent_runs(max(density.graph.largest_matrix, density.dim), samples)
     best, ends, step_size = fit_guide(runs, recipe, at_once=at_once)
     return Fit(
         guide="the given guide",

@@ -22,20 +22,18 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from blackjax.mcmc.hmc import HMCState
 from jax.typing import ArrayLike
 
-from ppgen.inference.cores import concurrent_runs
+from ppgen.inference.cores import available_cores, concurrent_runs
 from ppgen.inference.markov.covariance import covariance_metric
 from ppgen.program.compiler import jit
 from ppgen.program.density import float64
 from ppgen.program.graph import Graph, Inputs
 
-__all__ = ["CHUNK", "Chains", "Metric", "Record", "Rules", "compile_loop", "longest_window"]
+__all__ = ["CHUNK", "Chains", "Metric", "Record", "Rules", "compile_loop", "longest_window", "metric_rows"]
 
 CHUNK = 256
 """The most draws that one call of the compiled loop makes."""
 
 Metric = Literal["dense", "diagonal", "low_rank"]
-
-_SMALL_METRIC = 32
 
 # What a step of the loop adapts: the step size; it and the metric; both, at the end of a window; nothing.
 _FAST, _SLOW, _SLOW_END, _SAMPLE = range(4)
@@ -108,7 +106,8 @@ class Chains:
         self.done = 0
         self.restarts = np.zeros(len(starts.position), int)
         self._loop = compile_loop(graph, rules)
-        self._runs = concurrent_runs(max(graph.largest_matrix, _of_metric(rules.metric, starts.position)))
+        rows = max(graph.largest_matrix, metric_rows(rules.metric, starts.position.shape[1]))
+        self._runs = concurrent_runs(rows, batch=-(-len(starts.position) // available_cores()))
         self._batches = _split(self._loop.begin(starts, key), self._runs)
         self._pool = ThreadPoolExecutor(len(self._batches))
         # Before threads start: two of them would each compile the same loop.
@@ -172,11 +171,9 @@ def _split(batch: _Batch, runs: int) -> list[_Batch]:
     return [jax.tree.map(lambda x, i=i: x[i * size : (i + 1) * size], batch) for i in range(count)]
 
 
-def _of_metric(metric: Metric, positions: jax.Array) -> int:
-    """The rows of the largest matrix that learning and using the metric takes, where that is not small."""
-    dim = positions.shape[-1]
-    # A dense metric is factored and solved for single vectors, which is little work up to here.
-    return dim if metric == "low_rank" or (metric == "dense" and dim > _SMALL_METRIC) else 0
+def metric_rows(metric: Metric, dim: int) -> int:
+    """The rows of the largest matrix that learning and using a metric takes; 0 for none."""
+    return 0 if metric == "diagonal" else dim
 
 
 def _stages(tune: int, first: int, count: int) -> np.ndarray:

@@ -19,11 +19,13 @@ class Fitter(Protocol):
     Attributes:
         size: how many data sets are fitted at once.
         parallel: whether several calls of :meth:`fit` may run in threads.
+        rows: of the largest matrix that is factored or solved; 0 for none.
         how: what is done, as a sentence.
     """
 
     size: int
     parallel: bool
+    rows: int
     how: str
 
     def fit(self, rows: np.ndarray) -> list[Drawn | PpgenError]:

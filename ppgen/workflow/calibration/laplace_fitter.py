@@ -43,6 +43,7 @@ class LaplaceFitter:
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request) -> None:
         assert isinstance(settings, Laplace)
+        self.rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
         self._simulations = simulations
         self._starts = settings.starts
         self._request = request

@@ -19,7 +19,7 @@ import numpy as np
 from ppgen.errors import PpgenError
 from ppgen.inference.diagnostics import drifting_sites
 from ppgen.inference.markov import chains as markov
-from ppgen.inference.markov.chains import CHUNK, Record, Rules, compile_loop
+from ppgen.inference.markov.chains import CHUNK, Record, Rules, compile_loop, metric_rows
 from ppgen.inference.markov.lost import judge, looking_points
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
@@ -50,7 +50,9 @@ class NUTSFitter:
         self._request = request
         self._serial = SerialFitter(simulations, settings, request, "")
         density = simulations.density
-        self._compiled = _compile(density.graph, settings._rules(density, request), simulations.places)
+        rules = settings._rules(density, request)
+        self.rows = max(density.graph.largest_matrix, metric_rows(rules.metric, density.dim))
+        self._compiled = _compile(density.graph, rules, simulations.places)
 
     @staticmethod
     def obstacle(settings: Method, density: Density) -> str | None:

@@ -23,6 +23,8 @@ from ppgen.workflow.calibration.simulations import Simulations, compile_constrai
 
 __all__ = ["LOG_LIKELIHOOD", "Ranked", "rank_truths"]
 
+_BATCH = 32  # at least so many chains, draws or particles stand side by side in a fitter's computation
+
 LOG_LIKELIHOOD = "log likelihood"
 """The name of the quantity that depends on the data: the joint log likelihood (arXiv:2211.02383)."""
 
@@ -82,7 +84,7 @@ def rank_truths(
         for first in range(0, len(simulations), fitter.size)
     ]
     title = f"SBC of {settings.name}, {len(simulations)} fits"
-    runs = concurrent_runs(simulations.density.graph.largest_matrix) if fitter.parallel else 1
+    runs = concurrent_runs(fitter.rows, _BATCH) if fitter.parallel else 1
     with SamplingProgress(title, len(simulations) * draws, show=request.progress) as bar:
         for rows, fits in _run(fit, batches, runs):
             for row, one in zip(rows, fits, strict=True):

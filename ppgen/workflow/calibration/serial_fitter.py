@@ -20,6 +20,7 @@ class SerialFitter:
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request, how: str) -> None:
         self.how = how
+        self.rows = simulations.density.graph.largest_matrix
         self._simulations = simulations
         self._settings = settings
         self._request = request

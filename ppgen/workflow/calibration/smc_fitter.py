@@ -41,6 +41,7 @@ class SMCFitter:
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request) -> None:
         assert isinstance(settings, SMC)
+        self.rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
         self._simulations = simulations
         self._settings = settings
         self._request = request

@@ -51,6 +51,7 @@ class SVIFitter:
         sizes = {name: getattr(settings, name) for name in ("rank", "layers", "width", "knots")}
         self._guide = make_guide(settings.guide, dim, sizes)
         self._settings = settings
+        self.rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
         self._simulations = simulations
         self._request = request
         self._functions = _compile(
