@@ -366,3 +366,15 @@ def test_a_result_is_drawn_written_and_read():
     assert data["prior_predictive"]["y"].shape == (1, 100, N)
     assert data["sample_stats_prior"]["rank mu"].max() <= 1
     assert "too narrow" in str(found)
+
+
+def test_many_hessians_side_by_side_come_back():
+    """On two cores two batches of them once waited for each other for ever."""
+
+    def locations(y):
+        z = numpyro.sample("z", dist.Normal(np.zeros(11), 1.0).to_event(1))
+        numpyro.sample("y", dist.Normal(z, 1.0).to_event(1), obs=y)
+
+    data = {"y": np.zeros(11)}
+    found = calibrate(locations, data, method="laplace", simulations=200, alpha=0.001, progress=False)
+    assert found.ok  # Laplace is exact here

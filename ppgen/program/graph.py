@@ -60,7 +60,7 @@ class Graph:
 
     @cached_property
     def largest_matrix(self) -> int:
-        """The rows of the largest matrix that is factored or solved; 0 if none is."""
+        """The longest side of the matrices that are factored or solved; 0 if none is."""
         return max(_matrices(self.jaxpr), default=0)
 
     def __call__(self, inputs: Inputs, *args: Any) -> Any:
@@ -70,11 +70,11 @@ class Graph:
 
 
 def _matrices(jaxpr: Jaxpr) -> Iterator[int]:
-    """The rows of each matrix that LAPACK is called for, loops and branches included."""
+    """The longest side of what each call of LAPACK reads, loops and branches included."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in _LAPACK:
-            shape: tuple[int, ...] = getattr(equation.invars[0].aval, "shape", ())
-            yield max(shape[-2:])
+            shapes: list[tuple[int, ...]] = [getattr(atom.aval, "shape", ()) for atom in equation.invars]
+            yield max(size for shape in shapes for size in shape[-2:])
     for inner in subjaxprs(jaxpr):
         yield from _matrices(inner)
 

@@ -18,14 +18,12 @@ class Fitter(Protocol):
 
     Attributes:
         size: how many data sets are fitted at once.
-        parallel: whether several calls of :meth:`fit` may run in threads.
-        rows: of the largest matrix that is factored or solved; 0 for none.
+        runs: how many calls of :meth:`fit` may run at once, in threads.
         how: what is done, as a sentence.
     """
 
     size: int
-    parallel: bool
-    rows: int
+    runs: int
     how: str
 
     def fit(self, rows: np.ndarray) -> list[Drawn | PpgenError]:

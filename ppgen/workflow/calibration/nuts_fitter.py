@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.errors import PpgenError
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.diagnostics import drifting_sites
 from ppgen.inference.markov import chains as markov
 from ppgen.inference.markov.chains import CHUNK, Record, Rules, compile_loop, metric_rows
@@ -40,7 +41,6 @@ class NUTSFitter:
     """Fits a batch of data sets at once: :class:`~ppgen.workflow.calibration.fitter.Fitter`."""
 
     method: ClassVar[str] = "nuts"
-    parallel = True
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request) -> None:
         assert isinstance(settings, NUTS)
@@ -51,7 +51,8 @@ class NUTSFitter:
         self._serial = SerialFitter(simulations, settings, request, "")
         density = simulations.density
         rules = settings._rules(density, request)
-        self.rows = max(density.graph.largest_matrix, metric_rows(rules.metric, density.dim))
+        rows = max(density.graph.largest_matrix, metric_rows(rules.metric, density.dim))
+        self.runs = concurrent_runs(rows, batch=_CHAINS)
         self._compiled = _compile(density.graph, rules, simulations.places)
 
     @staticmethod

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ppgen.errors import PpgenError
-from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
 from ppgen.inference.pointwise import constrain_draws, pointwise
@@ -22,8 +21,6 @@ from ppgen.workflow.calibration.fitter import Fitter
 from ppgen.workflow.calibration.simulations import Simulations, compile_constrain
 
 __all__ = ["LOG_LIKELIHOOD", "Ranked", "rank_truths"]
-
-_BATCH = 32  # at least so many chains, draws or particles stand side by side in a fitter's computation
 
 LOG_LIKELIHOOD = "log likelihood"
 """The name of the quantity that depends on the data: the joint log likelihood (arXiv:2211.02383)."""
@@ -84,9 +81,8 @@ def rank_truths(
         for first in range(0, len(simulations), fitter.size)
     ]
     title = f"SBC of {settings.name}, {len(simulations)} fits"
-    runs = concurrent_runs(fitter.rows, _BATCH) if fitter.parallel else 1
     with SamplingProgress(title, len(simulations) * draws, show=request.progress) as bar:
-        for rows, fits in _run(fit, batches, runs):
+        for rows, fits in _run(fit, batches, fitter.runs):
             for row, one in zip(rows, fits, strict=True):
                 problems[row] = one.problems
                 if one.draws is not None:

@@ -16,11 +16,10 @@ class SerialFitter:
     """Fits one data set at a time: :class:`~ppgen.workflow.calibration.fitter.Fitter`."""
 
     size = 1
-    parallel = False  # methods use the cores themselves
+    runs = 1  # methods use the cores themselves
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request, how: str) -> None:
         self.how = how
-        self.rows = simulations.density.graph.largest_matrix
         self._simulations = simulations
         self._settings = settings
         self._request = request

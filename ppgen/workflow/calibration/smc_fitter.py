@@ -13,6 +13,7 @@ import numpy as np
 
 from ppgen.errors import PpgenError
 from ppgen.inference.annealing.tempering import Path
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.smc import SMC, Rules, temper
 from ppgen.program.compiler import jit
@@ -37,11 +38,11 @@ class SMCFitter:
     """
 
     method: ClassVar[str] = "smc"
-    parallel = True
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request) -> None:
         assert isinstance(settings, SMC)
-        self.rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
+        rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
+        self.runs = concurrent_runs(rows, batch=32)
         self._simulations = simulations
         self._settings = settings
         self._request = request

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ppgen.errors import PpgenError
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.guides import named
 from ppgen.inference.guides.adam import begin_adam
 from ppgen.inference.guides.catalog import make_guide
@@ -41,7 +42,6 @@ class SVIFitter:
 
     method: ClassVar[str] = "svi"
     size = _SIZES[-1]
-    parallel = True
     how = f"{_SIZES[-1]} data sets at a time: the steps of their fits made as one vectorised loop."
 
     def __init__(self, simulations: Simulations, settings: Method, request: Request) -> None:
@@ -51,7 +51,8 @@ class SVIFitter:
         sizes = {name: getattr(settings, name) for name in ("rank", "layers", "width", "knots")}
         self._guide = make_guide(settings.guide, dim, sizes)
         self._settings = settings
-        self.rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
+        rows = max(simulations.density.graph.largest_matrix, simulations.density.dim)
+        self.runs = concurrent_runs(rows, batch=32)
         self._simulations = simulations
         self._request = request
         self._functions = _compile(
