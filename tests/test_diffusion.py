@@ -133,6 +133,47 @@ def test_an_exact_family_draws_the_data(sampler):
     np.testing.assert_allclose(np.cov(rows.T), np.eye(2), atol=0.1)
 
 
+LEVELLED = {
+    "vp": lambda **options: ScoreSDE((2,), 3, **TINY, **options),
+    "ve": lambda **options: ScoreSDE((2,), 3, process="ve", **TINY, **options),
+    "matching": lambda **options: FlowMatching((2,), 3, **TINY, **options),
+}
+
+
+@pytest.mark.parametrize("build", LEVELLED.values(), ids=LEVELLED)
+def test_a_flow_that_knows_independent_levels_has_their_probabilities(build):
+    """A network that tells each entry's distribution, and nothing of the others, is right where they are
+    independent."""
+    shares = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    family = build()
+    bias = jnp.log(jnp.float32(shares)).reshape(family.network.body.last.bias.shape)
+    family.network = eqx.tree_at(lambda network: network.body.last.bias, family.network, bias)
+    rows = every_row(2, 3)
+    found = family.log_prob(rows, samples=32)
+    exact = np.log(shares[0, rows[:, 0]] * shares[1, rows[:, 1]])
+    assert found.kind == "lower_bound"
+    assert np.all(np.abs(found.values - exact) < 1e-2)  # noise keeps 1 % of the data
+    drawn = family.sample(3000, seed=0)
+    counts = np.array([(drawn == row).all(1).sum() for row in rows])
+    assert chisquare(counts, 3000 * np.exp(exact)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "prediction"),
+    [("vp", "levels"), ("ve", "noise"), ("matching", "levels"), ("matching", "velocity")],
+)
+def test_log_prob_of_levels_is_the_programs_elbo_and_a_bound(name, prediction):
+    family = awake(LEVELLED[name](prediction=prediction))
+    rows, n = jnp.asarray(every_row(2, 3)), 300
+    found = family.log_prob(rows, samples=64)
+    weights = jax.jit(
+        lambda key: numpyro_bounds.log_weights(family.model, family.guide, key, rows, samples=n)
+    )(jax.random.key(0))
+    error = np.sqrt(np.asarray(weights.var(0)) / n + found.stderr**2)
+    assert np.all(np.abs(weights.mean(0) - found.values) < 4 * error + 1e-3)
+    assert np.exp(found.values).sum() < 1 + 1e-2
+
+
 def test_noise_that_follows_the_flow_is_data():
     velocity, begin, end, _ = FLOWS["matching"]
     noise = jax.random.normal(jax.random.key(0), (4000, 2))
@@ -466,6 +507,8 @@ def test_the_unet_takes_images_of_many_sizes(shape, depth):
         (lambda: MaskedDiffusion((3,)), "levels"),
         (lambda: MaskedDiffusion((3,), 1), "levels"),
         (lambda: DDPM((3,), prediction="levels"), "prediction"),
+        (lambda: ScoreSDE((3,), prediction="levels"), "prediction"),
+        (lambda: FlowMatching((3,), 1), "levels"),
         (lambda: DDPM((3,), steps=0), "steps"),
         (lambda: DDPM((3,), network="unet"), "network"),
         (lambda: DDPM((4, 4), network="unet", depth=2), "depth"),
@@ -489,6 +532,7 @@ def test_unknown_names_are_refused(wrong_types):
         lambda: DDPM((3,), schedule="quadratic"),
         lambda: DDPM((3,), network="transformer"),
         lambda: ScoreSDE((3,), process="sub-vp"),
+        lambda: FlowMatching((3,), 4, prediction="noise"),
         lambda: FlowMatchingObjective("greedy"),
         lambda: MultilevelDenoising("equal"),
         lambda: DDPM((3,), steps=2, **TINY).sample(2, sampler="euler"),

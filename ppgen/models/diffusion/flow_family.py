@@ -1,4 +1,4 @@
-"""What the models with a probability flow have in common: program, guide in the cells, density."""
+"""What the models with a probability flow have in common: program, guide in the cells, density. (JAX.)"""
 
 from __future__ import annotations
 
@@ -13,37 +13,53 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import lax
+from jax.scipy.stats import truncnorm
 from numpyro.distributions.transforms import AffineTransform
 
 from ppgen.models.checks import check_name, check_number, check_positive
 from ppgen.models.diffusion.family import DiffusionFamily
+from ppgen.models.diffusion.levels import level_logits
 from ppgen.models.diffusion.probability_flow import ProbabilityFlow, Velocity, flow_log_density, follow
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["FlowSampling", "ProbabilityFlowFamily", "Trace"]
+__all__ = ["FlowSampling", "ProbabilityFlowFamily", "Trace", "cell_noise"]
 
 Trace = Literal["exact", "hutchinson"]
 
 FEW = 16  # entries up to which the trace is exact by default
 REPEATS = 8  # directions, or draws in the cell, by default
 TOGETHER = 64  # rows that are followed side by side, each with steps of its own: all wait for the slowest
+CELL_SPREAD = 0.125  # of the noise in a cell of width 1: its edges are 4 standard deviations away
+
+
+def cell_noise(levels: int) -> float:
+    """The standard deviation of the noise in a cell, where levels are spread over [-1, 1]."""
+    return CELL_SPREAD * 2 / (levels - 1)
 
 
 class ProbabilityFlowFamily(DiffusionFamily, ABC):
     r"""Noise follows a velocity field to data, :math:`\dot z = v_\theta(z, t)`; a member says which field.
 
+    On the way, rows are :math:`z_t = \alpha_t x + \sigma_t \epsilon`; a member says what these are, too.
+
     The program samples continuous rows from that flow. Rows with levels are :math:`x = \lfloor y \rfloor` of
-    such a row y, and the guide draws y uniformly in the cell: the ELBO is what is known as uniform
-    dequantization.
+    such a row :math:`y = z_t / \alpha_t`, in the data's units, at the ``data_time``. The noise of that time
+    is so weak that it hardly leaves a level's cell; the guide draws y with it, cut off at the edges of the
+    cell, :math:`q(y \mid x) = TN(x + \frac12, s^2; x, x + 1)`.
 
     Args:
         data_time, noise_time: when rows are data, and when they are noise.
         noise_spread: the standard deviation of that noise.
+        prediction: what the network tells. ``"levels"``: what it has learned from the other entries of an
+            entry's level, which is multiplied by how likely each level makes the noisy entry itself; the
+            velocity follows from the mean. Anything else is the member's own.
         others: those of :class:`DiffusionFamily`.
 
     References:
         Theis, van den Oord and Bethge, *A note on the evaluation of generative models*, 2015,
-        arXiv:1511.01844 (dequantization as a bound).
+        arXiv:1511.01844 (dequantization as a bound); Zheng, Lu, Chen and Zhu, *Improved Techniques for
+        Maximum Likelihood Estimation for Diffusion ODEs*, 2023, arXiv:2305.03935 (by a truncated Gaussian, so
+        that the model trains on the levels themselves).
     """
 
     def __init__(
@@ -56,11 +72,19 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         data_time: float,
         noise_time: float,
         noise_spread: float,
+        prediction: str,
         **others: Any,
     ) -> None:
         objectives = (*objectives, "likelihood" if levels is None else "elbo")
-        super().__init__(shape, levels, config, objectives, **others)
+        self.prediction = prediction
+        outputs = 1 if levels is None or prediction != "levels" else levels
+        config = {**config, "prediction": prediction}
+        super().__init__(shape, levels, config, objectives, outputs=outputs, **others)
         self.data_time, self.noise_time, self.noise_spread = data_time, noise_time, noise_spread
+
+    @abstractmethod
+    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        r"""The share :math:`\alpha_t` of the data, and the spread :math:`\sigma_t` of the noise."""
 
     @abstractmethod
     def velocity(
@@ -74,6 +98,16 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
             guidance: how much of the class to show.
             key: for dropout, in training.
         """
+
+    def told(self, out: jax.Array, z: jax.Array, alpha: jax.Array, sigma: jax.Array) -> jax.Array:
+        """What outputs ``(n, *shape, outputs)`` say of rows ``z (n, *shape)``: logits, or one number."""
+        if self.prediction == "levels":
+            return out + level_logits(z, alpha, sigma, out.shape[-1])
+        return out[..., 0]
+
+    def random_times(self, key: jax.Array, n: int) -> jax.Array:
+        """Times ``(n,)`` between data and noise, spread evenly."""
+        return self.data_time + super().random_times(key, n) * (self.noise_time - self.data_time)
 
     def model(self, x: Any = None, n: int = 1, label: Any = None) -> Any:
         """The program: site ``x`` for continuous data, sites ``y`` and ``x = floor(y)`` for levels.
@@ -95,9 +129,10 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         """The guide: y in the cell of the levels ``x (n, *shape)``; continuous rows need none."""
         if self.levels is None:
             return None
+        corner = jnp.float32(x)
         with numpyro.plate("rows", len(x)):
-            cell = dist.Uniform(jnp.float32(x), jnp.float32(x) + 1).to_event(len(self.shape))
-            return numpyro.sample("y", cell)
+            cell = dist.TruncatedNormal(corner + 0.5, CELL_SPREAD, low=corner, high=corner + 1)
+            return numpyro.sample("y", cell.to_event(len(self.shape)))
 
     def density(self, n: int, label: Any = None, tolerance: float = 1e-4) -> dist.Distribution:
         """The distribution of n continuous rows in the data's units, of the classes ``label (n,)``."""
@@ -166,7 +201,7 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
             if samples < 2:
                 check_positive("samples", samples, least=2)
             values, stderr = self._mean_score(x, score, label, seed, **passes)
-            how = f"{how}; ELBO of uniform dequantization, {samples} draws"
+            how = f"{how}; ELBO of truncated-normal dequantization, {samples} draws"
             return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
         values, stderr = self._estimate(x, score, label, seed, **passes)
         if score.exact:
@@ -175,17 +210,12 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
 
     @property
     def units(self) -> tuple[Any, Any]:
-        """Location and scale of the continuous rows y in the data's units."""
+        """Location and scale, in the data's units, of the continuous rows at the time of data."""
+        share = self.strength(jnp.float32(self.data_time))[0]
         if self.levels is None:
-            return jnp.asarray(self.loc), jnp.asarray(self.scale)
+            return jnp.asarray(self.loc), jnp.asarray(self.scale) / share
         half = (self.levels - 1) / 2  # level k is the middle of the cell [k, k + 1)
-        return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half)
-
-    def standard_rows(self, x: jax.Array, key: jax.Array) -> jax.Array:
-        """Rows to train with ``(n, *shape)``, standardised; levels are drawn in their cells."""
-        rows = x + jax.random.uniform(key, x.shape) if self.levels is not None else x
-        loc, scale = self.units
-        return (rows - loc) / scale
+        return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half) / share
 
     def in_data_units(self, z: jax.Array) -> jax.Array:
         """Standardised rows ``(n, *shape)`` in the data's own values."""
@@ -246,7 +276,8 @@ class _Score:
     ) -> jax.Array:
         shape = family.shape
         noise = dist.Normal(jnp.zeros(shape), family.noise_spread).to_event(len(shape))
-        log_scale = jnp.log(jnp.broadcast_to(family.units[1], shape)).sum()
+        loc, scale = family.units
+        log_scale = jnp.log(jnp.broadcast_to(scale, shape)).sum()
 
         def density(row: jax.Array, label: Any, directions: jax.Array | None) -> jax.Array:
             return flow_log_density(
@@ -265,12 +296,14 @@ class _Score:
             if not self.exact:
                 signs = jax.random.rademacher(sign_key, (self.samples, *shape), jnp.float32)
             if family.levels is None:
-                z = family.standard_rows(row, cell_key)
-                return jnp.atleast_1d(density(z, label, signs))
+                return jnp.atleast_1d(density((row - loc) / scale, label, signs))
 
             def in_the_cell(i: jax.Array) -> jax.Array:
-                z = family.standard_rows(row, jax.random.fold_in(cell_key, i))
-                return jnp.atleast_1d(density(z, label, None if signs is None else signs[i][None]))[0]
+                edge = 0.5 / CELL_SPREAD
+                u = jax.random.truncated_normal(jax.random.fold_in(cell_key, i), -edge, edge, shape)
+                log_q = (truncnorm.logpdf(u, -edge, edge) - jnp.log(CELL_SPREAD)).sum()
+                z = (row + 0.5 + CELL_SPREAD * u - loc) / scale
+                return jnp.atleast_1d(density(z, label, None if signs is None else signs[i][None]))[0] - log_q
 
             return lax.map(in_the_cell, jnp.arange(self.samples))
 

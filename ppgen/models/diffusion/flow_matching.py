@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from ppgen.models.checks import check_number
-from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily
+from ppgen.models.checks import check_levels, check_number
+from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily, cell_noise
+from ppgen.models.diffusion.levels import check_prediction, level_mean
 from ppgen.models.networks.denoiser import Networks
 
 __all__ = ["FlowMatching"]
+
+Prediction = Literal["velocity", "levels"]
 
 
 class FlowMatching(ProbabilityFlowFamily):
@@ -23,13 +26,19 @@ class FlowMatching(ProbabilityFlowFamily):
     noise to data, :math:`z_t = (1 - t) \epsilon + t x`; with ``pairing="optimal"`` noise and data of a
     minibatch are paired first so that the paths are short.
 
+    For data with levels the network tells by default how likely each is, and the velocity is
+    :math:`(\hat x - z_t) / (1 - t)` with :math:`\hat x` their mean; the flow ends at levels under noise that
+    hardly leaves their cells.
+
     A network of your own: set ``family.network`` to an equinox module that is called as
-    ``network(z, t, label, key)`` with one row ``(*shape, 1)`` and gives its velocity, ``(*shape, 1)``; or
-    override :meth:`velocity`.
+    ``network(z, t, label, key)`` with one row ``(*shape, 1)`` and gives its velocity, ``(*shape, 1)``, or
+    with ``prediction="levels"`` logits ``(*shape, levels)``; or override :meth:`velocity`.
 
     Args:
         shape: the shape of one row, for example ``(2,)``.
         levels: how many values a discrete entry can take; ``None`` for continuous data.
+        prediction: the network tells the ``"velocity"``, or for data with levels (where it is the default)
+            the distribution of each entry over the ``"levels"``.
         network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
         width, depth, dropout: of the network.
         classes: how many classes the rows have, for a model of rows given their class.
@@ -57,6 +66,7 @@ class FlowMatching(ProbabilityFlowFamily):
         shape: tuple[int, ...],
         levels: int | None = None,
         *,
+        prediction: Prediction | None = None,
         network: Networks | None = None,
         width: int | None = None,
         depth: int | None = None,
@@ -65,14 +75,16 @@ class FlowMatching(ProbabilityFlowFamily):
         label_dropout: float = 0.1,
         seed: int = 0,
     ) -> None:
+        told = check_prediction(prediction, check_levels(levels), "velocity")
         super().__init__(
             shape,
             levels,
             {},
             ("flow_matching",),
-            data_time=1.0,
+            data_time=1.0 if levels is None else 1 / (1 + cell_noise(levels)),
             noise_time=0.0,
             noise_spread=1.0,
+            prediction=told,
             network=network,
             width=width,
             depth=depth,
@@ -82,15 +94,23 @@ class FlowMatching(ProbabilityFlowFamily):
             seed=seed,
         )
 
+    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The share of the data, and the spread of the noise, at times t."""
+        return t, 1 - t
+
     def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The velocity ``(n, *shape)`` of standardised rows ``z (n, *shape)`` at times ``t (n,)``."""
-        return self.call_network(z[..., None], t, label, key)[..., 0]
+        """The velocity ``(n, *shape)`` of rows, or logits ``(n, *shape, levels)`` of what is beneath."""
+        out = self.call_network(z[..., None], t, label, key)
+        return self.told(out, z, *map(self.expanded, self.strength(t)))
 
     def velocity(
         self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
     ) -> jax.Array:
-        """The same, with guidance; see :meth:`ProbabilityFlowFamily.velocity`."""
-        return self.guided(z, t, label, guidance, key)
+        """How fast rows move, with guidance; see :meth:`ProbabilityFlowFamily.velocity`."""
+        out = self.guided(z, t, label, guidance, key)
+        if self.prediction == "velocity":
+            return out
+        return (level_mean(out) - z) / self.expanded(1 - t)
 
     def sample(
         self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0, tolerance: float = 1e-4

@@ -14,10 +14,15 @@ import numpyro
 import numpyro.distributions as dist
 from jax import lax
 
-from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_name, check_positive
 from ppgen.models.diffusion.family import DiffusionFamily
-from ppgen.models.diffusion.levels import cell_logits, level_logits, level_mean
+from ppgen.models.diffusion.levels import (
+    cell_logits,
+    check_prediction,
+    level_logits,
+    level_mean,
+    noise_of_level,
+)
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["GaussianChain", "Prediction", "Transition", "Variance", "ancestral"]
@@ -97,15 +102,7 @@ class GaussianChain(DiffusionFamily, ABC):
         variance: Variance | None,
         **others: Any,
     ) -> None:
-        self.prediction = prediction or ("noise" if levels is None else "levels")
-        check_name("prediction", self.prediction, get_args(Prediction))
-        if self.prediction == "levels" and levels is None:
-            raise InvalidArgument(
-                "prediction",
-                got="'levels' for continuous data",
-                expected="'noise'",
-                fix="Leave prediction out, or write levels=....",
-            )
+        self.prediction = check_prediction(prediction, levels, "noise")
         outputs = check_positive("levels", levels, least=2) if self.prediction == "levels" else 1
         self.variance: Any = variance or ("upper" if levels is None else "lower")
         check_name("variance", self.variance, get_args(Variance))
@@ -245,7 +242,7 @@ class GaussianChain(DiffusionFamily, ABC):
         if self.prediction == "noise":
             return out
         alpha, sigma = self._strength(t)
-        return (z - alpha * level_mean(out)) / sigma
+        return noise_of_level(out, z, alpha, sigma)
 
     def _decoder(self, out: jax.Array, z: jax.Array, t: jax.Array) -> dist.Distribution:
         if self.prediction == "levels":

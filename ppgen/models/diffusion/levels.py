@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-__all__ = ["cell_logits", "level_logits", "level_mean"]
+from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_name
+
+__all__ = ["cell_logits", "check_prediction", "level_logits", "level_mean", "noise_of_level"]
 
 
 def level_logits(z: jax.Array, alpha: jax.Array, sigma: jax.Array, levels: int) -> jax.Array:
@@ -18,6 +21,28 @@ def level_logits(z: jax.Array, alpha: jax.Array, sigma: jax.Array, levels: int) 
 def level_mean(logits: jax.Array) -> jax.Array:
     """The mean ``(...)`` of levels in [-1, 1] with these logits ``(..., levels)``."""
     return jax.nn.softmax(logits) @ _grid(logits.shape[-1])
+
+
+def noise_of_level(
+    logits: jax.Array, z: jax.Array, alpha: jax.Array | float, sigma: jax.Array | float
+) -> jax.Array:
+    """The noise ``(...)`` in entries ``z (...)``, beneath which are levels with logits ``(..., levels)``."""
+    return (z - alpha * level_mean(logits)) / sigma
+
+
+def check_prediction(prediction: str | None, levels: int | None, own: str) -> str:
+    """What a network tells: ``"levels"``, the default where there are any, or what else it can."""
+    prediction = check_name(
+        "prediction", prediction or (own if levels is None else "levels"), (own, "levels")
+    )
+    if prediction == "levels" and levels is None:
+        raise InvalidArgument(
+            "prediction",
+            got="'levels' for continuous data",
+            expected=f"'{own}'",
+            fix="Leave prediction out, or write levels=....",
+        )
+    return prediction
 
 
 def cell_logits(mean: jax.Array, spread: float, levels: int) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -46,6 +47,11 @@ class VariancePreserving(NamedTuple):
     def diffusion(self, t: jax.Array) -> jax.Array:
         """The strength g with which noise comes in."""
         return jnp.sqrt(self.beta_0 + t * (self.beta_1 - self.beta_0))
+
+    def time_of(self, noise: float) -> float:
+        r"""When the noise is that strong, in units of the data: :math:`\sigma_t / \alpha_t`."""
+        slope, level = 0.5 * (self.beta_1 - self.beta_0), 0.5 * self.beta_0
+        return (math.sqrt(level**2 + slope * math.log1p(noise**2)) - level) / slope
 
     def _log_alpha(self, t: jax.Array) -> jax.Array:
         return -0.25 * t**2 * (self.beta_1 - self.beta_0) - 0.5 * t * self.beta_0

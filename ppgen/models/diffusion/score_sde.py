@@ -10,18 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ppgen.models.checks import check_name, check_number, check_positive
-from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily
+from ppgen.models.checks import check_levels, check_name, check_number, check_positive
+from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily, cell_noise
 from ppgen.models.diffusion.langevin import corrected
+from ppgen.models.diffusion.levels import check_prediction, noise_of_level
 from ppgen.models.diffusion.schedules import Process, VarianceExploding, VariancePreserving
 from ppgen.models.networks.denoiser import Networks
 
 __all__ = ["ScoreSDE", "predictor_corrector", "probability_flow_velocity"]
 
 Name = Literal["vp", "ve"]
+Prediction = Literal["noise", "levels"]
 Sampler = Literal["predictor_corrector", "ode"]
 
-FIRST = {"vp": 1e-3, "ve": 0.0}  # the time of data: nearly no noise, so that the score stays finite
+FIRST = 1e-3  # a time of nearly no noise, so that the score stays finite
 
 
 class ScoreSDE(ProbabilityFlowFamily):
@@ -33,14 +35,16 @@ class ScoreSDE(ProbabilityFlowFamily):
     are the way to noise and the way back. The ordinary differential equation
     :math:`\dot z = f z - \frac12 g^2 s_\theta` has the same marginals where the score is right: its flow
     gives log densities, and is the program. Times go from nearly no noise to 1;
-    the noise that is left at the first belongs to the model.
+    the noise that is left at the first belongs to the model, or with levels, to the guide.
 
     Args:
         shape: the shape of one row, for example ``(2,)``.
         levels: how many values a discrete entry can take; ``None`` for continuous data.
         process: ``"vp"``, variance preserving, or ``"ve"``, variance exploding.
-        network: ``"mlp"`` or ``"unet"``; by default what suits the shape. It tells the noise in a row; minus
-            that over the noise's spread is the score.
+        prediction: the network tells the ``"noise"`` in a row, or for data with levels (where it is the
+            default) the distribution of each entry over the ``"levels"``; the noise follows from it. Minus
+            the noise over its spread is the score.
+        network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
         width, depth, dropout: of the network.
         classes: how many classes the rows have, for a model of rows given their class.
         label_dropout: the share of training rows whose label is left out.
@@ -67,6 +71,7 @@ class ScoreSDE(ProbabilityFlowFamily):
         levels: int | None = None,
         *,
         process: Name = "vp",
+        prediction: Prediction | None = None,
         network: Networks | None = None,
         width: int | None = None,
         depth: int | None = None,
@@ -76,16 +81,18 @@ class ScoreSDE(ProbabilityFlowFamily):
         seed: int = 0,
     ) -> None:
         check_name("process", process, get_args(Name))
-        self.schedule: Process = VariancePreserving() if process == "vp" else VarianceExploding()
+        told = check_prediction(prediction, check_levels(levels), "noise")
+        self.schedule, first = _way(process, levels)
         end = jnp.ones(())
         super().__init__(
             shape,
             levels,
             {"process": process},
             ("denoising", "noise_prediction"),
-            data_time=FIRST[process],
+            data_time=first,
             noise_time=1.0,
             noise_spread=float(jnp.hypot(self.schedule.alpha(end), self.schedule.sigma(end))),
+            prediction=told,
             network=network,
             width=width,
             depth=depth,
@@ -95,20 +102,30 @@ class ScoreSDE(ProbabilityFlowFamily):
             seed=seed,
         )
 
-    def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The noise ``(n, *shape)`` in standardised rows ``z (n, *shape)`` at times ``t (n,)``."""
-        width = jnp.hypot(self.schedule.alpha(t), self.schedule.sigma(t))
-        return self.call_network((z / self.expanded(width))[..., None], t, label, key)[..., 0]
+    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The share of the data, and the spread of the noise, at times t."""
+        return self.schedule.alpha(t), self.schedule.sigma(t)
 
-    def noise(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The same."""
-        return self.outputs(z, t, label, key)
+    def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
+        """The noise ``(n, *shape)`` in standardised rows, or logits ``(n, *shape, levels)`` beneath it."""
+        alpha, sigma = map(self.expanded, self.strength(t))
+        out = self.call_network((z / jnp.hypot(alpha, sigma))[..., None], t, label, key)
+        return self.told(out, z, alpha, sigma)
+
+    def noise(
+        self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None, guidance: float = 1.0
+    ) -> jax.Array:
+        """The noise ``(n, *shape)`` in standardised rows ``z (n, *shape)`` at times ``t (n,)``."""
+        out = self.guided(z, t, label, guidance, key)
+        if self.prediction == "noise":
+            return out
+        return noise_of_level(out, z, *map(self.expanded, self.strength(t)))
 
     def score(
         self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
     ) -> jax.Array:
         """The gradient of the log density ``(n, *shape)`` of rows at times ``t (n,)``."""
-        return -self.guided(z, t, label, guidance, key) / self.expanded(self.spread(t))
+        return -self.noise(z, t, label, key, guidance) / self.expanded(self.spread(t))
 
     def velocity(
         self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
@@ -125,15 +142,10 @@ class ScoreSDE(ProbabilityFlowFamily):
         """The standard deviation of the noise ``(n,)`` at times ``t (n,)``."""
         return self.schedule.sigma(t)
 
-    def random_times(self, key: jax.Array, n: int) -> jax.Array:
-        """Times ``(n,)``, spread evenly."""
-        place = super().random_times(key, n)
-        return self.data_time + place * (self.noise_time - self.data_time)
-
     def diffused(self, rows: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
         """Standardised rows ``(n, *shape)`` with the noise of times ``t (n,)``."""
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        return self.expanded(alpha) * rows + self.expanded(sigma) * noise
+        alpha, sigma = map(self.expanded, self.strength(t))
+        return alpha * rows + sigma * noise
 
     def sample(
         self,
@@ -165,6 +177,14 @@ class ScoreSDE(ProbabilityFlowFamily):
         if check_name("sampler", sampler, get_args(Sampler)) == "ode":
             return self._draw(n, seed, FlowSampling(guidance, tolerance), label)
         return self._draw(n, seed, _Sampling(steps, ratio, guidance), label)
+
+
+def _way(process: Name, levels: int | None) -> tuple[Process, float]:
+    """The process, and the time at which rows are data: with levels, when their noise fills a cell."""
+    if process == "vp":
+        preserving = VariancePreserving()
+        return preserving, FIRST if levels is None else preserving.time_of(cell_noise(levels))
+    return VarianceExploding() if levels is None else VarianceExploding(cell_noise(levels)), 0.0
 
 
 def probability_flow_velocity(schedule: Process, score: jax.Array, z: jax.Array, t: jax.Array) -> jax.Array:
