@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -27,6 +28,7 @@ from ppgen.models.diffusion.probability_flow import flow_log_density, follow
 from ppgen.models.diffusion.schedules import CosineSchedule, VarianceExploding, VariancePreserving
 from ppgen.models.diffusion.score_sde import predictor_corrector, probability_flow_velocity
 from ppgen.models.networks.denoiser import denoiser
+from ppgen.models.networks.winograd import _by_winograd
 from ppgen.program import numpyro_bounds
 
 TINY = {"width": 16, "depth": 1, "dropout": 0.0}
@@ -42,6 +44,11 @@ def awake(family, scale=0.3):
     drawn = scale * jax.random.normal(jax.random.key(1), weight.shape)
     family.network = eqx.tree_at(lambda network: network.body.last.weight, family.network, drawn)
     return family
+
+
+def awake_unet(network):
+    last = 0.3 * jax.random.normal(jax.random.key(1), network.body.last.weight.shape)
+    return eqx.tree_at(lambda network: network.body.last.weight, network, last)
 
 
 # -- the exact score of a Gaussian -------------------------------------------------------------------------
@@ -496,6 +503,49 @@ def test_the_unet_takes_images_of_many_sizes(shape, depth):
     network = denoiser("unet", shape, outputs=5, width=8, depth=depth, dropout=0.1, classes=10, seed=0)
     out = jax.eval_shape(network, jnp.ones((*shape, 1)), jnp.array(0.5), jnp.array(10))
     assert out.shape == (*shape, 5)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (8, 1)])
+def test_winograds_products_are_the_convolution(shape):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        h, weight = jnp.asarray(rng.normal(size=(2, *shape, 3))), jnp.asarray(rng.normal(size=(27, 4)))
+        weigh = jnp.asarray(rng.normal(size=(2, *shape, 4)))
+
+        def by_xla(h, weight):
+            layout = ("NHWC", "HWIO", "NHWC")
+            square = weight.reshape(3, 3, 3, 4)
+            return jax.lax.conv_general_dilated(h, square, (1, 1), "SAME", dimension_numbers=layout)
+
+        def all_of(convolve):
+            """The value, its gradient, and how that changes along itself, forward and backward."""
+
+            def gradient(both):
+                return jax.grad(lambda both: (weigh * jnp.tanh(convolve(*both))).sum())(both)
+
+            def length(both):
+                return sum((leaf**2).sum() for leaf in gradient(both))
+
+            both = (h, weight)
+            along = jax.jvp(gradient, (both,), (both,))[1]
+            return convolve(h, weight), gradient(both), along, jax.grad(length)(both)
+
+        pair = [jax.jit(all_of, static_argnums=0)(one) for one in (_by_winograd, by_xla)]
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-10), *pair)
+
+
+def test_a_unet_sees_each_row_alone():
+    network = denoiser("unet", (8, 8), outputs=3, width=8, depth=1, dropout=0.5, classes=2, seed=0)
+    network = awake_unet(network)
+    x = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+    t, label, keys = jnp.array([0.1, 0.5, 0.9]), jnp.array([0, 1, 2]), jax.random.split(jax.random.key(1), 3)
+    each = jax.jit(jax.vmap(lambda *inputs: network(*inputs)))
+    rows = jax.jit(lambda *inputs: network.rows(*inputs))
+    dropped = rows(x, t, label, keys)
+    np.testing.assert_allclose(dropped, each(x, t, label, keys), rtol=1e-4, atol=1e-5)
+    same_time = rows(x, t[1], label)
+    np.testing.assert_allclose(same_time, each(x, jnp.full(3, 0.5), label), rtol=1e-4, atol=1e-5)
+    assert np.abs(dropped[1] - same_time[1]).max() > 1e-3
 
 
 # -- bad input ---------------------------------------------------------------------------------------------

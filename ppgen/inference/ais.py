@@ -117,7 +117,7 @@ class AIS:
                 fix=f"Write samples={size}.",
             )
         begin = begin_with(density, self.start, _PILOTS + samples, request.seed)
-        path = Path(begin.pair, begin.inputs, request.seed)
+        path = Path(begin.pair, begin.inputs, request.seed, begin.at_once)
         with SamplingProgress("AIS", samples, show=request.progress) as bar:
             with naming_what_is_impossible(density, request.seed):
                 schedule = plan(path, begin.positions[:_PILOTS], self.temperatures, request.seed)
@@ -183,7 +183,8 @@ def plan(path: Path, positions: np.ndarray, temperatures: int | None, seed: int)
     beta = np.interp(places, np.arange(len(stages) + 1), [0.0, *(stage.beta[0] for stage in stages)])
     which = np.minimum(np.ceil(places).astype(int) - 1, len(stages) - 1)
     step_size = np.array([stage.tuning.step_size[0] for stage in stages])[which]
-    covariance = np.stack([stage.tuning.covariance[0] for stage in stages])[which]
+    # The chains are others than the pilots, so that both halves may take one metric.
+    covariance = np.stack([stage.tuning.covariance[0].mean(0, keepdims=True) for stage in stages])[which]
     return Schedule(np.append(beta[:-1], 1.0), Tuning(step_size, covariance))
 
 

@@ -149,7 +149,7 @@ class SMC:
         """
         runs, size = request.chains, self.particles or max(request.draws, 50)
         begin = begin_with(density, self.start, runs * size, request.seed)
-        path = Path(begin.pair, begin.inputs, request.seed)
+        path = Path(begin.pair, begin.inputs, request.seed, begin.at_once)
         rng = np.random.default_rng(request.seed)
         total = runs * request.draws
         with (

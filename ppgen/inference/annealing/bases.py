@@ -12,7 +12,8 @@ import numpy as np
 from jax.scipy.special import gammaln, logsumexp
 
 from ppgen.errors import InferenceError, UnsupportedProgram
-from ppgen.inference.annealing.tempering import Pair
+from ppgen.inference.annealing.tempering import BLOCK, Pair
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.method import Request
 from ppgen.inference.optimum import find_modes
 from ppgen.inference.pathfinder import Pathfinder
@@ -36,12 +37,14 @@ class Beginning(NamedTuple):
         inputs: what they read.
         positions: draws of the first ``(n, dim)``.
         how: what it is, as a sentence; empty for the prior.
+        at_once: how many threads may share the particles.
     """
 
     pair: Pair
     inputs: Any
     positions: np.ndarray
     how: str
+    at_once: int
 
 
 def begin_with(density: Density, base: Base, n: int, seed: int) -> Beginning:
@@ -62,7 +65,7 @@ def begin_with(density: Density, base: Base, n: int, seed: int) -> Beginning:
             if base == "prior":
                 raise
         else:
-            return Beginning(_FromPrior(density.graph), density.inputs, positions, "")
+            return Beginning(_FromPrior(density.graph), density.inputs, positions, "", _threads(density))
     try:
         mixture = _around_draws(density, seed) if base == "pathfinder" else _around_modes(density, seed)
         place = f"the {len(mixture.shares)} modes that were found" if len(mixture.shares) > 1 else "the mode"
@@ -75,7 +78,15 @@ def begin_with(density: Density, base: Base, n: int, seed: int) -> Beginning:
         ", and with a flat prior the log evidence has an arbitrary constant." if base == "auto" else "."
     )
     pair = _FromMixture(density.graph)
-    return Beginning(pair, (density.inputs, mixture), mixture.draw(n, seed), how)
+    threads = _threads(density, len(mixture.shares))
+    return Beginning(pair, (density.inputs, mixture), mixture.draw(n, seed), how, threads)
+
+
+def _threads(density: Density, matrices: int = 1) -> int:
+    """How many threads may move particles, which takes the program's matrices, and the metric's or those of
+    the components."""
+    alike = matrices * -(-BLOCK // density.dim)  # one solution for all particles of a block
+    return min(concurrent_runs(density.graph.largest_matrix, BLOCK), concurrent_runs(density.dim, alike))
 
 
 @dataclass(frozen=True)

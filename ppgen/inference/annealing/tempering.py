@@ -9,6 +9,7 @@ densities can take this path; :mod:`ppgen.inference.annealing.bases` has those t
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -21,14 +22,14 @@ from blackjax.mcmc.hmc import HMCState
 from ppgen.program.compiler import jit
 from ppgen.program.density import float64
 
-__all__ = ["Ends", "Pair", "Path", "Tuning"]
+__all__ = ["BLOCK", "Ends", "Pair", "Path", "Tuning"]
 
 _TARGET_ACCEPT = 0.8
 _TRAJECTORY = 1.5  # in units of the particles' own sd: a quarter of a Gaussian's period is π / 2
 _MOST_LEAPFROGS = 32
 _LARGEST_DENSE_DIM = 100
 _LARGEST_LOSS = 1000.0  # nats
-_BLOCK = 256  # particles that move side by side; more only spill the cache
+BLOCK = 256  # particles that move side by side; more only spill the cache
 
 
 @runtime_checkable
@@ -63,7 +64,8 @@ class Tuning(NamedTuple):
 
     Attributes:
         step_size: ``(run,)``, in units of the metric.
-        covariance: the metric: ``(run, dim, dim)``, or its diagonal ``(run, dim)`` in high dimensions.
+        covariance: the metric of each half of the particles: ``(run, half, dim, dim)``, or its diagonal
+            ``(run, half, dim)`` in high dimensions; one half stands for both.
     """
 
     step_size: np.ndarray
@@ -71,8 +73,13 @@ class Tuning(NamedTuple):
 
     @classmethod
     def learn(cls, positions: np.ndarray, step_size: np.ndarray) -> Tuning:
-        """The metric is the particles' covariance, ``positions (run, particle, dim)``."""
-        return cls(step_size, np.stack([_covariance(one) for one in positions]))
+        """The metric of each half is the covariance of the other, ``positions (run, particle, dim)``.
+
+        Its own would be narrow where its particles happen to be, and have them move least there: 1000
+        particles in 30 dimensions stayed too close together, and the log evidence was 0.6 too low.
+        """
+        halves = _in_halves(positions)[:, ::-1]
+        return cls(step_size, np.stack([[_covariance(half) for half in run] for run in halves]))
 
     def after(self, acceptance: np.ndarray) -> Tuning:
         """The step size after a move that was accepted at the rates ``acceptance (run,)``."""
@@ -92,6 +99,7 @@ class Path:
         pair: the two densities.
         inputs: the arrays that they read.
         seed: seed of the moves.
+        at_once: how many threads share the particles, at most. The numbers are the same for any.
 
     Example:
         >>> from scipy.stats import norm
@@ -107,8 +115,11 @@ class Path:
         2.0
     """
 
-    def __init__(self, pair: Pair, inputs: Any, seed: int) -> None:
+    def __init__(self, pair: Pair, inputs: Any, seed: int, at_once: int = 1) -> None:
         self._inputs = inputs
+        self._at_once = at_once
+        self._pool = ThreadPoolExecutor(at_once)
+        self._compiled: set[Any] = set()
         self._evaluate, self._move = _compile(pair)
         with float64():
             self._key = jax.random.key(seed)
@@ -117,9 +128,8 @@ class Path:
     def ends(self, positions: np.ndarray) -> Ends:
         """Both log densities at the particles."""
         runs, particles, _ = positions.shape
-        with float64():
-            found = self._evaluate(self._inputs, _in_blocks(positions))
-            return Ends(*(_out_of_blocks(np.asarray(value), runs, particles) for value in found))
+        found = self._in_shares(self._evaluate, _in_blocks(positions))
+        return Ends(*(_out_of_blocks(value, runs, particles) for value in found))
 
     def move(
         self, positions: np.ndarray, beta: np.ndarray, tuning: Tuning
@@ -131,25 +141,55 @@ class Path:
         """
         runs, particles, _ = positions.shape
         self._moves += 1
+        halves = _in_halves(positions)
+        blocks = _in_blocks(halves.reshape(2 * runs, *halves.shape[2:]))
         with float64():
-            blocks = _in_blocks(positions)
-            keys = jax.random.split(jax.random.fold_in(self._key, self._moves), len(blocks))
-            each = len(blocks) // runs
-            moved = self._move(
-                self._inputs,
-                (keys, blocks, *(np.repeat(x, each, 0) for x in (beta, tuning.step_size, tuning.covariance))),
-                tuning.leapfrogs,
-            )
-            new, log_density, acceptance = (
-                _out_of_blocks(np.array(value), runs, particles) for value in moved
-            )
+            key = jax.random.fold_in(self._key, self._moves)
+            keys = np.asarray(jax.random.key_data(jax.random.split(key, len(blocks))))
+        covariance = np.broadcast_to(tuning.covariance, (runs, 2, *tuning.covariance.shape[2:]))
+        of_halves = (np.repeat(beta, 2), np.repeat(tuning.step_size, 2), np.concatenate(covariance))
+        how = (np.repeat(x, len(blocks) // (2 * runs), 0) for x in of_halves)
+        moved = self._in_shares(self._move, (keys, blocks, *how), tuning.leapfrogs)
+        new, log_density, acceptance = (
+            _out_of_halves(_out_of_blocks(value, 2 * runs, halves.shape[2]), particles) for value in moved
+        )
         return new, log_density, acceptance.mean(1)
+
+    def _in_shares(self, function: Callable[..., Any], blocks: Any, *more: Any) -> tuple[np.ndarray, ...]:
+        """What a function of blocks returns, called on equal shares of them, one a thread."""
+
+        def run(share: Any) -> Any:
+            with float64():  # the setting is a thread's own
+                return jax.tree.map(np.array, function(self._inputs, share, *more))
+
+        count = len(jax.tree.leaves(blocks)[0])
+        shares = max(number for number in range(1, self._at_once + 1) if count % number == 0)
+        if shares == 1:
+            return tuple(run(blocks))
+        size = count // shares
+        parts = [jax.tree.map(lambda x, i=i: x[i : i + size], blocks) for i in range(0, count, size)]
+        alone = 0 if (function, size) in self._compiled else 1  # threads would each compile the same
+        self._compiled.add((function, size))
+        found = [*map(run, parts[:alone]), *self._pool.map(run, parts[alone:])]
+        return tuple(np.concatenate(values) for values in zip(*found, strict=True))
+
+
+def _in_halves(positions: np.ndarray) -> np.ndarray:
+    """From ``(run, particle, dim)`` to ``(run, 2, half, dim)``; of an odd number the last is doubled."""
+    runs, particles, dim = positions.shape
+    if particles % 2:
+        positions = np.concatenate([positions, positions[:, -1:]], 1)
+    return positions.reshape(runs, 2, -1, dim)
+
+
+def _out_of_halves(values: np.ndarray, particles: int) -> np.ndarray:
+    return values.reshape(len(values) // 2, -1, *values.shape[2:])[:, :particles]
 
 
 def _in_blocks(positions: np.ndarray) -> np.ndarray:
     """From ``(run, particle, dim)`` to blocks of one run each; the last is filled up with its end."""
     _, particles, dim = positions.shape
-    size = min(particles, _BLOCK)
+    size = min(particles, BLOCK)
     missing = -particles % size
     filled = np.concatenate([positions, np.repeat(positions[:, -1:], missing, 1)], 1)
     return filled.reshape(-1, size, dim)
@@ -202,7 +242,7 @@ def _compile(pair: Pair) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
         def one_block(block: Any) -> Any:
             key, z, *how = block
-            keys = jax.random.split(key, len(z))
+            keys = jax.random.split(jax.random.wrap_key_data(key), len(z))
             return jax.vmap(one_particle, in_axes=(0, 0, None, None, None))(keys, z, *how)
 
         return jax.lax.map(one_block, blocks)

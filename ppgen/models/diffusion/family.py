@@ -13,7 +13,7 @@ import numpy as np
 from numpyro.contrib.module import eqx_module
 
 from ppgen.models.checks import check_fraction, check_labels, check_levels, check_shape
-from ppgen.models.networks.denoiser import Networks, denoiser
+from ppgen.models.networks.denoiser import Denoiser, Networks, denoiser, each_row
 from ppgen.models.numpyro_family import NumPyroFamily
 
 __all__ = ["DiffusionFamily", "default_network"]
@@ -124,15 +124,13 @@ class DiffusionFamily(NumPyroFamily, ABC):
         return (jax.random.uniform(key) + golden.astype(jnp.float32) * 2.0**-32) % 1
 
     def call_network(self, inputs: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The network's outputs ``(n, *shape, outputs)`` for inputs ``(n, *shape, inputs)``.
-
-        A time ``()`` that all rows share is embedded once.
-        """
+        """The network's outputs ``(n, *shape, outputs)`` for inputs ``(n, *shape, inputs)``."""
         if self.classes is not None and label is None:
             label = jnp.full(len(inputs), self.classes)  # not told
         keys = None if key is None else jax.random.split(key, len(inputs))
-        axes = (0, 0 if t.ndim else None, None if label is None else 0, None if keys is None else 0)
-        return jax.vmap(self.network, in_axes=axes)(inputs, t, label, keys)
+        if isinstance(self.network, Denoiser):
+            return self.network.rows(inputs, t, label, keys)
+        return each_row(self.network, inputs, t, label, keys)  # of the user's own
 
     def registered(self) -> Any:
         """This family, with its network known to NumPyro: what the program computes with."""

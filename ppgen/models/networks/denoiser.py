@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from ppgen.models.checks import check_fraction, check_name, check_positive
 from ppgen.models.networks.time_mlp import TimeMLP
 from ppgen.models.networks.unet import GROUPS, UNet
 
-__all__ = ["Denoiser", "Networks", "denoiser"]
+__all__ = ["Denoiser", "Networks", "denoiser", "each_row"]
 
 Networks = Literal["mlp", "unet"]
 
@@ -34,9 +35,29 @@ class Denoiser(eqx.Module):
         self, x: jax.Array, t: jax.Array, label: jax.Array | None = None, key: jax.Array | None = None
     ) -> jax.Array:
         """The outputs ``(*shape, outputs)`` of one row ``(*shape, inputs)``; with a key, under dropout."""
+        one = [None if value is None else value[None] for value in (label, key)]
+        return self.rows(x[None], t, *one)[0]
+
+    def rows(
+        self, x: jax.Array, t: jax.Array, label: jax.Array | None = None, keys: jax.Array | None = None
+    ) -> jax.Array:
+        """The same of many rows ``(n, *shape, inputs)``, at times ``(n,)`` or one time ``()``."""
         if isinstance(self.body, UNet):
-            x = x.reshape(*self.shape[:2], -1)  # colours are channels
-        return self.body(x, t, label, key).reshape(*self.shape, self.outputs)
+            images = x.reshape(len(x), *self.shape[:2], -1)  # colours are channels
+            return self.body(images, t, label, keys).reshape(len(x), *self.shape, self.outputs)
+        return each_row(self.body, x, t, label, keys)
+
+
+def each_row(
+    network: Callable[..., jax.Array],
+    x: jax.Array,
+    t: jax.Array,
+    label: jax.Array | None,
+    keys: jax.Array | None,
+) -> jax.Array:
+    """What a network of one row says of many. A time ``()`` that all share is embedded once."""
+    axes = (0, 0 if t.ndim else None, None if label is None else 0, None if keys is None else 0)
+    return jax.vmap(network, in_axes=axes)(x, t, label, keys)
 
 
 def denoiser(
