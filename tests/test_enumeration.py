@@ -365,6 +365,35 @@ def test_a_scan_is_summed_step_by_step():
     assert abs(drawn[:, -1].mean() - p) < 4.5 * np.sqrt(p * (1 - p) / 2000)
 
 
+def test_observations_in_a_scan_are_drawn_anew():
+    y = np.array([0.3, 2.5, -1.0, 0.1, 1.0, 2.0])
+    density = read_density(hmm_scan, {"y": y})
+    z, values = at_random_point(density)
+    n = 4000
+    values = {name: np.repeat(np.asarray(value)[None], n, 0) for name, value in values.items()}
+    values |= density.infer_discrete(0, np.repeat(z[None], n, 0))
+    drawn = density.simulate(1, values)["y"]
+    assert drawn.shape == (n, 6)
+    noise = drawn - values["locs"][np.arange(n)[:, None], values["z"]] - values["x"]
+    assert abs(noise.mean(0)).max() < 4.5 / np.sqrt(n)
+    np.testing.assert_allclose(np.cov(noise.T), np.eye(6), atol=0.1)
+
+
+def test_a_series_that_is_drawn_anew_goes_on_from_what_was_drawn():
+    def walk(y):
+        phi = numpyro.sample("phi", jdist.Uniform(-1.0, 1.0))
+
+        def step(before, y):
+            now = numpyro.sample("y", jdist.Normal(phi * before, 0.5), obs=y)
+            return now, None
+
+        scan(step, 10.0, y)
+
+    drawn = read_density(walk, {"y": np.zeros(3)}).simulate(0, {"phi": np.full(4000, 0.9)})["y"]
+    np.testing.assert_allclose(drawn.mean(0), [9.0, 8.1, 7.29], atol=0.06)
+    np.testing.assert_allclose((drawn[:, 1:] - 0.9 * drawn[:, :-1]).std(0), 0.5, rtol=0.1)
+
+
 def test_chains_in_a_plate():
     """Sequences side by side: each has a marginal likelihood of its own."""
 

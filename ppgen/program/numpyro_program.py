@@ -559,15 +559,14 @@ class _ResampleObserved(numpyro.primitives.Messenger):
     """Draws each observed site from its distribution, in the shape of its observations."""
 
     def process_message(self, msg: Any) -> None:
-        if msg["type"] != "sample" or not msg["is_observed"] or isinstance(_base(msg["fn"]), Unit):
+        if msg["type"] == "control_flow" and msg["fn"] is scan_wrapper:
+            body, *rest = msg["args"]  # whose statements no handler outside of the scan sees
+            msg["args"] = (_ResampleObserved(body), *rest)
             return
-        if msg.get("_control_flow_done", False):
-            raise UnsupportedProgram(
-                f"site {msg['name']!r}",
-                got="an observed site inside numpyro's scan",
-                expected="observed sites outside of it, for predictive draws",
-                fix="Observe the scanned states after the loop: numpyro.sample(..., obs=y) on its outputs.",
-            )
+        if msg["type"] != "sample" or not msg["is_observed"] or msg.get("_control_flow_done", False):
+            return
+        if isinstance(_base(msg["fn"]), Unit):
+            return
         distribution = msg["fn"]
         batch = jnp.shape(msg["value"])[: jnp.ndim(msg["value"]) - distribution.event_dim]
         msg["fn"] = distribution.expand(batch) if batch != distribution.batch_shape else distribution

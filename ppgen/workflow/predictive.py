@@ -95,9 +95,6 @@ def posterior_predictive(post: Posterior, *, seed: int = 0) -> Any:
         ArviZ data with the groups ``posterior``, ``posterior_predictive``, ``log_likelihood``,
         ``observed_data`` and ``constant_data``.
 
-    Raises:
-        UnsupportedProgram: if the program observes inside of a scan; the site is named.
-
     Example:
         >>> import ppgen, numpyro, numpyro.distributions as dist
         >>> def program(y):

@@ -96,19 +96,19 @@ class UNet(eqx.Module):
         """
         axes = (0 if t.ndim else None, None if label is None else 0)
         told = self.told(t, label)[None] if axes == (None, None) else jax.vmap(self.told, axes)(t, label)
-        told_and_keys = ((told, _folded(keys, i)) for i in count())
+        dropped = (_folded(keys, i) for i in count())  # each block's keys
         h = self.first(x)
         passed = []
         for block, halve in zip(self.down, self.halve, strict=True):
-            h = block(h, *next(told_and_keys))
+            h = block(h, told, next(dropped))
             passed.append(h)
             h = halve(h)
         before, attention, after = self.middle
-        h = after(attention(before(h, *next(told_and_keys))), *next(told_and_keys))
+        h = after(attention(before(h, told, next(dropped))), told, next(dropped))
         for block in self.up:
             beside = passed.pop()
             h = jnp.concatenate([_doubled(h, beside.shape), beside], -1)
-            h = block(h, *next(told_and_keys))
+            h = block(h, told, next(dropped))
         return self.last(jax.nn.silu(self.norm(h)))
 
 
