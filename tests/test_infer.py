@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pyro
 import pytest
+import torch
 
 import ppgen
 from ppgen.errors import (
@@ -156,6 +158,45 @@ def test_predictive_draws_have_the_right_spread(schools):
     expected = np.sqrt(schools.draws["theta"].var(axis=(0, 1)) + SCHOOLS["sigma"] ** 2)
     np.testing.assert_allclose(drawn.std(axis=(0, 1)), expected, rtol=0.05)
     np.testing.assert_array_equal(drawn, schools.predictive(seed=3)["y"])
+
+
+def regression_in_pyro(x, y):
+    beta = pyro.sample("beta", pyro.distributions.Normal(torch.zeros(2), 10.0).to_event(1))
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", pyro.distributions.Normal(beta[0] + beta[1] * x, 1.0), obs=y)
+
+
+@pytest.mark.parametrize("program", [regression, regression_in_pyro])
+def test_predictive_draws_at_new_arguments(program):
+    x, ahead = np.linspace(-1.0, 1.0, 20), np.array([0.0, 3.0, 10.0])
+    post = ppgen.infer(program, {"x": x, "y": 1 + 2 * x}, draws=300, progress=False)
+    drawn = post.predictive(1, data={"x": ahead, "y": np.zeros(3)})["y"]
+    assert drawn.shape == (4, 300, 3)
+    design = np.stack([np.ones(20), x], 1)
+    covariance = np.linalg.inv(design.T @ design + np.eye(2) / 100)
+    at = np.stack([np.ones(3), ahead], 1)
+    spread = np.sqrt(1 + np.einsum("ni,ij,nj->n", at, covariance, at))
+    error = 5 * spread / np.sqrt(post.diagnostics.ess_bulk_min)
+    assert np.all(np.abs(drawn.mean((0, 1)) - at @ covariance @ design.T @ (1 + 2 * x)) < error)
+    np.testing.assert_allclose(drawn.std((0, 1)), spread, rtol=0.12)
+
+
+def test_new_groups_are_drawn_from_their_prior(schools):
+    more = {"sigma": np.full(3, 0.01), "y": np.zeros(3)}
+    with pytest.raises(InvalidArgument, match=r"'z' has the shape \(3,\), not \(8,\).*anew=\['z'\]"):
+        schools.predictive(data=more)
+    drawn = schools.predictive(data=more, anew=["z"])["y"]
+    assert drawn.shape == (4, 2000, 3)
+    mu, tau = schools.draws["mu"], schools.draws["tau"]
+    np.testing.assert_allclose(drawn.var((0, 1)), mu.var() + (tau**2).mean(), rtol=0.15)
+    with pytest.raises(UnknownName, match="anew"):
+        schools.predictive(anew=["theta"])
+    with pytest.raises(InvalidArgument, match="all latent sites"):
+        schools.predictive(anew=["mu", "tau", "z"])
+    with pytest.raises(InvalidArgument, match="'y' is not observed"):
+        schools.predictive(data={"y": None})
+    with pytest.raises(InvalidArgument, match="the arguments of the program"):
+        schools.predictive(data={"z": np.zeros(3)})
 
 
 def test_the_same_seed_gives_the_same_draws():

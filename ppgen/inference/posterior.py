@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
 from ppgen.inference.posterior_file import read_posterior, write_posterior
+from ppgen.inference.prediction import check_anew, new_arguments
 from ppgen.inference.summary import summarise
 from ppgen.inference.weights import LogEvidence
 from ppgen.program.arguments import is_array
@@ -232,20 +233,44 @@ class Posterior:
         drawn = self.density.infer_discrete(seed, flatten_draws(self.positions))
         return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
 
-    def predictive(self, seed: int = 0) -> dict[str, np.ndarray]:
+    def predictive(
+        self, seed: int = 0, data: Mapping[str, Any] | None = None, anew: Collection[str] = ()
+    ) -> dict[str, np.ndarray]:
         """Posterior predictive draws: each observed site drawn anew once a posterior draw.
 
         Args:
             seed: the same seed gives the same draws.
+            data: arguments of the program to predict at instead of those of the fit, by name. What is
+                observed is given in its new shape; its values do not matter.
+            anew: latent sites to draw from their priors given the others, not from the posterior: the
+                effects of new groups, say.
 
         Returns:
             Each observed site as ``(chain, draw, *shape)``.
+
+        Raises:
+            InvalidArgument: if a latent site has another shape at the new arguments.
+            UnknownName: if ``anew`` names no latent site.
+
+        Example:
+            >>> import numpyro, numpyro.distributions as dist
+            >>> import ppgen
+            >>> def line(x, y):
+            ...     slope = numpyro.sample("slope", dist.Normal(0.0, 10.0))
+            ...     numpyro.sample("y", dist.Normal(slope * x, 0.1), obs=y)
+            >>> fit = {"x": np.arange(5.0), "y": 2 * np.arange(5.0)}
+            >>> post = ppgen.infer(line, fit, method="laplace", progress=False)
+            >>> ahead = post.predictive(data={"x": np.array([10.0]), "y": np.zeros(1)})["y"]
+            >>> ahead.shape, f"{ahead.mean():.0f}"
+            ((4, 1000, 1), '20')
         """
-        names = [latent.name for latent in self.density.latents]
+        check_anew(self.density, anew)
+        arguments = None if data is None else new_arguments(self.density, data, anew)
         shape = self.positions.shape[:2]
-        flat = {name: flatten_draws(self.draws[name]) for name in names}
-        flat |= {name: flatten_draws(value) for name, value in self.infer_discrete(seed).items()}
-        drawn = self.density.simulate(seed, flat)
+        drawn_sites = {latent.name: self.draws[latent.name] for latent in self.density.latents}
+        drawn_sites |= self.infer_discrete(seed)
+        flat = {name: flatten_draws(value) for name, value in drawn_sites.items() if name not in anew}
+        drawn = self.density.simulate(seed, flat, arguments)
         return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
 
     def save(self, path: str | Path) -> Path:

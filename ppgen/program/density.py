@@ -108,7 +108,8 @@ class Density:
         inputs: the arrays that the graph reads: data and what the program closed over.
         invert: from latent values to ``z``.
         simulate: from a seed and ``n`` values of each latent site, discrete ones too, to ``n`` fresh values
-            of each observed one.
+            of each observed one; sites that are left out are drawn. Arguments of the program that are given
+            last take the place of the data.
         draw_prior: from a seed and a number ``n`` to ``z (n, dim)``, drawn from the latent sites' priors.
         infer_discrete: from a seed and ``z (n, dim)`` to ``n`` values of each discrete latent site, drawn
             jointly from their exact posterior given ``z``; with ``given_data=False`` from their law given
@@ -136,7 +137,7 @@ class Density:
     graph: Graph
     inputs: Inputs
     invert: Callable[[dict[str, jax.Array]], jax.Array]
-    simulate: Callable[[int, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    simulate: Callable[..., dict[str, np.ndarray]]
     draw_prior: Callable[[int, int], np.ndarray]
     infer_discrete: DrawDiscrete
     in_minibatches: Callable[[], Minibatches] | None = None

@@ -112,12 +112,16 @@ def _density(original: Program, program: Program, data: Mapping[str, Any], read:
         with float64(), _explained():
             return _invert(program, data, latents, values)
 
-    def simulate(seed: int, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def simulate(
+        seed: int, values: Mapping[str, np.ndarray], arguments: Mapping[str, Any] | None = None
+    ) -> dict[str, np.ndarray]:
+        run = program if arguments is None else _read_in_full(original, arguments).program
+
         def one(key: jax.Array, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
-            return _simulate(program, data, key, values)
+            return _simulate(run, data if arguments is None else arguments, key, values)
 
         with float64(), _explained():
-            keys = jax.random.split(jax.random.key(seed), len(values[latents[0].name]))
+            keys = jax.random.split(jax.random.key(seed), len(next(iter(values.values()))))
             drawn = jax.jit(jax.vmap(one))(keys, dict(values))
         return {name: np.asarray(value) for name, value in drawn.items()}
 

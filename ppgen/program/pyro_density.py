@@ -100,9 +100,11 @@ def _density(program: Program, data: Mapping[str, Any], native: bool) -> Density
         with own_state():
             return jnp.asarray(_invert(program, data, latents, values))
 
-    def simulate(seed: int, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def simulate(
+        seed: int, values: Mapping[str, np.ndarray], arguments: Mapping[str, Any] | None = None
+    ) -> dict[str, np.ndarray]:
         with own_state():
-            return _simulate(program, data, seed, values)
+            return _simulate(program, data if arguments is None else arguments, seed, values)
 
     def draw_prior(seed: int, n: int) -> np.ndarray:
         with own_state():
