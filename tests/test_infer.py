@@ -189,6 +189,8 @@ def test_new_groups_are_drawn_from_their_prior(schools):
     assert drawn.shape == (4, 2000, 3)
     mu, tau = schools.draws["mu"], schools.draws["tau"]
     np.testing.assert_allclose(drawn.var((0, 1)), mu.var() + (tau**2).mean(), rtol=0.15)
+    with pytest.raises(InvalidArgument, match=r"Write anew=\['z'\]"):
+        schools.predictive(anew="z")
     with pytest.raises(UnknownName, match="anew"):
         schools.predictive(anew=["theta"])
     with pytest.raises(InvalidArgument, match="all latent sites"):

@@ -53,11 +53,15 @@ def check_anew(density: Density, anew: Collection[str]) -> None:
 
     Raises:
         UnknownName: naming the latent sites.
-        InvalidArgument: if nothing is taken from the posterior.
+        InvalidArgument: for a name that is not in a list, or if nothing is taken from the posterior.
     """
+    if isinstance(anew, str):
+        raise InvalidArgument(
+            "anew", got=repr(anew), expected="names in a list", fix=f"Write anew=[{anew!r}]."
+        )
     latents = [site.name for site in density.sites if site.role == "latent"]
-    for name in [anew] if isinstance(anew, str) else anew:
-        if name not in latents or isinstance(anew, str):
+    for name in anew:
+        if name not in latents:
             raise UnknownName("anew", name, latents)
     if set(latents) <= set(anew):
         raise InvalidArgument(
