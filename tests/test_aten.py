@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppgen.program.aten import OPERATIONS
-from ppgen.program.lowering import record
+from ppgen.program.lowering.aten import OPERATIONS
+from ppgen.program.lowering.recording import record
 
 
 def _draw(*shape, seed=0):

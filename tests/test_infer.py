@@ -27,7 +27,7 @@ from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.inference.guides import make_guide
 from ppgen.inference.guides.objectives import make_objective
 from ppgen.inference.markov import chains, checkpoint
-from ppgen.inference.markov.lost import judge
+from ppgen.inference.markov.stuck_chains import judge
 from ppgen.models.bayesian.eight_schools import eight_schools
 
 SCHOOLS = ppgen.data.load("eight_schools")

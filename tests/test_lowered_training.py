@@ -18,7 +18,7 @@ from ppgen.inference.training.settings import Optimizer
 from ppgen.inference.training.torch_learner import TorchLearner
 from ppgen.models import VAE, NeuralSplineFlow, Transformer
 from ppgen.program import bounds
-from ppgen.program.lowering import record_loss
+from ppgen.program.lowering.recording import record_loss
 
 DIGITS = ppgen.data.load("digits")
 FAMILIES = {

@@ -20,8 +20,8 @@ import ppgen
 from ppgen.errors import ProgramError, UnsupportedProgram
 from ppgen.models.bayesian.in_pyro.eight_schools import eight_schools
 from ppgen.program import read_density
-from ppgen.program.bijections import find_bijection
-from ppgen.program.lowering import record
+from ppgen.program.languages.pyro.bijections import find_bijection
+from ppgen.program.lowering.recording import record
 
 SCHOOLS = {
     "sigma": np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]),

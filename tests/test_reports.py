@@ -19,7 +19,7 @@ from ppgen.errors import InvalidArgument, StorageError, UnknownName
 from ppgen.evaluation import Row, Scorecard
 from ppgen.models.bayesian.eight_schools import eight_schools
 from ppgen.reports import Page
-from ppgen.reports.again import call_of, source_of
+from ppgen.reports.reproduce import call_of, source_of
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -7,8 +7,8 @@ import pytest
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
-from ppgen.program.graph import trace
-from ppgen.program.rolling import roll
+from ppgen.program.jaxprs.graph import trace
+from ppgen.program.jaxprs.rolling import roll
 
 RNG = np.random.default_rng(0)
 Y = RNG.normal(size=60)

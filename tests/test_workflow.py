@@ -36,7 +36,7 @@ from ppgen.models.bayesian.hidden_markov import poisson_hidden_markov
 from ppgen.program import read_density
 from ppgen.workflow.checks import PredictiveCheck, StatisticCheck
 from ppgen.workflow.coverage import LooPit
-from ppgen.workflow.left_out import LeftOut
+from ppgen.workflow.leave_one_out import LeftOut
 from ppgen.workflow.stacking import pseudo_bma, stack
 
 RNG = np.random.default_rng(1)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ppgen.data import Dataset
 from ppgen.errors import DataError, EvaluationWarning, PpgenError
-from ppgen.evaluation.features.choose import choose_features, is_text
 from ppgen.evaluation.features.plain import Standardised
+from ppgen.evaluation.features.registry import choose_features, is_text
 from ppgen.evaluation.features.spec import Takes
 from ppgen.evaluation.quality.copying import memorisation
 from ppgen.evaluation.quality.coverage import density_coverage

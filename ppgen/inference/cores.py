@@ -30,7 +30,7 @@ def concurrent_runs(rows: int, batch: int) -> int:
     metric of 24 dimensions.
 
     Args:
-        rows: of the largest matrix, as :attr:`~ppgen.program.graph.Graph.largest_matrix` says; 0 for none.
+        rows: of the largest matrix, as ``Graph.largest_matrix`` says; 0 for none.
         batch: how many matrices of that size one computation treats side by side.
 
     Example:

@@ -17,10 +17,10 @@ from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, drifting_s
 from ppgen.inference.guides import GUIDES
 from ppgen.inference.markov.chains import Chains, Metric, Record, Rules, longest_window
 from ppgen.inference.markov.checkpoint import Checkpoint, fingerprint
-from ppgen.inference.markov.lost import looking_points, restart_lost
 from ppgen.inference.markov.sampling import Sampling
 from ppgen.inference.markov.space import Space, own_space
 from ppgen.inference.markov.starts import find_start
+from ppgen.inference.markov.stuck_chains import looking_points, restart_lost
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.pointwise import constrain_draws
 from ppgen.inference.progress import SamplingProgress

@@ -16,9 +16,9 @@ from scipy.optimize import minimize
 from ppgen.errors import InferenceError
 from ppgen.inference.markov.space import own_space
 from ppgen.inference.markov.starts import find_start
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = [
     "Mode",

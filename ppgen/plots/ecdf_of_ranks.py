@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from ppgen.plots.calibrated import chosen, grid_of, hide_unused
+from ppgen.plots.rank_panels import chosen, grid_of, hide_unused
 from ppgen.style.figures import ACCENTS, INK, MUTED, title
 from ppgen.workflow.calibration.result import Calibration
 from ppgen.workflow.calibration.uniformity import counts_below, simultaneous_band

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from ppgen.plots.calibrated import chosen, grid_of, hide_unused
+from ppgen.plots.rank_panels import chosen, grid_of, hide_unused
 from ppgen.style.figures import ACCENTS, INK, MUTED, title
 from ppgen.workflow.calibration.result import Calibration
 

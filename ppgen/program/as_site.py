@@ -43,12 +43,12 @@ def as_site(family: Any, *, label: int | None = None, engine: str = "pyro") -> A
         2
     """
     _check_engine(engine)
-    from ppgen.program.pyro_site import pyro_site
+    from ppgen.program.languages.pyro.site import pyro_site
 
     site = pyro_site(family, label)
     if engine == "pyro":
         return site()
-    from ppgen.program.numpyro_site import numpyro_site
+    from ppgen.program.languages.numpyro.site import numpyro_site
 
     return numpyro_site(site)
 
@@ -84,12 +84,12 @@ def as_decoder(family: Any, *, label: int | None = None, engine: str = "pyro") -
         (2, 2)
     """
     _check_engine(engine)
-    from ppgen.program.pyro_site import pyro_decoder
+    from ppgen.program.languages.pyro.site import pyro_decoder
 
     decoder = pyro_decoder(family, label)
     if engine == "pyro":
         return decoder
-    from ppgen.program.numpyro_site import numpyro_decoder
+    from ppgen.program.languages.numpyro.site import numpyro_decoder
 
     return numpyro_decoder(decoder)
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ppgen.program.family import Engine, Program
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.graph import Graph, Inputs
 from ppgen.program.sites import Site
 from ppgen.program.subsampling import Minibatches
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ppgen.errors import UnknownName
 from ppgen.program.arguments import check_data
-from ppgen.program.engine import detect_engine
 from ppgen.program.family import Program
+from ppgen.program.languages.detect import detect_engine
 from ppgen.program.sites import Site
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def read_sites(
     """
     checked = check_data(data)
     if detect_engine(program, checked, engine) == "numpyro":
-        from ppgen.program.numpyro_program import numpyro_sites
+        from ppgen.program.languages.numpyro.program import numpyro_sites
 
         return numpyro_sites(program, checked)
-    from ppgen.program.pyro_program import pyro_sites
+    from ppgen.program.languages.pyro.program import pyro_sites
 
     return pyro_sites(program, checked)
 
@@ -93,9 +93,9 @@ def read_density(
         raise UnknownName("backend", backend, ("jax", "native"))
     checked = check_data(data)
     if detect_engine(program, checked, engine) == "numpyro":
-        from ppgen.program.numpyro_program import numpyro_density
+        from ppgen.program.languages.numpyro.program import numpyro_density
 
         return numpyro_density(program, checked)
-    from ppgen.program.pyro_density import pyro_density
+    from ppgen.program.languages.pyro.density import pyro_density
 
     return pyro_density(program, checked, native=backend == "native")

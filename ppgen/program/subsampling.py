@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.errors import ProgramError
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = [
     "MinibatchGraph",

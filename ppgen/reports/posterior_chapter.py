@@ -13,8 +13,8 @@ from ppgen.errors import PpgenError
 from ppgen.inference.citations import cite
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.summary import label, named_entries
-from ppgen.reports.again import call_of, source_of
 from ppgen.reports.page import Section
+from ppgen.reports.reproduce import call_of, source_of
 from ppgen.workflow.checks import PredictiveCheck, check
 from ppgen.workflow.coverage import loo_pit
 from ppgen.workflow.findings import diagnose

@@ -9,7 +9,6 @@ from typing import Any
 from ppgen.errors import InvalidArgument, PpgenError
 from ppgen.evaluation.scorecard import Scorecard
 from ppgen.inference.posterior import Posterior
-from ppgen.reports.again import made_with
 from ppgen.reports.page import Page
 from ppgen.reports.posterior_chapter import (
     Opener,
@@ -18,6 +17,7 @@ from ppgen.reports.posterior_chapter import (
     write_posterior,
     write_program,
 )
+from ppgen.reports.reproduce import made_with
 from ppgen.reports.result_chapters import best_of, write_calibration, write_comparison, write_scorecard
 from ppgen.storage import check_writable
 from ppgen.workflow.calibration.result import Calibration

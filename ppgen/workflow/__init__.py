@@ -25,7 +25,7 @@ __all__ = [
 _HOMES = {
     "Calibration": "ppgen.workflow.calibration.result",
     "average": "ppgen.workflow.averaging",
-    "calibrate": "ppgen.workflow.calibration.front_door",
+    "calibrate": "ppgen.workflow.calibration.calibrate",
     "check": "ppgen.workflow.checks",
     "compare": "ppgen.workflow.comparison",
     "diagnose": "ppgen.workflow.findings",

@@ -17,7 +17,7 @@ from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.weights import khat_threshold
 from ppgen.style.numbers import as_sure_as
-from ppgen.workflow.left_out import LeftOut, refit
+from ppgen.workflow.leave_one_out import LeftOut, refit
 from ppgen.workflow.likelihoods import Observations, alike, observations
 from ppgen.workflow.moment_matching import match_moments
 

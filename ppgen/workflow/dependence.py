@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = ["parents_of"]
 

@@ -21,9 +21,9 @@ from blackjax.mcmc.hmc import HMCState
 from jax import lax
 
 from ppgen.evaluation.likelihood.latent_rows import RowPair
-from ppgen.program.compiler import jit
 from ppgen.program.density import float64
-from ppgen.program.graph import Graph
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph
 
 __all__ = ["Block", "Pace", "Walk", "anneal", "blocks_of", "learn_pace"]
 

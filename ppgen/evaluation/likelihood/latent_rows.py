@@ -10,9 +10,9 @@ import numpy as np
 
 from ppgen.data.dataset import as_array, check_rows
 from ppgen.errors import DataError, InvalidArgument, UnknownName
-from ppgen.program.engine import detect_engine
 from ppgen.program.family import Engine, Program
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.graph import Graph, Inputs
+from ppgen.program.languages.detect import detect_engine
 from ppgen.program.likelihood import Space
 
 __all__ = [

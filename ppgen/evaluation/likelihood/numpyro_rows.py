@@ -19,8 +19,8 @@ from ppgen.evaluation.likelihood.latent_rows import LatentRows, RowPair, Simulat
 from ppgen.program import numpyro_bounds
 from ppgen.program.density import Density, float64
 from ppgen.program.family import Program
-from ppgen.program.graph import Inputs, trace
-from ppgen.program.numpyro_program import numpyro_density
+from ppgen.program.jaxprs.graph import Inputs, trace
+from ppgen.program.languages.numpyro.program import numpyro_density
 
 __all__ = ["read_numpyro_rows"]
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from ppgen.errors import ProgramError, UnsupportedProgram
 from ppgen.evaluation.likelihood.latent_rows import LatentRows, RowPair, Simulated, Start, Subject
 from ppgen.program import bounds
-from ppgen.program.graph import trace
-from ppgen.program.lowering import record
+from ppgen.program.jaxprs.graph import trace
+from ppgen.program.languages.pyro.program import base_of, bijection_of, role_of, run_program, support_of
+from ppgen.program.lowering.recording import record
 from ppgen.program.pairing import check_pair
-from ppgen.program.pyro_program import base_of, bijection_of, role_of, run_program, support_of
 
 __all__ = ["read_pyro_rows"]
 

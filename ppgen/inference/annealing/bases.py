@@ -18,7 +18,7 @@ from ppgen.inference.method import Request
 from ppgen.inference.optimum import find_modes
 from ppgen.inference.pathfinder import Pathfinder
 from ppgen.program.density import Density
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = ["BASES", "Base", "Beginning", "begin_with"]
 

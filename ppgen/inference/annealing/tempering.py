@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.mcmc.hmc import HMCState
 
-from ppgen.program.compiler import jit
 from ppgen.program.density import float64
+from ppgen.program.jaxprs.compiler import jit
 
 __all__ = ["BLOCK", "Ends", "Pair", "Path", "Tuning"]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ppgen.program.compiler import jit
+from ppgen.program.jaxprs.compiler import jit
 
 __all__ = ["adam_loop", "begin_adam"]
 

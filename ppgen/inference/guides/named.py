@@ -27,8 +27,8 @@ from ppgen.inference.guides.target import (
     spread_of,
 )
 from ppgen.inference.guides.whitening import Local, find_locals, log_density_and_gradient, misses
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
+from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.subsampling import Minibatches
 
 __all__ = ["FittedGuide", "GuideDraws", "draw_guide", "fit_named"]

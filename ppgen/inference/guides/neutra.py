@@ -22,9 +22,9 @@ from ppgen.inference.guides.objectives import Objective
 from ppgen.inference.guides.recipe import Fit, Recipe
 from ppgen.inference.markov.space import Space
 from ppgen.inference.method import Request
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 
 __all__ = ["Moved", "Transform", "fit_transform", "guide_space", "make_transform"]
 

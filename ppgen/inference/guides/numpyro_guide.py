@@ -17,8 +17,8 @@ from ppgen.inference.guides.checks import GuideSite, check_guide, check_inside, 
 from ppgen.program.arguments import ways_to_trace
 from ppgen.program.density import Density, Evaluation, float64
 from ppgen.program.explain import explained
-from ppgen.program.graph import Graph, Inputs, trace
-from ppgen.program.numpyro_plates import ReadPlates
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
+from ppgen.program.languages.numpyro.plates import ReadPlates
 
 __all__ = ["GuideDraw", "ReadGuide", "log_jacobian", "read_numpyro_guide"]
 

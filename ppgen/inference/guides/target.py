@@ -27,9 +27,9 @@ import numpy as np
 
 from ppgen.inference.guides.numpyro_guide import log_jacobian
 from ppgen.inference.guides.whitening import ROWS, log_density_and_gradient
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 from ppgen.program.subsampling import Minibatches, MinibatchGraph
 
 __all__ = [

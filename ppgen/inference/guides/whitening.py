@@ -20,9 +20,9 @@ from scipy.optimize import minimize
 from ppgen.inference.guides.guide import Whitening
 from ppgen.inference.markov.space import own_space
 from ppgen.inference.markov.starts import find_start
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = ["Local", "find_locals", "log_density_and_gradient", "misses"]
 

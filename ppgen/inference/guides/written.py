@@ -25,9 +25,9 @@ from ppgen.inference.guides.target import (
     reshuffled,
 )
 from ppgen.inference.guides.whitening import find_locals
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 from ppgen.program.subsampling import Minibatches
 
 __all__ = ["draw_user_guide", "fit_user_guide"]

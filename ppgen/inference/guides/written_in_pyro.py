@@ -22,7 +22,14 @@ from ppgen.inference.guides.recipe import CHUNK, Fit, Recipe, describe_ends, fit
 from ppgen.inference.guides.whitening import log_density_and_gradient
 from ppgen.inference.method import Request
 from ppgen.program.density import Density, float64
-from ppgen.program.pyro_program import base_of, bijection_of, own_state, role_of, support_of, to_tensors
+from ppgen.program.languages.pyro.program import (
+    base_of,
+    bijection_of,
+    own_state,
+    role_of,
+    support_of,
+    to_tensors,
+)
 from ppgen.program.subsampling import Minibatches
 
 __all__ = ["PyroGuide"]

@@ -24,9 +24,9 @@ from jax.typing import ArrayLike
 
 from ppgen.inference.cores import available_cores, concurrent_runs
 from ppgen.inference.markov.covariance import covariance_metric
-from ppgen.program.compiler import jit
 from ppgen.program.density import float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = ["CHUNK", "Chains", "Metric", "Record", "Rules", "compile_loop", "longest_window", "metric_rows"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppgen.inference.log_densities import log_densities
 from ppgen.program.density import Density
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = ["Space", "own_space"]
 

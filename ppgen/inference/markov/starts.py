@@ -15,9 +15,9 @@ from blackjax.vi import pathfinder
 
 from ppgen.errors import DataError, InferenceError
 from ppgen.inference.markov.space import Space
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = ["Start", "find_start"]
 

@@ -23,7 +23,7 @@ from ppgen.inference.training.jax_learner import CHUNK, JaxLearner
 from ppgen.inference.training.loop import Steps
 from ppgen.inference.training.objectives import Batch
 from ppgen.inference.training.torch_learner import TorchLearner
-from ppgen.program.lowering import Recording, record_loss
+from ppgen.program.lowering.recording import Recording, record_loss
 
 __all__ = ["LoweredLearner"]
 

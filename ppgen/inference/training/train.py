@@ -17,8 +17,8 @@ from ppgen.inference.training.objectives import Objective
 from ppgen.inference.training.rows import Rows, rows_for_family, rows_for_program
 from ppgen.inference.training.run import TrainingRun
 from ppgen.inference.training.settings import Optimizer, Plan, Schedule
-from ppgen.program.engine import detect_engine
 from ppgen.program.family import Engine, Program, TrainableFamily, TrainingFacts
+from ppgen.program.languages.detect import detect_engine
 
 __all__ = ["train"]
 

@@ -19,7 +19,7 @@ from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
 from ppgen.models.energy.units import BinaryUnits, count_levels
 from ppgen.models.networks.boltzmann import Pairwise
-from ppgen.program.full_conditionals import pseudo_log_prob
+from ppgen.program.discrete.full_conditionals import pseudo_log_prob
 
 __all__ = ["BoltzmannMachine", "check_binary"]
 
@@ -102,7 +102,7 @@ class BoltzmannMachine(BoltzmannFamily):
         return v.astype(x.dtype).reshape(x.shape)
 
     def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.program.full_conditionals`."""
+        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.program.discrete.full_conditionals`."""
         return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, 2)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:

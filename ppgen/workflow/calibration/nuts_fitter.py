@@ -21,12 +21,12 @@ from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.diagnostics import drifting_sites
 from ppgen.inference.markov import chains as markov
 from ppgen.inference.markov.chains import CHUNK, Record, Rules, compile_loop, metric_rows
-from ppgen.inference.markov.lost import judge, looking_points
+from ppgen.inference.markov.stuck_chains import judge, looking_points
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, float64
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 from ppgen.workflow.calibration.fitter import seed_of
 from ppgen.workflow.calibration.serial_fitter import SerialFitter
 from ppgen.workflow.calibration.simulations import Simulations, merge

@@ -15,9 +15,9 @@ from ppgen.errors import DataError, InvalidArgument, ProgramError, UnsupportedPr
 from ppgen.inference.pointwise import constrain_draws, flatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import is_array, ways_to_trace
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, Evaluation, float64
-from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 from ppgen.program.read import read_density
 from ppgen.program.sites import no_prior_draws
 

@@ -16,9 +16,9 @@ from ppgen.inference.annealing.tempering import Path
 from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.smc import SMC, Rules, temper
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density
-from ppgen.program.graph import Graph, Inputs
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs
 from ppgen.workflow.calibration.fitter import seed_of
 from ppgen.workflow.calibration.serial_fitter import SerialFitter
 from ppgen.workflow.calibration.simulations import Simulations, merge

@@ -24,7 +24,7 @@ from ppgen.inference.training.objectives.unnormalised import (
     log_density_of,
 )
 from ppgen.inference.training.settings import check_count, check_positive
-from ppgen.program.full_conditionals import gibbs_sweep, pseudo_log_prob
+from ppgen.program.discrete.full_conditionals import gibbs_sweep, pseudo_log_prob
 
 __all__ = ["ContrastiveDivergence", "PersistentContrastiveDivergence"]
 

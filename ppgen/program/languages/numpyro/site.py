@@ -18,9 +18,9 @@ from torch import Size
 from torch.distributions import constraints as torch_constraints
 
 from ppgen.errors import UnsupportedProgram
-from ppgen.program.lowering import Recording, record
-from ppgen.program.pyro_program import own_state
-from ppgen.program.pyro_site import FrozenDecoder, FrozenRows, batch_of, check_latents
+from ppgen.program.languages.pyro.program import own_state
+from ppgen.program.languages.pyro.site import FrozenDecoder, FrozenRows, batch_of, check_latents
+from ppgen.program.lowering.recording import Recording, record
 
 __all__ = ["LoweredDistribution", "numpyro_decoder", "numpyro_site"]
 

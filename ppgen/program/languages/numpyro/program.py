@@ -27,18 +27,18 @@ from numpyro.ops.pytree import PytreeTrace
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
-from ppgen.program.compiler import AT_ONCE
 from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
-from ppgen.program.enumeration import Discrete, Summed, all_combinations, drawer, not_finite, sum_out
+from ppgen.program.discrete.enumeration import Discrete, Summed, all_combinations, drawer, not_finite, sum_out
+from ppgen.program.discrete.tables import Table
+from ppgen.program.discrete.terms import Statements, Terms, same_scale, sum_up
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
-from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.jaxprs.compiler import AT_ONCE
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
+from ppgen.program.languages.numpyro.plates import ReadPlates, at_given_rows
 from ppgen.program.minibatches import read_minibatches
-from ppgen.program.numpyro_plates import ReadPlates, at_given_rows
 from ppgen.program.sites import Plate, Role, Site, check_latents, check_log_prob_shape, no_prior_draws
 from ppgen.program.subsampling import Subsampled, read_in_full
-from ppgen.program.tables import Table
-from ppgen.program.terms import Statements, Terms, same_scale, sum_up
 
 __all__ = ["numpyro_density", "numpyro_sites"]
 

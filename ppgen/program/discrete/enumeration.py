@@ -19,12 +19,28 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from ppgen.errors import PpgenError, UnsupportedProgram
-from ppgen.program.compiler import AT_ONCE
 from ppgen.program.density import DrawDiscrete, Evaluation, float64
-from ppgen.program.elimination import LARGEST_TABLE, Factor, PlateAxis, Variable, aligned, choose, draw
-from ppgen.program.graph import Graph, Inputs, trace
-from ppgen.program.tables import Table, dependence, tabulate
-from ppgen.program.terms import Statements, Terms, eliminations, factors_of, plate_axes, stack_steps, sum_up
+from ppgen.program.discrete.elimination import (
+    LARGEST_TABLE,
+    Factor,
+    PlateAxis,
+    Variable,
+    aligned,
+    choose,
+    draw,
+)
+from ppgen.program.discrete.tables import Table, dependence, tabulate
+from ppgen.program.discrete.terms import (
+    Statements,
+    Terms,
+    eliminations,
+    factors_of,
+    plate_axes,
+    stack_steps,
+    sum_up,
+)
+from ppgen.program.jaxprs.compiler import AT_ONCE
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 
 __all__ = [
     "At",

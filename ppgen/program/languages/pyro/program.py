@@ -26,11 +26,11 @@ from torch.utils import _pytree as pytree
 
 from ppgen.errors import PpgenError, UnsupportedProgram
 from ppgen.program.arguments import is_array
-from ppgen.program.bijections import find_bijection
-from ppgen.program.enumeration import Discrete, all_combinations, not_finite
+from ppgen.program.discrete.enumeration import Discrete, all_combinations, not_finite
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
-from ppgen.program.pyro_plates import read_plates
+from ppgen.program.languages.pyro.bijections import find_bijection
+from ppgen.program.languages.pyro.plates import read_plates
 from ppgen.program.sites import Plate, Role, Site, check_log_prob_shape
 from ppgen.program.subsampling import Subsampled, read_in_full
 

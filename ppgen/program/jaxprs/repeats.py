@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from ppgen.program.flat import FlatProgram
+from ppgen.program.jaxprs.flat import FlatProgram
 
 __all__ = [
     "Delayed",
@@ -63,7 +63,7 @@ def find_runs(program: FlatProgram) -> list[Run]:
 
     Example:
         >>> import jax
-        >>> from ppgen.program.flat import flatten
+        >>> from ppgen.program.jaxprs.flat import flatten
         >>> def power(x):
         ...     y = x
         ...     for _ in range(100):
@@ -360,7 +360,7 @@ def wire(program: FlatProgram, run: Run, needed: set[int]) -> Wiring:
 
     Example:
         >>> import jax
-        >>> from ppgen.program.flat import flatten
+        >>> from ppgen.program.jaxprs.flat import flatten
         >>> def decay(x):
         ...     for _ in range(100):
         ...         x = 0.5 * x

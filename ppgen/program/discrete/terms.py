@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.density import Evaluation
-from ppgen.program.elimination import (
+from ppgen.program.discrete.elimination import (
     Axis,
     Elimination,
     Factor,
@@ -22,7 +22,7 @@ from ppgen.program.elimination import (
     eliminate,
     sum_plates,
 )
-from ppgen.program.tables import Table
+from ppgen.program.discrete.tables import Table
 
 __all__ = [
     "Statements",

@@ -17,8 +17,18 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun, subjaxprs
 
-from ppgen.program.flat import FlatProgram, Operation, flatten
-from ppgen.program.repeats import MIN_COUNT, Fixed, Run, Same, Scanned, Statement, Wiring, find_runs, wire
+from ppgen.program.jaxprs.flat import FlatProgram, Operation, flatten
+from ppgen.program.jaxprs.repeats import (
+    MIN_COUNT,
+    Fixed,
+    Run,
+    Same,
+    Scanned,
+    Statement,
+    Wiring,
+    find_runs,
+    wire,
+)
 
 __all__ = ["roll"]
 

@@ -28,8 +28,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppgen.errors import UnsupportedProgram
-from ppgen.program.aten import OPERATIONS, find_operation
-from ppgen.program.noise import Noise, as_noise
+from ppgen.program.lowering.aten import OPERATIONS, find_operation
+from ppgen.program.lowering.noise import Noise, as_noise
 
 __all__ = ["Recording", "record", "record_loss"]
 
@@ -366,7 +366,7 @@ def _no_counterpart(func: OpOverload) -> UnsupportedProgram:
     return UnsupportedProgram(
         f"operation {func._schema.name}{_user_line(traceback.extract_stack())}",
         got="a torch operation that has no counterpart in JAX here",
-        expected=f"the {len(OPERATIONS)} operations of ppgen.program.aten, or what torch composes of them",
+        expected=f"the {len(OPERATIONS)} operations of ppgen.program.lowering.aten, or what they compose",
         fix="Write that line with other operations, or compute it before the program if it needs only data. "
         'Or write backend="native": Pyro then runs the program at every step, milliseconds each.',
     )

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.inference.posterior import Posterior, make_posterior
-from ppgen.program.compiler import jit
 from ppgen.program.density import Density, Evaluation, float64
-from ppgen.program.graph import Graph, Inputs, trace
+from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 
 __all__ = ["LeftOut", "refit"]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun, subjaxprs
 
-from ppgen.program.rolling import roll
+from ppgen.program.jaxprs.rolling import roll
 
 __all__ = ["Graph", "Inputs", "trace"]
 
@@ -82,7 +82,7 @@ def _matrices(jaxpr: Jaxpr) -> Iterator[int]:
 def trace(function: Callable[..., Any], arrays: list[Any], *args: Any) -> tuple[Graph, Inputs]:
     """Record what ``function(arrays, *args)`` does, apart from the arrays that it reads.
 
-    Loops that Python unrolled are rolled up again: :func:`~ppgen.program.rolling.roll`.
+    Loops that Python unrolled are rolled up again: :func:`~ppgen.program.jaxprs.rolling.roll`.
 
     Example:
         >>> import jax.numpy as jnp

@@ -20,15 +20,14 @@ from pyro.poutine.util import site_is_subsample
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
-from ppgen.program.callback import call_torch
 from ppgen.program.density import Density, Evaluation, Latent, float64, lay_out
-from ppgen.program.enumeration import Discrete, Summed, TermsOf, drawer, sum_out
+from ppgen.program.discrete.enumeration import Discrete, Summed, TermsOf, drawer, sum_out
+from ppgen.program.discrete.tables import Table
+from ppgen.program.discrete.terms import Statements, Terms, same_scale, sum_up
 from ppgen.program.family import Program
-from ppgen.program.graph import Graph, Inputs, trace
-from ppgen.program.lowering import Recording, record
-from ppgen.program.minibatches import read_minibatches
-from ppgen.program.pyro_plates import at_given_rows, read_plates
-from ppgen.program.pyro_program import (
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
+from ppgen.program.languages.pyro.plates import at_given_rows, read_plates
+from ppgen.program.languages.pyro.program import (
     Place,
     SelectByTensor,
     base_of,
@@ -42,10 +41,11 @@ from ppgen.program.pyro_program import (
     support_of,
     to_tensors,
 )
+from ppgen.program.lowering.callback import call_torch
+from ppgen.program.lowering.recording import Recording, record
+from ppgen.program.minibatches import read_minibatches
 from ppgen.program.sites import check_latents, no_prior_draws
 from ppgen.program.subsampling import Subsampled, read_in_full
-from ppgen.program.tables import Table
-from ppgen.program.terms import Statements, Terms, same_scale, sum_up
 
 __all__ = ["pyro_density"]
 

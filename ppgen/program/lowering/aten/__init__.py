@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ppgen.program.aten import (
+from ppgen.program.lowering.aten import (
     elementwise,
     indexing,
     linear_algebra,

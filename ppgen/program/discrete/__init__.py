@@ -1,0 +1,1 @@
+"""Finite discrete latents: tabulated, summed out, drawn."""

@@ -1,0 +1,1 @@
+"""Torch functions recorded as core ATen operations and replayed in JAX."""
