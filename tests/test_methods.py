@@ -1,7 +1,9 @@
 """Posterior methods other than NUTS: known posteriors and evidences, and what each says when it fails."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +19,16 @@ from ppgen.errors import (
     InferenceError,
     InferenceWarning,
     InvalidArgument,
+    StorageError,
     UnknownName,
     UnsupportedProgram,
 )
-from ppgen.inference import log_densities, optimum
+from ppgen.inference import NUTS, Drawn, Laplace, Method, log_densities, optimum
 from ppgen.inference.annealing import tempering
 from ppgen.inference.weights import Weights
 from ppgen.models.bayesian.eight_schools import eight_schools
 from ppgen.models.bayesian.regression import kid_scores
+from ppgen.reports.reproduce import call_of
 
 METHODS = ("laplace", "pathfinder", "importance", "rejection", "smc", "ais")
 FROM_PRIOR = ("importance", "rejection", "ais")
@@ -444,7 +448,7 @@ def test_observations_outside_the_support(method):
         ("pathfinder", {"paths": 0}, InvalidArgument, "paths: got 0"),
         ("pathfinder", {"memory": 0}, InvalidArgument, "memory: got 0"),
         ("importance", {"samples": 0}, InvalidArgument, "samples: got 0"),
-        ("importance", {"samples": 10}, InvalidArgument, "at least one proposal a draw, 4000"),
+        ("importance", {"samples": 10}, InvalidArgument, "samples: got 10.*at least 4000"),
         (
             "importance",
             {"proposal": "lapalce"},
@@ -459,10 +463,79 @@ def test_observations_outside_the_support(method):
         ("smc", {"target_ess": 1.0}, InvalidArgument, "target_ess: got 1.0"),
         ("smc", {"max_moves": 1}, InvalidArgument, "max_moves: got 1"),
         ("ais", {"temperatures": 0}, InvalidArgument, "temperatures: got 0"),
-        ("ais", {"samples": 10}, InvalidArgument, "at least one chain a draw, 4000"),
+        ("ais", {"samples": 10}, InvalidArgument, "samples: got 10.*at least 4000"),
     ],
 )
 @pytest.mark.usefixtures("wrong_types")
 def test_bad_options(method, options, error, words):
     with pytest.raises(error, match=words):
         _infer(coin, {"k": 3, "n": 12}, method, **options)
+
+
+# -- a method of one's own -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metropolis(Method):
+    """Random-walk Metropolis."""
+
+    name: ClassVar[str] = "metropolis"
+
+    step: float = 0.5
+
+    def draw(self, density, request):
+        rng = np.random.default_rng(request.seed)
+        z, kept = rng.normal(size=(request.chains, density.dim)), []
+        for _ in range(request.tune + request.draws):
+            new = z + self.step * rng.normal(size=z.shape)
+            log_ratio = np.subtract(*(log_densities.log_densities(density, at).log_joint for at in (new, z)))
+            z = np.where((np.log(rng.uniform(size=len(z))) < log_ratio)[:, None], new, z)
+            kept.append(z)
+        return Drawn(np.stack(kept[request.tune :], 1))
+
+
+def test_a_method_of_ones_own(tmp_path):
+    mean, sd, _ = _exact_regression(X, Y)
+    data, method = {"x": X, "y": Y}, Metropolis(step=0.8)
+    post = _infer(regression, data, method, draws=1500, tune=200, seed=3)
+    assert post.method == "metropolis"
+    assert post.diagnostics.rhat_max < 1.02
+    error = 4 / math.sqrt(post.diagnostics.ess_bulk_min)
+    np.testing.assert_array_less(abs(post.draws["beta"].mean((0, 1)) - mean) / sd, error)
+    np.testing.assert_allclose(post.draws["beta"].std((0, 1)) / sd, 1, atol=error)
+    np.testing.assert_allclose(post.stats["lp"][1, 5], post.density.log_prob(post.positions[1, 5]), rtol=1e-9)
+    assert "method=Metropolis(step=0.8)" in call_of(post)
+    with pytest.raises(InvalidArgument, match="'metropolis', which draws all at once"):
+        post.extend(10)
+
+    path = post.save(tmp_path / "own.nc")
+    back = ppgen.Posterior.load(path, regression, method=method)
+    np.testing.assert_array_equal(back.draws["beta"], post.draws["beta"])
+    assert back.settings == method
+    for other in ({}, {"method": Laplace()}):
+        with pytest.raises(StorageError, match="the method 'metropolis'"):
+            ppgen.Posterior.load(path, regression, **other)
+
+
+@pytest.mark.filterwarnings("ignore::ppgen.errors.InferenceWarning")  # so few draws seldom agree
+def test_an_object_and_a_name_with_options_are_the_same():
+    data, short = {"x": X, "y": Y}, {"draws": 50, "tune": 100, "chains": 2}
+    by_name = _infer(regression, data, "nuts", target_accept=0.6, max_tree_depth=5, **short)
+    by_object = _infer(regression, data, NUTS(target_accept=0.6, max_tree_depth=5), **short)
+    np.testing.assert_array_equal(by_name.positions, by_object.positions)
+    assert by_name.settings == by_object.settings
+    assert call_of(by_name) == call_of(by_object)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "words"),
+    [
+        (NUTS, {}, r"the class NUTS, .*Write method=NUTS\(\)"),
+        (3, {}, "method: got a int"),
+        (NUTS(), {"max_tree_depth": 5}, r"max_tree_depth: .*Write method=NUTS\(max_tree_depth=5\)"),
+    ],
+)
+@pytest.mark.usefixtures("wrong_types")
+def test_what_is_no_method(method, options, words):
+    with pytest.raises(InvalidArgument, match=words):
+        _infer(regression, {"x": X, "y": Y}, method, **options)

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_integer
 from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.inference.diagnostics import Diagnostics
@@ -86,17 +86,11 @@ class AIS:
     resample: bool = True
 
     def __post_init__(self) -> None:
-        for option, usual in (("temperatures", 500), ("samples", 4000)):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise InvalidArgument(
-                    option,
-                    got=str(value),
-                    expected="at least 1",
-                    fix=f"Write {option}={usual}, or leave it out.",
-                )
-        if self.start not in BASES:
-            raise UnknownName("start", self.start, BASES)
+        if self.temperatures is not None:
+            check_integer("temperatures", self.temperatures, example=500)
+        if self.samples is not None:
+            check_integer("samples", self.samples, example=4000)
+        check_choice("start", self.start, BASES)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Anneal the chains.
@@ -109,13 +103,7 @@ class AIS:
         """
         size = request.chains * request.draws
         samples = size if self.samples is None else self.samples
-        if samples < size:
-            raise InvalidArgument(
-                "samples",
-                got=str(samples),
-                expected=f"at least one chain a draw, {size}",
-                fix=f"Write samples={size}.",
-            )
+        check_integer("samples", samples, least=size)  # one chain a draw
         begin = begin_with(density, self.start, _PILOTS + samples, request.seed)
         path = Path(begin.pair, begin.inputs, request.seed, begin.at_once)
         with SamplingProgress("AIS", samples, show=request.progress) as bar:

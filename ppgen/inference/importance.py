@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_integer
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.guides import GUIDES
 from ppgen.inference.guides.invariance import find_drift
@@ -63,15 +63,10 @@ class Importance:
     resample: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.proposal, str) and self.proposal not in _PROPOSALS:
-            raise UnknownName("proposal", self.proposal, _PROPOSALS)
-        if self.samples is not None and self.samples < 1:
-            raise InvalidArgument(
-                "samples",
-                got=str(self.samples),
-                expected="a positive number of proposals",
-                fix="Write samples=100_000.",
-            )
+        if isinstance(self.proposal, str):
+            check_choice("proposal", self.proposal, _PROPOSALS)
+        if self.samples is not None:
+            check_integer("samples", self.samples, example=100_000)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Propose, weight and resample.
@@ -96,13 +91,7 @@ class Importance:
     def _draw(self, density: Density, request: Request, before: np.ndarray, seed: int) -> Drawn:
         size = request.chains * request.draws
         samples = _PROPOSALS_A_DRAW * size if self.samples is None else self.samples
-        if samples < size:
-            raise InvalidArgument(
-                "samples",
-                got=str(samples),
-                expected=f"at least one proposal a draw, {size}",
-                fix=f"Write samples={_PROPOSALS_A_DRAW * size}, or ask for fewer draws.",
-            )
+        check_integer("samples", samples, least=size, example=_PROPOSALS_A_DRAW * size)  # one a draw
         found = _propose(self.proposal, density, request._replace(seed=seed), samples)
         weights = np.concatenate([before, found.log_weights])
         if self.resample:

@@ -6,11 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from ppgen.errors import InvalidArgument
+from ppgen.checks import check_integer
 from ppgen.inference.compilation import use_persistent_cache
-from ppgen.inference.method import Request
+from ppgen.inference.method import Method, Request
 from ppgen.inference.methods import make_method
 from ppgen.inference.posterior import Posterior, make_posterior
 from ppgen.program.arguments import check_data
@@ -19,11 +17,13 @@ from ppgen.program.read import read_density
 
 __all__ = ["infer"]
 
+_MOST_CHAINS = 1000  # more of them say nothing more: longer ones do
+
 
 def infer(
     program: Program,
     data: Mapping[str, Any] | None = None,
-    method: str = "nuts",
+    method: str | Method = "nuts",
     *,
     draws: int = 1000,
     tune: int = 1000,
@@ -47,15 +47,17 @@ def infer(
         data: its keyword arguments; arrays, lists and pandas columns become arrays.
         method: ``"nuts"``, the No-U-Turn sampler; ``"svi"``, a guide fitted by variational inference;
             ``"laplace"``, ``"pathfinder"``, ``"importance"``, ``"rejection"``, ``"smc"``, ``"ais"``; or
-            ``"auto"``, the cheapest of them whose own diagnostics vouch for it.
+            ``"auto"``, the cheapest of them whose own diagnostics vouch for it. Or an object: one of these
+            with its options, ``ppgen.inference.NUTS(target_accept=0.95)``, or a
+            :class:`~ppgen.inference.Method` of your own.
         draws, tune, chains: draws a chain after warm-up, length of the warm-up, number of chains.
         seed: the same seed gives the same draws on the same machine.
         coords, dims: names for the entries of sites, as ArviZ takes them; plates give theirs.
         engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
         backend: ``"native"`` has a Pyro program run by Pyro at every step, where it cannot be lowered.
         progress: show a progress bar.
-        **options: the method's own, the fields of its class: :class:`ppgen.inference.NUTS`,
-            :class:`ppgen.inference.SVI` and so on.
+        **options: those of a method that is given by name, the fields of its class:
+            :class:`ppgen.inference.NUTS`, :class:`ppgen.inference.SVI` and so on.
 
     Returns:
         A :class:`Posterior`. What its diagnostics find wrong is also raised as an
@@ -90,23 +92,8 @@ def infer(
     return posterior
 
 
-def _check_counts(**counts: int) -> None:
-    smallest = {"draws": 4, "tune": 0, "chains": 1, "seed": 0}
-    largest = {"chains": 1000}
-    usual = {"draws": 1000, "tune": 1000, "chains": 4, "seed": 0}
-    for name, count in counts.items():
-        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-        if not whole or count < smallest[name]:
-            raise InvalidArgument(
-                name,
-                got=repr(count),
-                expected=f"an integer of at least {smallest[name]}",
-                fix=f"Write {name}={usual[name]}.",
-            )
-        if count > largest.get(name, count):
-            raise InvalidArgument(
-                name,
-                got=str(count),
-                expected=f"at most {largest[name]}: more {name} than that say nothing more",
-                fix="Write chains=4 and as many draws as you need.",
-            )
+def _check_counts(*, draws: int, tune: int, chains: int, seed: int) -> None:
+    check_integer("draws", draws, least=4, example=1000)
+    check_integer("tune", tune, least=0, example=1000)
+    check_integer("chains", chains, most=_MOST_CHAINS, example=4)
+    check_integer("seed", seed, least=0)

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from scipy.special import logsumexp
 
-from ppgen.errors import InvalidArgument
+from ppgen.checks import check_integer
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
@@ -73,10 +73,7 @@ class Laplace:
     starts: int = 8
 
     def __post_init__(self) -> None:
-        if self.starts < 1:
-            raise InvalidArgument(
-                "starts", got=str(self.starts), expected="at least 1", fix="Write starts=8, the default."
-            )
+        check_integer("starts", self.starts, example=8)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Find the mode, and draw from the Gaussian there.

@@ -1,4 +1,4 @@
-"""What a posterior method is: something that draws from a density and says what it knows of the draws."""
+"""What a posterior method is: it draws from a density, and says what it knows of the draws."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from ppgen.errors import InferenceError
-from ppgen.inference.diagnostics import Diagnostics
+from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, diagnose_draws
 from ppgen.inference.pointwise import flatten_draws, unflatten_draws
 from ppgen.inference.weights import LogEvidence, Weights, khat_threshold
 from ppgen.program.density import Density
 
-__all__ = ["Drawn", "Method", "Request"]
+__all__ = ["Drawn", "Extendable", "Method", "Request"]
 
 
 class Request(NamedTuple):
@@ -41,8 +41,8 @@ class Drawn:
 
     Attributes:
         positions: ``(chain, draw, dim)``, in unconstrained space.
-        stats: the method's own statistics ``(chain, draw)`` under ArviZ's names; ``lp`` always, the log
-            density at each position.
+        stats: the method's own statistics ``(chain, draw)`` under ArviZ's names, ``lp`` among them: the log
+            density at each position, which is computed where a method leaves it out.
         log_weights: ``(chain, draw)``: log π(z) − log q(z) where draws come from another density q than
             the posterior, zero where they have been resampled by such weights; else ``None``.
         log_evidence: the log marginal likelihood, for methods that estimate it.
@@ -52,14 +52,14 @@ class Drawn:
         findings: what the method itself has found wrong, each a sentence with its remedy.
         how: what the method did, where that is not plain from its options.
         warmup: the draws of the warm-up, if they were to be kept.
-        state: the arrays that it takes to go on drawing.
+        state: the arrays that are needed to resume.
         fit: what was fitted on the way, such as a guide with its history.
         by: the method that drew, where the one that was asked for chose among others.
         cites: keys of :mod:`ppgen.inference.citations`.
     """
 
     positions: np.ndarray
-    stats: Mapping[str, np.ndarray]
+    stats: Mapping[str, np.ndarray] = field(default_factory=dict)
     log_weights: np.ndarray | None = None
     log_evidence: LogEvidence | None = None
     khat: float | None = None
@@ -131,12 +131,42 @@ class Drawn:
         )
 
 
+_WITHOUT_TRAJECTORIES = {
+    "acceptance_rate": np.full((1, 1), np.nan),
+    "diverging": np.zeros((1, 1), bool),
+    "tree_depth": np.zeros((1, 1), int),
+    "energy": np.zeros((1, 2)),
+}
+
+
 @runtime_checkable
 class Method(Protocol):
     """A posterior method with its options: a frozen dataclass, whose fields are the options.
 
-    A method that can go on where it stopped has ``extend(density, request, drawn)`` as well, which
-    gives ``request.draws`` more draws a chain.
+    One of your own is a class with a ``name`` and a ``draw``; as a subclass of this protocol it has a
+    ``diagnose`` as well. An instance of it is what ``ppgen.infer(method=...)`` takes, without registration.
+
+    Example:
+        >>> import numpyro, numpyro.distributions as dist, ppgen
+        >>> from ppgen.inference.log_densities import log_densities
+        >>> class Independence(Method):
+        ...     "Draws from the prior, with weights."
+        ...     name = "independence"
+        ...
+        ...     def draw(self, density, request):
+        ...         z = density.draw_prior(request.seed, request.chains * request.draws)
+        ...         found = log_densities(density, z)
+        ...         shape = request.chains, request.draws
+        ...         return Drawn(
+        ...             z.reshape(*shape, density.dim),
+        ...             log_weights=(found.log_joint - found.log_base).reshape(shape),
+        ...         )
+        >>> def program(y):
+        ...     mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        ...     numpyro.sample("y", dist.Normal(mu, 3.0), obs=y)
+        >>> post = ppgen.infer(program, {"y": 1.0}, Independence(), progress=False)      # N(0.1, 0.95)
+        >>> print(f"{post.corrected().draws['mu'].mean():.1f}")
+        0.1
     """
 
     name: ClassVar[str]
@@ -146,5 +176,22 @@ class Method(Protocol):
         ...
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
-        """Judge the latent sites ``(chain, draw, *event)`` that were drawn."""
+        """Judge the latent sites ``(chain, draw, *event)`` that were drawn.
+
+        Draws with importance weights are judged by these, others as Markov chains.
+        """
+        if drawn.log_weights is None:
+            stats = _WITHOUT_TRAJECTORIES | {name: np.asarray(value) for name, value in drawn.stats.items()}
+            return diagnose_chains(draws, stats, max_tree_depth=1, findings=drawn.findings)
+        return diagnose_draws(
+            draws, log_weights=drawn.log_weights, khat=drawn.khat, ess=drawn.ess, findings=drawn.findings
+        )
+
+
+@runtime_checkable
+class Extendable(Protocol):
+    """A method that can resume where it stopped."""
+
+    def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
+        """Draw ``request.draws`` more in each chain, after those that were ``drawn``."""
         ...

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import jax
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.inference.convergence import ess_bulk, ess_tail
 from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, drifting_sites, scalars_of
 from ppgen.inference.guides import GUIDES
@@ -74,31 +74,15 @@ class NUTS:
     checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.target_accept < 1:
-            raise InvalidArgument(
-                "target_accept",
-                got=str(self.target_accept),
-                expected="a rate between 0 and 1",
-                fix="Write target_accept=0.95 for smaller steps than the default 0.9.",
-            )
-        if not 1 <= self.max_tree_depth <= 20:
-            raise InvalidArgument(
-                "max_tree_depth",
-                got=str(self.max_tree_depth),
-                expected="an integer from 1 to 20",
-                fix="Write max_tree_depth=12 to allow 4095 leapfrog steps a draw.",
-            )
-        if self.metric not in ("auto", "dense", "diagonal", "low_rank"):
-            raise UnknownName("metric", self.metric, ("auto", "dense", "diagonal", "low_rank"))
-        if self.start not in ("uniform", "pathfinder"):
-            raise UnknownName("start", self.start, ("uniform", "pathfinder"))
-        if self.guide is not None and self.guide not in GUIDES:
-            raise UnknownName("guide", self.guide, GUIDES)
-        for name, value in (("until_ess", self.until_ess), ("max_draws", self.max_draws)):
-            if value is not None and value < 1:
-                raise InvalidArgument(
-                    name, got=str(value), expected="a positive number", fix=f"Write {name}=1000."
-                )
+        check_number("target_accept", self.target_accept, above=0.0, below=1.0, example=0.95)
+        check_integer("max_tree_depth", self.max_tree_depth, most=20, example=10)
+        check_choice("metric", self.metric, ("auto", "dense", "diagonal", "low_rank"))
+        check_choice("start", self.start, ("uniform", "pathfinder"))
+        if self.guide is not None:
+            check_choice("guide", self.guide, GUIDES)
+        if self.until_ess is not None:
+            check_integer("until_ess", self.until_ess, example=1000)
+        check_integer("max_draws", self.max_draws, example=50_000)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Warm the chains up, and draw.

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from ppgen.errors import InferenceError, InvalidArgument
+from ppgen.checks import check_integer
+from ppgen.errors import InferenceError
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
@@ -119,12 +120,9 @@ class Pathfinder:
     resample: bool = True
 
     def __post_init__(self) -> None:
-        for option, usual in (("paths", 8), ("steps", 100), ("memory", 10)):
-            value = getattr(self, option)
-            if value < 1:
-                raise InvalidArgument(
-                    option, got=str(value), expected="at least 1", fix=f"Write {option}={usual}, the default."
-                )
+        check_integer("paths", self.paths, example=8)
+        check_integer("steps", self.steps, example=100)
+        check_integer("memory", self.memory, example=10)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Follow the paths, and draw from what they found.

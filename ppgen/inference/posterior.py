@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ppgen.checks import check_integer
 from ppgen.errors import InferenceWarning, InvalidArgument, ProgramError
 from ppgen.inference import arviz_compat
 from ppgen.inference.diagnostics import Diagnostics
-from ppgen.inference.method import Drawn, Method, Request
+from ppgen.inference.log_densities import log_densities
+from ppgen.inference.method import Drawn, Extendable, Method, Request
 from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
 from ppgen.inference.posterior_file import read_posterior, write_posterior
 from ppgen.inference.prediction import check_anew, new_arguments
@@ -114,7 +116,7 @@ class Posterior:
         return self._with(self.drawn.corrected(seed), self.request, self.seconds)
 
     def extend(self, draws: int = 1000, *, progress: bool = True) -> Posterior:
-        """Go on drawing where the method stopped, without a new warm-up.
+        """Resume drawing where the method stopped, without a new warm-up.
 
         Args:
             draws: how many more draws a chain.
@@ -124,17 +126,16 @@ class Posterior:
             A new :class:`Posterior` with the old draws and the new ones after them.
 
         Raises:
-            InvalidArgument: if the method cannot go on, or ``draws`` is not positive.
+            InvalidArgument: if the method cannot resume, or ``draws`` is not positive.
         """
-        if not hasattr(self.settings, "extend"):
+        if not isinstance(self.settings, Extendable):
             raise InvalidArgument(
                 "method",
                 got=f"{self.method!r}, which draws all at once",
-                expected="a method that can go on where it stopped",
+                expected="a method that can resume where it stopped",
                 fix=f'Draw more to begin with: ppgen.infer(..., method="{self.method}", draws=...).',
             )
-        if draws < 1:
-            raise InvalidArgument("draws", got=str(draws), expected="at least 1", fix="Write draws=1000.")
+        check_integer("draws", draws, example=1000)
         begin = time.perf_counter()
         asked = self.request._replace(draws=draws, progress=progress)
         more = self.settings.extend(self.density, asked, self.drawn)
@@ -293,19 +294,22 @@ class Posterior:
         )
 
     @classmethod
-    def load(cls, path: str | Path, program: Program, *, engine: str | None = None) -> Posterior:
+    def load(
+        cls, path: str | Path, program: Program, *, method: Method | None = None, engine: str | None = None
+    ) -> Posterior:
         """Read a posterior that :meth:`save` wrote; it can be extended and used as if just drawn.
 
         Args:
             path: the file.
             program: the program that it is a posterior of: files hold no code.
+            method: the method that drew it, if that is one of your own.
             engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
 
         Raises:
-            StorageError: if the file is missing, damaged, or not of ppgen.
+            StorageError: if the file is missing, damaged, or not of ppgen; or ``method`` is needed.
             ProgramError: if the program gives the draws another log density than the saved one did.
         """
-        stored = read_posterior(path)
+        stored = read_posterior(path, method)
         density = read_density(program, stored.data, engine=engine)
         _check_same_program(density, stored.drawn)
         return make_posterior(
@@ -352,6 +356,9 @@ def make_posterior(
 ) -> Posterior:
     """Bring what a method drew into the program's own space, and judge it."""
     settings = drawn.by or settings
+    if "lp" not in drawn.stats:
+        flat = log_densities(density, flatten_draws(drawn.positions)).log_joint
+        drawn = replace(drawn, stats={**drawn.stats, "lp": flat.reshape(drawn.positions.shape[:2])})
     sites = constrain_draws(density, drawn.positions)
     latent = {part.name: sites[part.name] for part in density.latents}
     return Posterior(

@@ -20,7 +20,7 @@ import xarray
 from ppgen.errors import StorageError
 from ppgen.inference import arviz_compat
 from ppgen.inference.method import Drawn, Method, Request
-from ppgen.inference.methods import make_method
+from ppgen.inference.methods import is_registered, make_method
 from ppgen.inference.weights import LogEvidence
 from ppgen.program.arguments import is_array
 from ppgen.storage import check_writable
@@ -40,8 +40,10 @@ class StoredPosterior:
         seconds, coords, dims: as in the posterior.
     """
 
-    def __init__(self, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        self.settings: Method = make_method(document["method"], document["options"])
+    def __init__(
+        self, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], method: Method | None
+    ) -> None:
+        self.settings: Method = method or make_method(document["method"], document["options"])
         self.request = Request(*[*document["request"], False])
         self.drawn = _drawn(document, arrays)
         self.data: dict[str, Any] = document["data"] | _under(arrays, "data")
@@ -76,7 +78,7 @@ def write_posterior(
     document = {
         "format": _FORMAT,
         "method": settings.name,
-        "options": _options(settings),
+        "options": _options(settings) if is_registered(settings) else None,
         "request": request[:-1],
         "data": {name: value for name, value in data.items() if _is_json(value)},
         "seconds": seconds,
@@ -111,11 +113,16 @@ def write_posterior(
     return path
 
 
-def read_posterior(path: str | os.PathLike[str]) -> StoredPosterior:
+def read_posterior(path: str | os.PathLike[str], method: Method | None = None) -> StoredPosterior:
     """Read what :func:`write_posterior` wrote.
 
+    Args:
+        path: the file.
+        method: the one that drew, if it is none of ppgen's.
+
     Raises:
-        StorageError: if the file is missing, damaged, or not a posterior that ppgen saved.
+        StorageError: if the file is missing, damaged, or not a posterior that ppgen saved; or if another
+            method drew it than the one given, or than any that ppgen has.
     """
     path = Path(path)
     try:
@@ -136,7 +143,14 @@ def read_posterior(path: str | os.PathLike[str]) -> StoredPosterior:
             expected=f"a posterior of format {_FORMAT} or older",
             fix="Upgrade: pip install --upgrade ppgen",
         )
-    return StoredPosterior(document, arrays)
+    if document["options"] is None if method is None else method.name != document["method"]:
+        raise StorageError(
+            "method",
+            got="none" if method is None else repr(method.name),
+            expected=f"the method {document['method']!r}, which drew {path} and is not one of ppgen's",
+            fix="Write Posterior.load(path, program, method=...), with an object of its class.",
+        )
+    return StoredPosterior(document, arrays, method)
 
 
 def _drawn(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Drawn:

@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from ppgen.checks import check_integer, check_number
 from ppgen.errors import InferenceError, InvalidArgument
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.log_densities import log_densities
@@ -69,20 +70,9 @@ class Rejection:
     max_proposals: int = 10_000_000
 
     def __post_init__(self) -> None:
-        if self.log_bound is not None and not math.isfinite(self.log_bound):
-            raise InvalidArgument(
-                "log_bound",
-                got=str(self.log_bound),
-                expected="a finite upper bound of the log likelihood, in nats",
-                fix="Leave it out to have it found.",
-            )
-        if self.max_proposals < 1:
-            raise InvalidArgument(
-                "max_proposals",
-                got=str(self.max_proposals),
-                expected="at least 1",
-                fix="Write max_proposals=10**7.",
-            )
+        if self.log_bound is not None:
+            check_number("log_bound", self.log_bound)
+        check_integer("max_proposals", self.max_proposals, example=10**7)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Propose from the prior until enough is accepted.

@@ -12,7 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
-from ppgen.errors import InferenceError, InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_integer, check_number
+from ppgen.errors import InferenceError
 from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
 from ppgen.inference.annealing.tempering import Path, Tuning
@@ -115,29 +116,11 @@ class SMC:
     max_moves: int = 30
 
     def __post_init__(self) -> None:
-        if self.particles is not None and self.particles < 50:
-            raise InvalidArgument(
-                "particles",
-                got=str(self.particles),
-                expected="at least 50 a run",
-                fix="Write particles=1000, or leave it out to have one a draw.",
-            )
-        if self.start not in BASES:
-            raise UnknownName("start", self.start, BASES)
-        if not 0 < self.target_ess < 1:
-            raise InvalidArgument(
-                "target_ess",
-                got=str(self.target_ess),
-                expected="a share of the particles, between 0 and 1",
-                fix="Write target_ess=0.9 for smaller steps than the default 0.5.",
-            )
-        if self.max_moves < _LEAST_MOVES:
-            raise InvalidArgument(
-                "max_moves",
-                got=str(self.max_moves),
-                expected=f"at least {_LEAST_MOVES}",
-                fix="Write max_moves=30, the default.",
-            )
+        if self.particles is not None:
+            check_integer("particles", self.particles, least=50, example=1000)
+        check_choice("start", self.start, BASES)
+        check_number("target_ess", self.target_ess, above=0.0, below=1.0, example=0.5)
+        check_integer("max_moves", self.max_moves, least=_LEAST_MOVES, example=30)
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Temper the particles of all runs.

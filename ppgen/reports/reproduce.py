@@ -7,13 +7,14 @@ import inspect
 import platform
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from ppgen.inference.method import Method
+from ppgen.inference.methods import is_registered
 from ppgen.inference.posterior import Posterior
 
 __all__ = ["call_of", "made_with", "source_of"]
@@ -56,12 +57,12 @@ def call_of(post: Posterior) -> str:
     name = _name(program) if importable else "program"
     data = "".join(f"    {key!r}: {_literal(value)},\n" for key, value in post.data.items())
     counts = f"draws={request.draws}, tune={request.tune}, chains={request.chains}, seed={request.seed}"
-    options = "".join(f"    {key}={value},\n" for key, value in _options(post.settings))
+    method, options = _method(post.settings)
     return (
         "import numpy as np\nimport ppgen\n"
         + (f"from {home} import {name}\n\n" if importable else "\n# program is what stands above\n")
         + f"data = {{\n{data}}}\n"
-        + f"post = ppgen.infer(\n    {name},\n    data,\n    method={post.method!r},\n"
+        + f"post = ppgen.infer(\n    {name},\n    data,\n    method={method},\n"
         + f"    {counts},\n{options})\n"
     )
 
@@ -89,9 +90,20 @@ def _name(program: Any) -> str:
     return getattr(program, "__name__", type(program).__name__)
 
 
+def _method(settings: Method) -> tuple[str, str]:
+    """What stands for a method in a call, and the lines of its options."""
+    options = list(_options(settings))
+    if is_registered(settings):
+        return repr(settings.name), "".join(f"    {key}={value},\n" for key, value in options)
+    # One of the user's own is an object.
+    return f"{type(settings).__name__}({', '.join(f'{key}={value}' for key, value in options)})", ""
+
+
 def _options(settings: Method) -> Iterator[tuple[str, str]]:
     """The method's options that are not at their defaults."""
-    for field in fields(settings):  # type: ignore[arg-type]  # every method is a dataclass
+    if not is_dataclass(settings):
+        return
+    for field in fields(settings):
         value = getattr(settings, field.name)
         if value is not _default(field) and value != _default(field):
             yield field.name, repr(value) if not callable(value) else _name(value)

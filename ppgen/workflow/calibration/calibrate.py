@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.checks import check_integer, check_number
 from ppgen.errors import InvalidArgument
 from ppgen.inference.compilation import use_persistent_cache
-from ppgen.inference.method import Request
+from ppgen.inference.method import Method, Request
 from ppgen.inference.methods import make_method
 from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import check_data
@@ -27,15 +28,16 @@ from ppgen.workflow.calibration.simulations import (
 
 __all__ = ["calibrate"]
 
+# Fewer say nothing of uniformity.
 _FEWEST_SIMULATIONS = 20
-_USUAL = {"simulations": 200, "draws": 99, "thin": 10, "tune": 500}
+_FEWEST_DRAWS = 9
 
 
 def calibrate(
     program: Program,
     data: Mapping[str, Any] | None = None,
     *,
-    method: str = "nuts",
+    method: str | Method = "nuts",
     simulations: int = 200,
     draws: int = 99,
     thin: int = 10,
@@ -112,14 +114,15 @@ def calibrate(
         >>> checked.ok, checked.names, checked.ranks.shape
         (True, ('mu', 'log likelihood'), (200, 2))
     """
-    settings = make_method(method, options)
-    _check(simulations=simulations, draws=draws, thin=thin, tune=tune, chains=chains, seed=seed, alpha=alpha)
-    _check_options(method, options)
+    chosen = make_method(method, options)
+    _check_shareable(chosen)
+    _check_counts(simulations=simulations, draws=draws, thin=thin, tune=tune, chains=chains, seed=seed)
+    check_number("alpha", alpha, above=0.0, below=1.0, example=0.05)
     begin = time.perf_counter()
     use_persistent_cache()
     request = Request(math.ceil(draws / chains) * thin, tune, chains, seed, progress)
     if around is not None:
-        _check_around(around, program, data, simulator, options)
+        _check_around(around, program, data, simulator, chosen)
         simulated = simulate_from_posterior(around, simulations, seed)
     else:
         checked = check_data(data)
@@ -128,14 +131,14 @@ def calibrate(
             None if simulator is None else read_density(simulator, checked, engine=engine, backend=backend)
         )
         simulated = simulate_from_prior(density, simulations, seed, backend, other)
-    fitter = choose_fitter(simulated, settings, request)
-    ranked = rank_truths(simulated, fitter, settings, request, draws, thin)
+    fitter = choose_fitter(simulated, chosen, request)
+    ranked = rank_truths(simulated, fitter, chosen, request, draws, thin)
     return Calibration(
         ranks=ranked.ranks,
         names=ranked.names,
         draws=draws,
         alpha=alpha,
-        method=method,
+        method=chosen.name,
         around_data=around is not None,
         how=fitter.how,
         batched=fitter.size > 1,
@@ -147,30 +150,22 @@ def calibrate(
     )
 
 
-def _check(**values: int | float | np.integer) -> None:
-    smallest = {"simulations": _FEWEST_SIMULATIONS, "draws": 9, "thin": 1, "tune": 0, "chains": 1, "seed": 0}
-    for name, least in smallest.items():
-        value = values[name]
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise InvalidArgument(
-                name,
-                got=repr(value),
-                expected=f"an integer of at least {least}"
-                + (": fewer say nothing of uniformity" if name in ("simulations", "draws") else ""),
-                fix=f"Write {name}={_USUAL.get(name, least)}.",
-            )
-    if not 0 < values["alpha"] < 1:
-        raise InvalidArgument(
-            "alpha", got=repr(values["alpha"]), expected="a probability", fix="Write alpha=0.05."
-        )
+def _check_counts(*, simulations: int, draws: int, thin: int, tune: int, chains: int, seed: int) -> None:
+    check_integer("simulations", simulations, least=_FEWEST_SIMULATIONS, example=200)
+    check_integer("draws", draws, least=_FEWEST_DRAWS, example=99)
+    check_integer("thin", thin, example=10)
+    check_integer("tune", tune, least=0, example=500)
+    check_integer("chains", chains)
+    check_integer("seed", seed, least=0)
 
 
-def _check_options(method: str, options: Mapping[str, Any]) -> None:
+def _check_shareable(method: Method) -> None:
+    """Refuse options that name one file, or keep what nobody reads."""
     for name in ("checkpoint", "keep_warmup"):
-        if options.get(name):
+        if getattr(method, name, None):
             raise InvalidArgument(
                 name,
-                got=repr(options[name]),
+                got=repr(getattr(method, name)),
                 expected="options that many fits can share",
                 fix=f"Leave {name}= out.",
             )
@@ -181,7 +176,7 @@ def _check_around(
     program: Program,
     data: Mapping[str, Any] | None,
     simulator: Program | None,
-    options: Mapping[str, Any],
+    method: Method,
 ) -> None:
     if simulator is not None:
         raise InvalidArgument(
@@ -209,7 +204,7 @@ def _check_around(
                 expected="the same, or none",
                 fix="Leave data out.",
             )
-    if callable(options.get("guide")):
+    if callable(getattr(method, "guide", None)):
         raise InvalidArgument(
             "guide",
             got="a guide of your own, which knows the observed data only",
