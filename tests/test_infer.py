@@ -2,6 +2,8 @@
 
 import dataclasses
 import gzip
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -23,6 +25,7 @@ from ppgen.errors import (
     UnknownName,
     UnsupportedProgram,
 )
+from ppgen.findings import Finding
 from ppgen.inference.citations import PAPERS
 from ppgen.inference.convergence import ess_bulk
 from ppgen.inference.diagnostics import diagnose_chains
@@ -427,6 +430,23 @@ def test_a_posterior_that_version_0_1_saved_is_read(tmp_path):
     assert post.extend(5, progress=False).draws["beta"].shape == (2, 25, 2)
 
 
+def test_findings_are_saved_as_data_and_read_from_older_files(tmp_path):
+    import h5py
+
+    post = ppgen.infer(regression, {"x": np.arange(6.0), "y": np.arange(6.0)}, "laplace", progress=False)
+    finding = Finding(
+        "several modes", "problem", "There are 2.", 'Take method="smc".', {"share": np.float64(0.3)}
+    )
+    path = replace(post, drawn=replace(post.drawn, findings=(finding,))).save(tmp_path / "modes.nc")
+    back = ppgen.Posterior.load(path, regression)
+    assert back.drawn.findings == (finding,)
+    assert back.diagnostics.problems == ('There are 2. Take method="smc".',)
+    with h5py.File(path, "a") as file:  # as format 1 had it
+        document = json.loads(file["ppgen"].attrs["document"])
+        file["ppgen"].attrs["document"] = json.dumps(document | {"format": 1, "findings": ["There are 2."]})
+    assert ppgen.Posterior.load(path, regression).diagnostics.problems == ("There are 2.",)
+
+
 def test_prior_draws_come_as_arviz_groups():
     data = {"x": np.arange(6.0), "y": np.arange(6.0)}
     post = ppgen.infer(regression, data, draws=500, tune=300, progress=False)
@@ -459,7 +479,10 @@ def test_a_stuck_chain_is_named():
     draws = np.random.default_rng(0).normal(size=shape)
     stats = _stats(shape)
     draws[2], stats["lp"][2] = 5.0, -300.0
-    problems = diagnose_chains({"mu": draws}, stats, max_tree_depth=10).problems
+    found = diagnose_chains({"mu": draws}, stats, max_tree_depth=10)
+    stuck = next(finding for finding in found.findings if finding.topic == "chains that move")
+    assert (stuck.severity, stuck.evidence["chain"]) == ("problem", 2)
+    problems = found.problems
     assert any(p.startswith("Chain 2 is stuck") for p in problems)
     assert any(p.startswith("Chain 2 has not found what the others agree on") for p in problems)
 
@@ -481,7 +504,9 @@ def test_every_problem_is_said():
         found = diagnose_chains(draws, stats, max_tree_depth=10)
         assert not found.ok
         assert any(words in problem for problem in found.problems), (words, found.problems)
-    assert diagnose_chains({"mu": good}, _stats(shape), max_tree_depth=10).ok
+    found = diagnose_chains({"mu": good}, _stats(shape), max_tree_depth=10)
+    assert found.ok
+    assert len({finding.topic for finding in found.findings}) == 6  # what is in order is said, too
 
 
 def test_the_funnel_is_flagged():

@@ -320,10 +320,11 @@ def test_chain_checks_are_arvizs_numbers():
         assert sizes[i] == pytest.approx(float(arviz.ess(draws[..., i], method="bulk")), rel=0.02)
     stats = {"diverging": np.zeros((2, 400), bool), "tree_depth": np.full((2, 400), 3)}
     names = ("a", "b", "c")
-    assert chain_check.check_chains(draws, stats, names=names, wanted=99, max_tree_depth=10) == []
+    assert not list(chain_check.check_chains(draws, stats, names=names, wanted=99, max_tree_depth=10))
     draws[1, :, 1] += 2
-    problems = chain_check.check_chains(draws, stats, names=names, wanted=99, max_tree_depth=10)
-    assert "R-hat of b" in problems[0]
+    found, *_ = chain_check.check_chains(draws, stats, names=names, wanted=99, max_tree_depth=10)
+    assert (found.topic, found.evidence["site"]) == ("agreement of the chains", "b")
+    assert "R-hat of b" in found.what
 
 
 def test_calls_of_threads_meet():

@@ -191,7 +191,8 @@ def test_a_guide_that_stops_short_of_a_tail_is_noticed():
     cut = everything[everything[:, 0] < 0.3]
     assert find_drift(density, everything, 1e-9 * rng.normal(size=len(everything)), 0) == ()
     (finding,) = find_drift(density, cut, 1e-9 * rng.normal(size=len(cut)), 0)
-    assert "z changes by" in finding
+    assert "z changes by" in finding.what
+    assert finding.evidence["site"] == "z"
 
 
 def test_a_fit_that_is_cut_off_says_so():

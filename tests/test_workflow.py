@@ -556,7 +556,7 @@ def test_the_funnel_of_the_centred_schools_is_named_with_its_cure(language, cent
     first = found.findings[0]
     assert (first.topic, first.severity) == ("funnel", "problem")
     assert "funnel between tau and theta is the cause" in first.what
-    assert "divergences lie in the half nearer to the neck" in first.evidence
+    assert "divergences lie in the half nearer to the neck" in first.what
     assert "non-centred" in first.do
     assert "theta = mu + tau * z" in first.do
     assert f"{language}." in first.do
@@ -598,8 +598,8 @@ def test_every_problem_is_a_finding_with_something_to_do(schools):
     assert all(finding.do for finding in found.wrong)
     assert found.findings[0].topic == "agreement of the chains"
     assert [finding.topic for finding in found.findings if finding.severity == "ok"] == [
-        "divergences",
         "chains that move",
+        "divergences",
     ]
 
 

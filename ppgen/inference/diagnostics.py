@@ -1,21 +1,24 @@
-"""Whether draws can be trusted: the numbers, and in words what is wrong and what to do."""
+"""Whether draws can be trusted: the numbers, and findings that say what is wrong and what to do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from ppgen.findings import Evidence, Finding, Severity, problems_of, worst_of
 from ppgen.inference.convergence import ess_bulk, ess_tail, rhat
-from ppgen.inference.weights import Weights, explain_khat, khat_threshold
+from ppgen.inference.weights import Weights, khat_threshold
 from ppgen.program.density import Density
 
 __all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "drifting_sites", "scalars_of"]
 
 _LARGEST_RHAT = 1.01
+_SLIGHT_RHAT = 1.05  # below it, longer chains are most often enough
 _SMALLEST_ESS_PER_CHAIN = 100
+_FEW_DIVERGENCES = 0.001  # a smaller share is a warning
 _SMALLEST_BFMI = 0.3
 # Chains start within 2 of the origin. What has gone so far, and disagrees so much, is on no way back.
 _FAR = 1e6
@@ -38,7 +41,7 @@ class Diagnostics:
         acceptance_rate: the mean over all draws; NaN for methods that accept or reject nothing.
         khat: the Pareto shape of the importance weights, for methods that have them.
         worst: the quantity with the largest R-hat; empty without one.
-        problems: what is wrong, each a sentence with its remedy; empty if nothing is.
+        findings: all that was looked at, as data: what is wrong, and what is not.
     """
 
     rhat_max: float
@@ -48,12 +51,17 @@ class Diagnostics:
     acceptance_rate: float
     khat: float | None
     worst: str
-    problems: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
         """Whether nothing was found wrong."""
-        return not self.problems
+        return worst_of(self.findings) == "ok"
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, each a sentence with its remedy; empty if nothing is."""
+        return problems_of(self.findings)
 
     def __str__(self) -> str:
         if np.isnan(self.rhat_max):
@@ -74,7 +82,7 @@ def diagnose_chains(
     stats: Mapping[str, np.ndarray],
     *,
     max_tree_depth: int,
-    findings: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
 ) -> Diagnostics:
     """Diagnose the draws of Markov chains.
 
@@ -106,7 +114,16 @@ def diagnose_chains(
     bulk = {name: ess_bulk(values) for name, values in finite.items()} | dict.fromkeys(overflown, 0.0)
     tail = {name: ess_tail(values) for name, values in finite.items()} | dict.fromkeys(overflown, 0.0)
     worst = max(rhats, key=lambda name: np.nan_to_num(rhats[name], nan=np.inf))
-    numbers = Diagnostics(
+    found = [
+        *findings,
+        *_moving(scalars["log density"], stats["acceptance_rate"]),
+        _agreement(rhats[worst], worst, scalars[worst], stats["lp"]),
+        _size(min(bulk.values()), min(tail.values()), _SMALLEST_ESS_PER_CHAIN * len(stats["lp"])),
+        _divergences(stats["diverging"]),
+        _trajectories(stats["tree_depth"], max_tree_depth),
+        _energy(stats["energy"]),
+    ]
+    return Diagnostics(
         rhat_max=rhats[worst],
         ess_bulk_min=min(bulk.values()),
         ess_tail_min=min(tail.values()),
@@ -114,18 +131,8 @@ def diagnose_chains(
         acceptance_rate=float(stats["acceptance_rate"].mean()),
         khat=None,
         worst=worst,
-        problems=(),
+        findings=_without_contradictions(found),
     )
-    problems = [
-        *findings,
-        *_stuck_chains(scalars),
-        *_disagreement(numbers, scalars[worst], stats["lp"]),
-        *_few_draws(numbers, chains=len(stats["lp"])),
-        *_divergences(numbers, draws=stats["diverging"].size),
-        *_cut_trajectories(stats["tree_depth"], max_tree_depth),
-        *_low_energy(stats["energy"]),
-    ]
-    return Diagnostics(**{**vars(numbers), "problems": tuple(problems)})
 
 
 def diagnose_draws(
@@ -134,12 +141,12 @@ def diagnose_draws(
     log_weights: np.ndarray | None = None,
     khat: float | None = None,
     ess: float | None = None,
-    findings: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
     remedy: str = "",
 ) -> Diagnostics:
     """Diagnose draws that are no Markov chains: a guide's, or a resampled population's.
 
-    Draws with importance weights are held against their own weighted means and standard deviations,
+    Draws with importance weights are compared with their own weighted means and standard deviations,
     if the Pareto shape of the weights allows that (arXiv:1802.02538).
 
     Args:
@@ -159,23 +166,17 @@ def diagnose_draws(
         >>> print(found.problems[0])
         The draws are off, by their importance weights: the mean of z by 0.5 ...corrected(), ...
     """
-    size = next(iter(draws.values())).shape[:2]
-    count = float(np.prod(size)) if ess is None else ess
-    problems = list(findings)
+    size = int(np.prod(next(iter(draws.values())).shape[:2]))
+    count = float(size) if ess is None else ess
+    found = list(findings)
     if log_weights is not None and np.ptp(log_weights) > 0:
         weights = Weights(log_weights.ravel())
         khat, count = weights.khat, weights.ess
         if weights.usable:
-            problems += _off_by_weights(dict(scalars_of(draws)), weights)
-        else:
-            problems.append(weights.explain("What was drawn from", remedy))
-    elif khat is not None and khat > khat_threshold(int(np.prod(size))):
-        problems.append(explain_khat("What was drawn from", khat, int(np.prod(size)), remedy))
-    if count < _SMALLEST_ESS_PER_CHAIN:
-        problems.append(
-            f"The draws are worth only {count:.0f} independent ones (wanted: {_SMALLEST_ESS_PER_CHAIN}). "
-            "Draw more, for example draws=4000."
-        )
+            found.append(_closeness(dict(scalars_of(draws)), weights))
+    if khat is not None:
+        found.append(_weights(khat, size, remedy))
+    found.append(_size(count, count, _SMALLEST_ESS_PER_CHAIN))
     return Diagnostics(
         rhat_max=math.nan,
         ess_bulk_min=count,
@@ -184,30 +185,8 @@ def diagnose_draws(
         acceptance_rate=math.nan,
         khat=khat,
         worst="",
-        problems=tuple(problems),
+        findings=_without_contradictions(found),
     )
-
-
-def _off_by_weights(scalars: Mapping[str, np.ndarray], weights: Weights) -> Iterator[str]:
-    """Where a guide's own draws are far from their weighted means and standard deviations."""
-    share = np.exp(weights.smoothed)
-    noise = 3 / math.sqrt(weights.ess)  # of the weighted mean, in standard deviations
-    off: dict[str, float] = {}
-    for name, values in scalars.items():
-        flat = values.ravel()
-        mean = share @ flat
-        sd = math.sqrt(share @ np.square(flat - mean))
-        shift, stretch = abs(flat.mean() - mean) / sd, abs(math.log(flat.std() / sd))
-        if shift > _LARGEST_SHIFT + noise:
-            off[f"the mean of {name} by {shift:.1f} sd"] = shift / _LARGEST_SHIFT
-        if stretch > _LARGEST_STRETCH + noise:
-            off[f"the sd of {name} by {abs(flat.std() / sd - 1):.0%}"] = stretch / _LARGEST_STRETCH
-    if off:
-        worst = sorted(off, key=lambda words: off[words])[-3:]
-        yield (
-            f"The draws are off, by their importance weights: {', '.join(reversed(worst))}. "
-            "Take post.corrected(), or a richer guide."
-        )
 
 
 def scalars_of(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
@@ -221,19 +200,35 @@ def scalars_of(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarra
                 yield label, flat[..., entry]
 
 
-def _stuck_chains(scalars: Mapping[str, np.ndarray]) -> Iterator[str]:
+def _without_contradictions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Nothing is said to be in order that another finding says is wrong."""
+    findings = tuple(findings)
+    wrong = {finding.topic for finding in findings if finding.severity != "ok"}
+    return tuple(finding for finding in findings if finding.severity != "ok" or finding.topic not in wrong)
+
+
+# -- of chains ---------------------------------------------------------------------------------------------
+
+
+def _moving(log_density: np.ndarray, acceptance: np.ndarray) -> Iterator[Finding]:
     """A chain whose log density hardly ever changes has stopped moving."""
-    log_density = scalars["log density"]
+    topic, rate = "chains that move", float(acceptance.mean())
+    yield Finding(
+        topic, "ok", f"All chains move: acceptance rate {rate:.2f}.", evidence={"acceptance_rate": rate}
+    )
     for chain, values in enumerate(log_density):
         moved = np.count_nonzero(np.diff(values)) / max(1, len(values) - 1)
         if moved < 0.1:
-            yield (
-                f"Chain {chain} is stuck: it moved in {moved:.0%} of its draws, and must not be used. "
-                "Rescale the parameters to the order of 1, or lengthen the warm-up (tune=2000)."
+            yield Finding(
+                topic,
+                "problem",
+                f"Chain {chain} is stuck: it moved in {moved:.0%} of its draws, and must not be used.",
+                "Rescale the parameters to the order of 1, or lengthen the warm-up (tune=2000).",
+                {"chain": chain, "moved": moved},
             )
 
 
-def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[str]:
+def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[Finding]:
     """Sites whose chains have left every scale, each on a way of its own: nothing holds them there.
 
     Args:
@@ -242,35 +237,48 @@ def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[str]:
     """
     far = np.abs(positions).max(1) > _FAR  # (chain, dim)
     for part in density.latents:
-        chains = [int(chain) for chain in np.flatnonzero(far[:, part.start : part.stop].any(1))]
+        chains = ", ".join(str(chain) for chain in np.flatnonzero(far[:, part.start : part.stop].any(1)))
         entries = [k for k in range(part.start, part.stop) if far[:, k].any()]
         if any(not rhat(positions[..., k]) < _DRIFTING_RHAT for k in entries):
-            largest = np.abs(positions[..., entries]).max()
-            yield (
-                f"The chains drift away in site {part.name!r} (chains {', '.join(map(str, chains))}; up to "
-                f"{largest:.0e} in unconstrained space): the posterior is improper there, or nearly so. Give "
-                f"{part.name!r} a proper prior, or take it out of the program if the data leave it open."
+            largest = float(np.abs(positions[..., entries]).max())
+            yield Finding(
+                "a proper posterior",
+                "problem",
+                f"The chains drift away in site {part.name!r} (chains {chains}; up to {largest:.0e} in "
+                "unconstrained space): the posterior is improper there, or nearly so.",
+                f"Give {part.name!r} a proper prior, or drop it from the program if the data leave it open.",
+                {"site": part.name, "chains": chains, "largest": largest},
             )
 
 
-def _disagreement(numbers: Diagnostics, worst: np.ndarray, log_density: np.ndarray) -> Iterator[str]:
-    if numbers.rhat_max <= _LARGEST_RHAT:
-        return
-    left_out = _odd_chain_out(worst)
-    if left_out is not None:
-        chain, without = left_out
-        others = np.delete(log_density, chain, axis=0).mean()
-        yield (
-            f"Chain {chain} has not found what the others agree on (R-hat of {numbers.worst} is "
-            f"{numbers.rhat_max:.2f}, without it {without:.2f}): its mean log "
-            f"density is {log_density[chain].mean():.1f}, theirs {others:.1f}. It may be stuck, or in a mode "
-            "of its own: run more chains to see, lengthen the warm-up (tune=2000), or reparametrise."
+def _agreement(largest: float, worst: str, values: np.ndarray, log_density: np.ndarray) -> Finding:
+    topic = "agreement of the chains"
+    numbers: Evidence = {"rhat": largest, "site": worst, "threshold": _LARGEST_RHAT}
+    if largest <= _LARGEST_RHAT:
+        return Finding(
+            topic, "ok", f"The chains agree: R-hat is at most {largest:.3f} ({worst}).", evidence=numbers
         )
-        return
-    yield (
-        f"The chains do not agree: R-hat of {numbers.worst} is {numbers.rhat_max:.3f}, more than "
-        f"{_LARGEST_RHAT}. Run longer (tune=2000, draws=4000); if it stays, the posterior has "
-        "several modes or a direction that the data leave open: look at the trace plot and reparametrise."
+    severity: Severity = "warning" if largest < _SLIGHT_RHAT else "problem"
+    left_out = _odd_chain_out(values)
+    if left_out is None:
+        return Finding(
+            topic,
+            severity,
+            f"The chains do not agree: R-hat of {worst} is {largest:.3f}, more than {_LARGEST_RHAT}.",
+            "Run longer (tune=2000, draws=4000); if it stays, the posterior has several modes or a "
+            "direction that the data leave open: look at the trace plot and reparametrise.",
+            numbers,
+        )
+    chain, without = left_out
+    others = np.delete(log_density, chain, axis=0).mean()
+    return Finding(
+        topic,
+        severity,
+        f"Chain {chain} has not found what the others agree on (R-hat of {worst} is {largest:.2f}, without "
+        f"it {without:.2f}): its mean log density is {log_density[chain].mean():.1f}, theirs {others:.1f}.",
+        "It may be stuck, or in a mode of its own: run more chains to see, lengthen the warm-up "
+        "(tune=2000), or reparametrise.",
+        {**numbers, "chain": chain, "rhat_without": without},
     )
 
 
@@ -284,40 +292,119 @@ def _odd_chain_out(values: np.ndarray) -> tuple[int, float] | None:
     return (best, without[best]) if agrees else None
 
 
-def _few_draws(numbers: Diagnostics, chains: int) -> Iterator[str]:
-    wanted = _SMALLEST_ESS_PER_CHAIN * chains
-    smallest = min(numbers.ess_bulk_min, numbers.ess_tail_min)
-    if not smallest >= wanted:
-        yield (
-            f"The draws are worth only {smallest:.0f} independent ones (wanted: {wanted}). "
-            "Draw more, for example draws=4000."
-        )
+def _divergences(diverging: np.ndarray) -> Finding:
+    count, draws = int(diverging.sum()), diverging.size
+    numbers = {"divergences": count, "draws": draws}
+    if not count:
+        return Finding("divergences", "ok", f"None of {draws} trajectories diverged.", evidence=numbers)
+    return Finding(
+        "divergences",
+        "warning" if count < _FEW_DIVERGENCES * draws else "problem",
+        f"{count} of {draws} trajectories diverged: the draws may miss a region of high curvature.",
+        "Take smaller steps (target_accept=0.99); if they stay, reparametrise, for example a hierarchy by "
+        "its non-centred form.",
+        numbers,
+    )
 
 
-def _divergences(numbers: Diagnostics, draws: int) -> Iterator[str]:
-    if numbers.divergences:
-        yield (
-            f"{numbers.divergences} of {draws} trajectories diverged: a region of high curvature may be "
-            "missing from the draws. Take smaller steps (target_accept=0.99); if they stay, reparametrise, "
-            "for example a hierarchy by its non-centred form."
-        )
+def _trajectories(depths: np.ndarray, max_tree_depth: int) -> Finding:
+    share, deepest = float((depths >= max_tree_depth).mean()), int(depths.max())
+    numbers = {"cut": share, "deepest": deepest, "threshold": max_tree_depth}
+    if share <= 0.01:
+        what = f"Trajectories were long enough: tree depth at most {deepest}."
+        return Finding("length of trajectories", "ok", what, evidence=numbers)
+    return Finding(
+        "length of trajectories",
+        "warning",
+        f"{share:.0%} of the trajectories were cut off at tree depth {max_tree_depth}: the sampler is slow "
+        "here, not wrong.",
+        f"Rescale the parameters, or write max_tree_depth={max_tree_depth + 2}.",
+        numbers,
+    )
 
 
-def _cut_trajectories(depths: np.ndarray, max_tree_depth: int) -> Iterator[str]:
-    share = float((depths >= max_tree_depth).mean())
-    if share > 0.01:
-        yield (
-            f"{share:.0%} of the trajectories were cut off at tree depth {max_tree_depth}: the sampler is "
-            f"slow here, not wrong. Rescale the parameters, or write max_tree_depth={max_tree_depth + 2}."
-        )
-
-
-def _low_energy(energy: np.ndarray) -> Iterator[str]:
+def _energy(energy: np.ndarray) -> Finding:
     spread = energy.var(axis=1)
     bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / np.where(spread > 0, spread, np.inf)
-    if bfmi.min() < _SMALLEST_BFMI and spread.min() > 0:
-        yield (
-            f"The energy changes too little between draws (BFMI {bfmi.min():.2f} in chain "
-            f"{int(bfmi.argmin())}, wanted {_SMALLEST_BFMI}): heavy tails are explored slowly. "
-            "Reparametrise, or take a lighter prior."
+    chain, smallest = int(bfmi.argmin()), float(bfmi.min())
+    numbers = {"bfmi": smallest, "chain": chain, "threshold": _SMALLEST_BFMI}
+    if smallest >= _SMALLEST_BFMI or spread.min() == 0:
+        return Finding("energy", "ok", "The energy changes freely between draws.", evidence=numbers)
+    return Finding(
+        "energy",
+        "warning",
+        f"The energy changes too little between draws (BFMI {smallest:.2f} in chain {chain}, wanted "
+        f"{_SMALLEST_BFMI}): heavy tails are explored slowly.",
+        "Reparametrise, or take a lighter prior.",
+        numbers,
+    )
+
+
+# -- of any draws ------------------------------------------------------------------------------------------
+
+
+def _size(bulk: float, tail: float, wanted: int) -> Finding:
+    """Whether the effective sample sizes suffice."""
+    smallest = min(bulk, tail)
+    numbers = {"ess_bulk": bulk, "ess_tail": tail, "threshold": wanted}
+    if smallest >= wanted:
+        what = f"There are enough draws: they are worth at least {smallest:.0f} independent ones."
+        return Finding("number of draws", "ok", what, evidence=numbers)
+    return Finding(
+        "number of draws",
+        "warning",
+        f"The draws are worth only {smallest:.0f} independent ones (wanted: {wanted}).",
+        "Draw more, for example draws=4000.",
+        numbers,
+    )
+
+
+def _weights(khat: float, draws: int, remedy: str) -> Finding:
+    largest = khat_threshold(draws)
+    numbers = {"khat": khat, "threshold": largest}
+    if khat <= largest:
+        return Finding(
+            "importance weights",
+            "ok",
+            "What was drawn from is close enough to the posterior for importance weights: Pareto k-hat is "
+            f"{khat:.2f}, at most {largest:.2f}.",
+            evidence=numbers,
         )
+    return Finding(
+        "importance weights",
+        "problem",
+        "What was drawn from is too far from the posterior to be corrected by importance weights: Pareto "
+        f"k-hat is {khat:.2f}, more than {largest:.2f}.",
+        remedy,
+        numbers,
+    )
+
+
+def _closeness(scalars: Mapping[str, np.ndarray], weights: Weights) -> Finding:
+    """Whether a guide's own draws have their weighted means and standard deviations."""
+    share = np.exp(weights.smoothed)
+    noise = 3 / math.sqrt(weights.ess)  # of the weighted mean, in standard deviations
+    off: list[tuple[float, str, str]] = []
+    for name, values in scalars.items():
+        flat = values.ravel()
+        mean = share @ flat
+        sd = math.sqrt(share @ np.square(flat - mean))
+        shift, stretch = abs(flat.mean() - mean) / sd, abs(math.log(flat.std() / sd))
+        if shift > _LARGEST_SHIFT + noise:
+            off.append((float(shift), f"mean of {name}", f"{shift:.1f} sd"))
+        if stretch > _LARGEST_STRETCH + noise:
+            off.append((float(stretch), f"sd of {name}", f"{abs(flat.std() / sd - 1):.0%}"))
+    topic = "closeness to the posterior"
+    if not off:
+        return Finding(
+            topic, "ok", "The draws have the means and standard deviations that their weights give."
+        )
+    worst = sorted(off, reverse=True)[:3]
+    listed = ", ".join(f"the {what} by {much}" for _, what, much in worst)
+    return Finding(
+        topic,
+        "warning",
+        f"The draws are off, by their importance weights: {listed}.",
+        "Take post.corrected(), or a richer guide.",
+        {what: amount for amount, what, _ in worst},
+    )

@@ -12,6 +12,7 @@ import scipy.linalg
 from scipy.special import logsumexp
 
 from ppgen.checks import check_integer
+from ppgen.findings import Finding
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
@@ -89,14 +90,11 @@ class Laplace:
         fit = LaplaceFit(best.position, factor, best.log_mass)
         elsewhere = 1 - math.exp(best.log_mass - logsumexp([mode.log_mass for mode in modes]))
         how = f"Laplace's own estimate of the log evidence is {fit.log_evidence:.4f}."
-        findings: tuple[str, ...] = ()
+        findings: tuple[Finding, ...] = ()
         if len(modes) > 1:
             how += f" {len(modes)} modes were found; the draws are around the one with the largest mass."
         if elsewhere > _LARGEST_ELSEWHERE:
-            findings = (
-                f"The posterior has {len(modes)} modes or more, and {elsewhere:.0%} of its mass is not "
-                'around the one that was drawn from. Take method="smc".',
-            )
+            findings = (_other_modes(len(modes), elsewhere),)
         return _draw(density, request, fit, None, findings, how)
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
@@ -104,7 +102,7 @@ class Laplace:
         return _draw(density, request, drawn.fit, drawn, drawn.findings, drawn.how)
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
-        """Hold the draws against their weighted means and standard deviations."""
+        """Compare the draws with their weighted means and standard deviations."""
         return diagnose_draws(
             draws,
             log_weights=drawn.log_weights,
@@ -115,12 +113,23 @@ class Laplace:
         )
 
 
+def _other_modes(modes: int, elsewhere: float) -> Finding:
+    return Finding(
+        "several modes",
+        "problem",
+        f"The posterior has {modes} modes or more, and {elsewhere:.0%} of its mass is not around the one "
+        "that was drawn from.",
+        'Take method="smc".',
+        {"modes": modes, "elsewhere": elsewhere},
+    )
+
+
 def _draw(
     density: Density,
     request: Request,
     fit: LaplaceFit,
     before: Drawn | None,
-    findings: tuple[str, ...],
+    findings: tuple[Finding, ...],
     how: str,
 ) -> Drawn:
     earlier = np.zeros((request.chains, 0))

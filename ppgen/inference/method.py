@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from ppgen.errors import InferenceError
+from ppgen.findings import Finding
 from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, diagnose_draws
 from ppgen.inference.pointwise import flatten_draws, unflatten_draws
 from ppgen.inference.weights import LogEvidence, Weights, khat_threshold
@@ -49,7 +50,7 @@ class Drawn:
         khat: the Pareto shape of the importance weights, for methods that have them.
         ess: how many independent draws these are worth, where weights or resampling make that fewer
             than there are; ``None`` for Markov chains and for independent draws.
-        findings: what the method itself has found wrong, each a sentence with its remedy.
+        findings: what the method itself has found wrong.
         how: what the method did, where that is not plain from its options.
         warmup: the draws of the warm-up, if they were to be kept.
         state: the arrays that are needed to resume.
@@ -64,7 +65,7 @@ class Drawn:
     log_evidence: LogEvidence | None = None
     khat: float | None = None
     ess: float | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     how: str = ""
     warmup: Drawn | None = None
     state: Mapping[str, np.ndarray] = field(default_factory=dict)

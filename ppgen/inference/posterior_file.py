@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import xarray
 
 from ppgen.errors import StorageError
+from ppgen.findings import Finding
 from ppgen.inference import arviz_compat
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.methods import is_registered, make_method
@@ -28,7 +29,7 @@ from ppgen.storage import check_writable
 __all__ = ["StoredPosterior", "read_posterior", "write_posterior"]
 
 _GROUP = "ppgen"
-_FORMAT = 1
+_FORMAT = 2  # 1 had findings as sentences
 
 
 class StoredPosterior:
@@ -87,7 +88,7 @@ def write_posterior(
         "khat": drawn.khat,
         "ess": drawn.ess,
         "log_evidence": drawn.log_evidence,
-        "findings": drawn.findings,
+        "findings": [asdict(finding) for finding in drawn.findings],
         "how": drawn.how,
         "cites": drawn.cites,
     }
@@ -103,7 +104,7 @@ def write_posterior(
             for name, array in arrays.items()
             if array.size
         },
-        attrs={"document": json.dumps(document)},
+        attrs={"document": json.dumps(document, default=np.generic.item)},
     )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         whole = Path(folder) / path.name
@@ -163,12 +164,18 @@ def _drawn(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Dra
         log_evidence=None if evidence is None else LogEvidence(*evidence),
         khat=document["khat"],
         ess=document["ess"],
-        findings=tuple(document["findings"]),
+        findings=tuple(_finding(stored) for stored in document["findings"]),
         how=document["how"],
         warmup=warmup,
         state=_under(arrays, "state"),
         cites=tuple(document["cites"]),
     )
+
+
+def _finding(stored: str | Mapping[str, Any]) -> Finding:
+    if isinstance(stored, str):  # format 1
+        return Finding("the method's own checks", "problem", stored)
+    return Finding(**stored)
 
 
 def _options(settings: Method) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ppgen.findings import Finding
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
@@ -76,7 +77,13 @@ def diagnose_resampled(draws: Mapping[str, np.ndarray], drawn: Drawn, remedy: st
     if drawn.ess is not None and 100 <= drawn.ess < _SMALLEST_ESS:
         findings = (
             *findings,
-            f"The weights leave only {drawn.ess:.0f} effective draws (wanted: {_SMALLEST_ESS}). {remedy}",
+            Finding(
+                "number of draws",
+                "warning",
+                f"The weights leave only {drawn.ess:.0f} effective draws (wanted: {_SMALLEST_ESS}).",
+                remedy,
+                {"ess": drawn.ess, "threshold": _SMALLEST_ESS},
+            ),
         )
     return diagnose_draws(
         draws,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.errors import InferenceError
+from ppgen.findings import Evidence, Finding
 from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
 from ppgen.inference.annealing.tempering import Path, Tuning
@@ -161,18 +162,12 @@ class SMC:
         )
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
-        """Hold the runs against each other."""
+        """Compare the runs with each other."""
         rhats = {
             name: rhat(values) for name, values in scalars_of({**draws, "log density": drawn.stats["lp"]})
         }
         worst = max(rhats, key=lambda name: np.nan_to_num(rhats[name], nan=np.inf))
-        findings = drawn.findings
-        # Two halves of a run of few draws differ by chance.
-        if len(drawn.stats["lp"]) > 1 and not rhats[worst] <= _LARGEST_RHAT + 2 / drawn.stats["lp"].shape[1]:
-            findings = (
-                *findings,
-                f"The runs do not agree: R-hat of {worst} is {rhats[worst]:.2f}. {_REMEDY}",
-            )
+        findings = (*drawn.findings, _agreement(rhats[worst], worst, *drawn.stats["lp"].shape))
         judged = diagnose_resampled(draws, replace(drawn, findings=findings), _REMEDY)
         acceptance = float(np.mean(drawn.fit.stages[-1].acceptance))
         return replace(judged, rhat_max=rhats[worst], worst=worst, acceptance_rate=acceptance)
@@ -336,24 +331,43 @@ def _effective_size(values: np.ndarray, families: np.ndarray) -> float:
     return float(min(sizes.min(initial=np.inf), runs * draws))
 
 
-def _findings(population: _Population) -> list[str]:
+def _agreement(largest: float, worst: str, runs: int, draws: int) -> Finding:
+    topic = "agreement of the runs"
+    numbers: Evidence = {"rhat": largest, "site": worst}
+    # Two halves of a run of few draws differ by chance.
+    if runs == 1 or largest <= _LARGEST_RHAT + 2 / draws:
+        what = f"The runs agree: R-hat is at most {largest:.3f} ({worst})."
+        return Finding(topic, "ok", what, evidence=numbers)
+    what = f"The runs do not agree: R-hat of {worst} is {largest:.2f}."
+    return Finding(topic, "problem", what, _REMEDY, numbers)
+
+
+def _findings(population: _Population) -> Iterator[Finding]:
     last = population.stages[-1].acceptance
-    findings = [
-        f"Run {run} hardly moves at its end: {last[run]:.0%} of its moves are accepted. {_REMEDY}"
-        for run in np.flatnonzero(last < 0.2)
-    ]
+    for run in map(int, np.flatnonzero(last < 0.2)):
+        what = f"Run {run} hardly moves at its end: {last[run]:.0%} of its moves are accepted."
+        numbers = {"run": run, "acceptance_rate": float(last[run])}
+        yield Finding("particles that move", "problem", what, _REMEDY, numbers)
     few = [len(np.unique(ancestors)) for ancestors in population.ancestors]
     if min(few) < 10:
-        findings.append(
-            f"All particles of run {int(np.argmin(few))} descend from {min(few)} of those it started with: "
-            f"what they say of the spread is not to be trusted. {_REMEDY}"
+        run = int(np.argmin(few))
+        yield Finding(
+            "ancestors of the particles",
+            "problem",
+            f"All particles of run {run} descend from {min(few)} of those it started with: what they say of "
+            "the spread is not to be trusted.",
+            _REMEDY,
+            {"run": run, "ancestors": min(few)},
         )
     logs = [one.value for one in population.evidence]
     if np.ptp(logs) > max(1.0, 8 * math.sqrt(np.mean([one.variance for one in population.evidence]))):
-        findings.append(
-            f"The runs' estimates of the log evidence differ by up to {np.ptp(logs):.1f} nats. {_REMEDY}"
+        yield Finding(
+            "agreement of the runs",
+            "problem",
+            f"The runs' estimates of the log evidence differ by up to {np.ptp(logs):.1f} nats.",
+            _REMEDY,
+            {"nats": float(np.ptp(logs))},
         )
-    return findings
 
 
 def _check_alive(gain: np.ndarray) -> None:

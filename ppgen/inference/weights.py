@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 
 from ppgen.inference.arviz_compat import pareto_smooth
 
-__all__ = ["LogEvidence", "Weights", "explain_khat", "khat_threshold"]
+__all__ = ["LogEvidence", "Weights", "khat_threshold"]
 
 
 class LogEvidence(NamedTuple):
@@ -39,14 +39,6 @@ def khat_threshold(draws: int) -> float:
         (0.5, 0.7)
     """
     return min(1 - 1 / math.log10(max(draws, 2)), 0.7)
-
-
-def explain_khat(what: str, khat: float, draws: int, remedy: str) -> str:
-    """In words, why draws of ``what`` cannot be corrected by their weights, and what to do."""
-    return (
-        f"{what} is too far from the posterior to be corrected by importance weights: Pareto k-hat is "
-        f"{khat:.2f}, more than {khat_threshold(draws):.2f}. {remedy}".strip()
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +109,3 @@ class Weights:
         cumulative = np.cumsum(np.exp(self.smoothed))
         indices = np.searchsorted(cumulative / cumulative[-1], places, side="right")
         return rng.permutation(np.minimum(indices, len(self.raw) - 1))
-
-    def explain(self, what: str, remedy: str) -> str:
-        """In words, why the draws of ``what`` cannot be corrected by their weights, and what to do."""
-        return explain_khat(what, self.khat, len(self.raw), remedy)

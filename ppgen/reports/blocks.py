@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.findings import Severity
 from ppgen.style import data_url
 
-__all__ = ["Verdict", "code", "list_of", "note", "paragraphs", "picture"]
-
-Verdict = Literal["ok", "warning", "problem"]
+__all__ = ["code", "list_of", "note", "paragraphs", "picture"]
 
 _TEXT_WIDTH = 736  # CSS pixels, the 46rem of the text's measure; wider figures may leave it
 
@@ -44,7 +42,7 @@ def code(text: str) -> Markup:
     return Markup('<pre tabindex="0"><code>{}</code></pre>').format(text.strip("\n"))
 
 
-def note(verdict: Verdict, sentence: str) -> Markup:
+def note(verdict: Severity, sentence: str) -> Markup:
     """A verdict with its reason.
 
     Example:

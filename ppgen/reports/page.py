@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from ppgen import storage
 from ppgen.errors import InvalidArgument
+from ppgen.findings import Severity
 from ppgen.reports import blocks
-from ppgen.reports.blocks import Verdict
 from ppgen.style import stylesheet, table, templates
 
 __all__ = ["HasHtml", "Page", "Section"]
@@ -62,7 +62,7 @@ class Section:
         """Add a block of code or of console output."""
         return self._add(blocks.code(text))
 
-    def note(self, verdict: Verdict, sentence: str) -> Section:
+    def note(self, verdict: Severity, sentence: str) -> Section:
         """Add a verdict, ``"ok"``, ``"warning"`` or ``"problem"``, and the sentence that gives the reason.
 
         Raises:

@@ -17,7 +17,7 @@ from ppgen.reports.page import Section
 from ppgen.reports.reproduce import call_of, source_of
 from ppgen.workflow.checks import PredictiveCheck, check
 from ppgen.workflow.coverage import loo_pit
-from ppgen.workflow.findings import diagnose
+from ppgen.workflow.diagnosis import diagnose
 from ppgen.workflow.power_scaling import sensitivity
 from ppgen.workflow.predictive import posterior_predictive, prior_predictive
 
@@ -117,8 +117,7 @@ def _write_fit(section: Section, post: Posterior) -> None:
         "compilation included." + (f" {post.how}" if post.how else "")
     )
     for finding in diagnose(post).findings:
-        sentence = " ".join(part for part in (finding.what, finding.evidence, finding.do) if part)
-        section.note(finding.severity, f"{finding.topic[:1].upper()}{finding.topic[1:]}: {sentence}")
+        section.note(finding.severity, f"{finding.topic[:1].upper()}{finding.topic[1:]}: {finding}")
     chosen = dict(list(_scalars_first(post).items())[:_MOST_TRACES])
     section.figure(
         plots.trace(chosen),

@@ -22,7 +22,7 @@ from ppgen.reports.result_chapters import best_of, write_calibration, write_comp
 from ppgen.storage import check_writable
 from ppgen.workflow.calibration.result import Calibration
 from ppgen.workflow.comparison import Comparison, compare
-from ppgen.workflow.findings import diagnose
+from ppgen.workflow.diagnosis import diagnose
 
 __all__ = ["report"]
 

@@ -28,7 +28,7 @@ _HOMES = {
     "calibrate": "ppgen.workflow.calibration.calibrate",
     "check": "ppgen.workflow.checks",
     "compare": "ppgen.workflow.comparison",
-    "diagnose": "ppgen.workflow.findings",
+    "diagnose": "ppgen.workflow.diagnosis",
     "loo": "ppgen.workflow.cross_validation",
     "loo_pit": "ppgen.workflow.coverage",
     "posterior_predictive": "ppgen.workflow.predictive",

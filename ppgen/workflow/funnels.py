@@ -48,24 +48,17 @@ class Funnel:
 
     @property
     def what(self) -> str:
-        """The funnel in a sentence."""
-        return (
+        """The funnel and what shows it, in sentences."""
+        shown = (
             f"The funnel between {self.scale} and {self.site} is the cause: where {self.scale} is "
             f"{'small' if self.correlation > 0 else 'large'}, {self.site} is pinched into a neck that is too "
-            "narrow for the step size that suits the rest."
-        )
-
-    @property
-    def evidence(self) -> str:
-        """What shows it."""
-        words = (
-            f"Over the draws, {self.scale} and the spread of {self.site} rise and fall together (rank "
-            f"correlation {self.correlation:.2f})"
+            f"narrow for the step size that suits the rest. Over the draws, {self.scale} and the spread of "
+            f"{self.site} rise and fall together (rank correlation {self.correlation:.2f})"
         )
         if np.isnan(self.divergent_share):
-            return f"{words}."
+            return f"{shown}."
         return (
-            f"{words}; {self.divergent_share:.0%} of the divergences lie in the half nearer to the neck, at "
+            f"{shown}; {self.divergent_share:.0%} of the divergences lie in the half nearer to the neck, at "
             f"a mean {self.scale} of {self.neck:.2g}, where all draws have {self.body:.2g}."
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ppgen.findings import Finding
 from ppgen.inference.guides.whitening import log_density_and_gradient
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density, float64
@@ -25,7 +26,7 @@ _ERRORS = 3.0
 
 def find_drift(
     density: Density, positions: np.ndarray, log_weights: np.ndarray, seed: int
-) -> tuple[str, ...]:
+) -> tuple[Finding, ...]:
     """What a few steps of Hamiltonian Monte Carlo change about weighted draws.
 
     Args:
@@ -35,7 +36,7 @@ def find_drift(
         seed: of the resampling and of the steps.
 
     Returns:
-        A sentence if some mean moves by more than 0.1 sd, or some sd by more than 10 %, and by more than
+        A finding if some mean moves by more than 0.1 sd, or some sd by more than 10 %, and by more than
         three standard errors; else nothing, nor where the weights cannot be trusted in the first place.
     """
     weights = Weights(log_weights)
@@ -55,12 +56,16 @@ def find_drift(
         return ()
     worst = int(np.argmax(np.maximum(shift, stretch)))
     site = next(part.name for part in density.latents if part.start <= worst < part.stop)
-    return (
+    found = Finding(
+        "tails of the draws",
+        "problem",
         f"The draws do not stay as they are when Hamiltonian Monte Carlo moves them: {site} changes by "
         f"{shift[worst]:.1f} sd in the mean and {stretch[worst]:.0%} in the sd. What was drawn from lacks "
-        "a part of the posterior that its weights cannot show. Take a richer guide (guide='nsf'), or "
-        "method='nuts'.",
+        "a part of the posterior that its weights cannot show.",
+        "Take a richer guide (guide='nsf'), or method='nuts'.",
+        {"site": site, "shift": float(shift[worst]), "stretch": float(stretch[worst])},
     )
+    return (found,)
 
 
 def _beyond_noise(changes: np.ndarray, largest: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.findings import Finding
 from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.guides.adam import adam_loop, begin_adam
 from ppgen.inference.guides.guide import Guide, Whitening
@@ -108,9 +109,8 @@ def fit_named(
         )
         whitening = chosen[best].whitening
         fitted = FittedGuide(guide, ends[best].parameters, whitening)
-        findings = describe_ends(best, ends, recipe) + _left_out(
-            fitted, _values(density, density.graph, density.inputs, fitted, noise), locals_
-        )
+        values = _values(density, density.graph, density.inputs, fitted, noise)
+        findings = (*describe_ends(best, ends, recipe), *_left_out(fitted, values, locals_))
     fit = Fit(
         guide=guide.name,
         objective=recipe.objective,
@@ -119,7 +119,7 @@ def fit_named(
         step_size=step_size,
         restarts=tuple(end.bound for end in ends),
         converged=ends[best].converged,
-        findings=tuple(findings),
+        findings=findings,
     )
     return fitted, fit
 
@@ -157,20 +157,24 @@ def _gaussian_log_q(local: Local, z: np.ndarray) -> np.ndarray:
     return -0.5 * (y**2).sum(1) - 0.5 * dim * np.log(2 * np.pi) - whitening.log_det
 
 
-def _left_out(fitted: FittedGuide, log_weights: np.ndarray, locals_: list[Local]) -> list[str]:
-    """In words, whether starts found mass where the guide has none."""
+def _left_out(fitted: FittedGuide, log_weights: np.ndarray, locals_: list[Local]) -> Iterator[Finding]:
+    """Whether starts found mass where the guide has none."""
     elbo = float(log_weights.mean())
     suspects = [local for local in locals_ if misses(local, _gaussian_log_q(locals_[0], local.draws), elbo)]
     suspects += [locals_[0]] if fitted.whitening is not locals_[0].whitening else []
     found = [local for local in suspects if misses(local, _log_q(fitted, local.draws), elbo)]
     if not found:
-        return []
-    share = max(np.exp(min(local.elbo - elbo, 0.0)) for local in found)
-    return [
+        return
+    share = float(max(np.exp(min(local.elbo - elbo, 0.0)) for local in found))
+    yield Finding(
+        "several modes",
+        "problem",
         f"{len(found)} of {len(locals_)} starts found a region with about {share:.1%} of the guide's mass or "
         "more, where the guide has hardly any: the posterior has several modes, or a shape that this guide "
-        "cannot take. Take a richer guide (guide='nsf'), or method='smc' or 'nuts'."
-    ]
+        "cannot take.",
+        "Take a richer guide (guide='nsf'), or method='smc' or 'nuts'.",
+        {"starts": len(found), "share": share},
+    )
 
 
 def _log_q(fitted: FittedGuide, z: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ start anew; the one with the best bound is kept, and those that disagree with it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from ppgen.errors import InferenceError
+from ppgen.findings import Finding
 from ppgen.inference.guides.objectives import Objective, bound
 
 __all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide"]
@@ -128,7 +129,7 @@ class Fit:
         step_size: that the best run started with.
         restarts: the bound that each run reached, in nats.
         converged: whether the best run's bound had stopped rising.
-        findings: what went wrong, each a sentence with its remedy.
+        findings: what went wrong.
     """
 
     guide: str
@@ -138,7 +139,7 @@ class Fit:
     step_size: float
     restarts: tuple[float, ...]
     converged: bool
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def bound(self) -> float:
@@ -174,29 +175,38 @@ def fit_guide(runs: Sequence[Run], recipe: Recipe, *, at_once: int = 1) -> tuple
     return int(np.argmax(bounds)), ends, step_size
 
 
-def describe_ends(best: int, ends: Sequence[Fitted], recipe: Recipe) -> list[str]:
-    """In words, what the ends of the runs say against the fit."""
+def describe_ends(best: int, ends: Sequence[Fitted], recipe: Recipe) -> Iterator[Finding]:
+    """What the ends of the runs say against the fit."""
     end = ends[best]
-    problems = []
     if not end.converged:
-        problems.append(
+        yield Finding(
+            "convergence of the fit",
+            "problem",
             f"The fit of the guide had not converged after max_steps={recipe.max_steps}: its bound was still "
-            f"rising. Give it more (max_steps={4 * recipe.max_steps}), or a simpler guide."
+            "rising.",
+            f"Give it more (max_steps={4 * recipe.max_steps}), or a simpler guide.",
+            {"max_steps": recipe.max_steps},
         )
     if end.skipped > _MOST_SKIPPED:
-        problems.append(
+        yield Finding(
+            "steps of the fit",
+            "problem",
             f"{end.skipped:.0%} of the fit's steps had no finite gradient and were skipped: the log density "
-            "overflows where the guide draws. Rescale the parameters to the order of 1, or check the program."
+            "overflows where the guide draws.",
+            "Rescale the parameters to the order of 1, or check the program.",
+            {"skipped": end.skipped, "threshold": _MOST_SKIPPED},
         )
     gaps = [other.bound for other in ends if end.bound - other.bound > _SLACK + 3 * _difference(end, other)]
     if gaps:
         reached = ", ".join(f"{bound:.1f}" for bound in (end.bound, *gaps))
-        problems.append(
+        yield Finding(
+            "agreement of the restarts",
+            "problem",
             f"Restarts of the fit ended at different bounds ({reached} nats; the best was kept): there may "
-            "be several modes, or the guide is hard to fit. Try restarts=8, and hold the draws against "
-            "method='smc'."
+            "be several modes, or the guide is hard to fit.",
+            "Try restarts=8, and compare the draws with those of method='smc'.",
+            {"nats": end.bound - min(gaps)},
         )
-    return problems
 
 
 def _side_by_side(

@@ -142,7 +142,7 @@ def calibrate(
         around_data=around is not None,
         how=fitter.how,
         batched=fitter.size > 1,
-        fit_problems=ranked.problems,
+        fit_findings=ranked.findings,
         truths=ranked.truths,
         data=simulated.data,
         seed=seed,

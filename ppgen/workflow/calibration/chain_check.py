@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from scipy.stats import norm, rankdata
+
+from ppgen.findings import Evidence, Finding
 
 __all__ = ["check_chains", "effective_size", "split_rhat"]
 
@@ -22,8 +24,8 @@ def check_chains(
     names: tuple[str, ...],
     wanted: int,
     max_tree_depth: int,
-) -> list[str]:
-    """What is wrong with one fit's chains, in sentences.
+) -> Iterator[Finding]:
+    """What is wrong with one fit's chains.
 
     Args:
         values: ``(chain, draw, quantity)``.
@@ -34,28 +36,35 @@ def check_chains(
     """
     split = _split(values)  # (quantity, chain, draw)
     moving = np.ptp(split, axis=(1, 2)) > 0
-    found = []
     if not moving.all():
-        found.append(f"The chains never move in {names[int(np.argmin(moving))]}.")
+        site = names[int(np.argmin(moving))]
+        what = f"The chains never move in {site}."
+        yield Finding("chains that move", "problem", what, evidence={"site": site})
     scores = _normal_scores(split[moving])
     if len(scores):
         rhat, size = split_rhat(split[moving]), effective_size(scores)
         left = [name for name, moves in zip(names, moving, strict=True) if moves]
-        if rhat.max() > _LARGEST_RHAT:
-            found.append(
-                f"R-hat of {left[int(rhat.argmax())]} is {rhat.max():.2f}, more than {_LARGEST_RHAT}."
-            )
-        if size.min() < wanted:
-            found.append(
-                f"The draws of {left[int(size.argmin())]} are worth {size.min():.0f} independent ones, fewer "
-                f"than the {wanted} that are ranked: raise thin=."
+        site, largest = left[int(rhat.argmax())], float(rhat.max())
+        if largest > _LARGEST_RHAT:
+            what = f"R-hat of {site} is {largest:.2f}, more than {_LARGEST_RHAT}."
+            numbers: Evidence = {"rhat": largest, "site": site}
+            yield Finding("agreement of the chains", "problem", what, evidence=numbers)
+        site, smallest = left[int(size.argmin())], float(size.min())
+        if smallest < wanted:
+            yield Finding(
+                "number of draws",
+                "problem",
+                f"The draws of {site} are worth {smallest:.0f} independent ones, fewer than the {wanted} "
+                "that are ranked: raise thin=.",
+                evidence={"ess": smallest, "site": site, "threshold": wanted},
             )
     diverging, cut = float(stats["diverging"].mean()), float((stats["tree_depth"] >= max_tree_depth).mean())
     if diverging > _MOST_DIVERGING:
-        found.append(f"{diverging:.0%} of the trajectories diverged.")
+        what = f"{diverging:.0%} of the trajectories diverged."
+        yield Finding("divergences", "problem", what, evidence={"share": diverging})
     if cut > _MOST_CUT:
-        found.append(f"{cut:.0%} of the trajectories were cut off at tree depth {max_tree_depth}.")
-    return found
+        what = f"{cut:.0%} of the trajectories were cut off at tree depth {max_tree_depth}."
+        yield Finding("length of trajectories", "problem", what, evidence={"cut": cut})
 
 
 def split_rhat(split: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import scipy.linalg
 from scipy.special import logsumexp
 
 from ppgen.errors import PpgenError
+from ppgen.findings import Finding
 from ppgen.inference.laplace import Laplace
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.weights import Weights
@@ -119,9 +120,10 @@ def _drawn(positions: np.ndarray, lp: np.ndarray, noise: np.ndarray, gaussian: _
     _, factor, elsewhere = gaussian
     log_q = -np.square(noise).sum(-1) / 2 - noise.shape[-1] / 2 * math.log(2 * math.pi)
     log_weights = lp - log_q + np.log(np.abs(np.diag(factor))).sum()
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     if elsewhere > _LARGEST_ELSEWHERE:
-        findings = (f"{elsewhere:.0%} of the posterior's mass is at other modes than the one drawn from.",)
+        what = f"{elsewhere:.0%} of the posterior's mass is at other modes than the one drawn from."
+        findings = (Finding("several modes", "problem", what, evidence={"elsewhere": elsewhere}),)
     khat = Weights(log_weights.ravel()).khat
     return Drawn(positions, {"lp": lp}, log_weights, khat=khat, findings=findings)
 

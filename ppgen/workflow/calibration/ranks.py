@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ppgen.errors import PpgenError
+from ppgen.findings import Finding
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
 from ppgen.inference.pointwise import constrain_draws, pointwise
@@ -33,13 +34,13 @@ class Ranked(NamedTuple):
         names: of the quantities.
         ranks: ``(simulation, quantity)``, how many of the draws lie below the truth; -1 without a fit.
         truths: each site's true values ``(simulation, *event)``.
-        problems: for each simulation what the fit's own diagnostics, or the error it ended in, say.
+        findings: for each simulation, what the fit's own diagnostics found wrong, or the error it ended in.
     """
 
     names: tuple[str, ...]
     ranks: np.ndarray
     truths: Mapping[str, np.ndarray]
-    problems: tuple[tuple[str, ...], ...]
+    findings: tuple[tuple[Finding, ...], ...]
 
 
 class _Fit(NamedTuple):
@@ -47,7 +48,7 @@ class _Fit(NamedTuple):
 
     truth: np.ndarray  # (quantity,)
     draws: np.ndarray | None  # (draw, quantity)
-    problems: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def rank_truths(
@@ -69,7 +70,7 @@ def rank_truths(
     rng = np.random.default_rng([request.seed, 3])
     ties = rng.uniform(size=(len(simulations), len(columns.names)))
     ranks = np.full(ties.shape, -1)
-    problems: list[tuple[str, ...]] = [()] * len(simulations)
+    findings: list[tuple[Finding, ...]] = [()] * len(simulations)
 
     def fit(rows: np.ndarray) -> tuple[np.ndarray, list[_Fit]]:
         # The last batch is filled up, so that all have the shape that was compiled.
@@ -84,11 +85,11 @@ def rank_truths(
     with SamplingProgress(title, len(simulations) * draws, show=request.progress) as bar:
         for rows, fits in _run(fit, batches, fitter.runs):
             for row, one in zip(rows, fits, strict=True):
-                problems[row] = one.problems
+                findings[row] = one.findings
                 if one.draws is not None:
                     ranks[row] = _rank(one.truth, one.draws, ties[row])
             bar.advance(len(rows) * draws)
-    return Ranked(columns.names, ranks, truths, tuple(problems))
+    return Ranked(columns.names, ranks, truths, tuple(findings))
 
 
 def _rank(truth: np.ndarray, draws: np.ndarray, ties: np.ndarray) -> np.ndarray:
@@ -191,7 +192,7 @@ class _Judge:
     ) -> _Fit:
         values = columns.take(sites, likelihood)
         if not isinstance(fit, Drawn):
-            return _Fit(values[0], None, (str(fit),))
+            return _Fit(values[0], None, (Finding("errors", "problem", str(fit)),))
         shape = (self._request.chains, self._request.draws)
         latent = {
             part.name: sites[part.name][1:].reshape(*shape, *sites[part.name].shape[1:])
@@ -199,22 +200,22 @@ class _Judge:
         }
         chains = values[1:].reshape(*shape, -1)[:, self._thin - 1 :: self._thin]  # (chain, draw, quantity)
         kept = chains.swapaxes(0, 1).reshape(-1, chains.shape[2])[: self._draws]
-        problems = tuple(self._problems(values[1:].reshape(*shape, -1), latent, fit, columns.names))
+        found = tuple(self._findings(values[1:].reshape(*shape, -1), latent, fit, columns.names))
         if not np.isfinite(kept).all():
-            problems = (*problems, "Some draws have values that are not finite.")
-        return _Fit(values[0], kept, problems)
+            found += (Finding("finite draws", "problem", "Some draws have values that are not finite."),)
+        return _Fit(values[0], kept, tuple(finding for finding in found if finding.severity != "ok"))
 
-    def _problems(
+    def _findings(
         self, values: np.ndarray, latent: Mapping[str, np.ndarray], fit: Drawn, names: tuple[str, ...]
-    ) -> Iterable[str]:
+    ) -> Iterable[Finding]:
         settings = fit.by or self._settings
         if isinstance(settings, NUTS):
             depth, wanted = settings.max_tree_depth, self._draws
             checked = check_chains(values, fit.stats, names=names, wanted=wanted, max_tree_depth=depth)
             return (*fit.findings, *checked)
         if self._request.chains == 1 and isinstance(settings, SMC):
-            return fit.findings  # there is no other run to hold this one against
-        return settings.diagnose(latent, fit).problems
+            return fit.findings  # there is no other run to compare this one with
+        return settings.diagnose(latent, fit).findings
 
     def _evaluate(self, rows: np.ndarray, positions: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Sites and log likelihood at ``positions (row, draw, dim)``."""

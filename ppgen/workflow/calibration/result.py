@@ -1,4 +1,4 @@
-"""What a calibration found: ranks, tests, and in words what is wrong."""
+"""What a calibration found: ranks, tests, and what is wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ppgen.findings import Finding, problems_of
 from ppgen.inference import arviz_compat
 from ppgen.workflow.calibration.uniformity import holm, p_value
 
@@ -58,7 +59,7 @@ class Calibration:
         around_data: whether truths came from a posterior, not from the prior.
         how: how the fits were made, as a sentence.
         batched: whether many data sets were fitted at once.
-        fit_problems: for each simulation, what the fit's own diagnostics found wrong.
+        fit_findings: for each simulation, what the fit's own diagnostics found wrong.
         truths: each site's true values ``(simulation, *event)``.
         data: the simulated arguments of the program, ``(simulation, *shape)``.
         seed: of everything.
@@ -73,7 +74,7 @@ class Calibration:
     around_data: bool
     how: str
     batched: bool
-    fit_problems: tuple[tuple[str, ...], ...]
+    fit_findings: tuple[tuple[Finding, ...], ...]
     truths: Mapping[str, np.ndarray]
     data: Mapping[str, np.ndarray]
     seed: int
@@ -87,7 +88,12 @@ class Calibration:
     @property
     def failed(self) -> int:
         """How many fits did not pass their own diagnostics, those without draws included."""
-        return sum(bool(problems) for problems in self.fit_problems)
+        return sum(bool(findings) for findings in self.fit_findings)
+
+    @property
+    def fit_problems(self) -> tuple[tuple[str, ...], ...]:
+        """:attr:`fit_findings` as sentences."""
+        return tuple(problems_of(findings) for findings in self.fit_findings)
 
     @property
     def without_draws(self) -> int:
@@ -111,39 +117,48 @@ class Calibration:
         """Whether nothing was found wrong."""
         return not self.problems
 
-    @cached_property
+    @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong, each a sentence; empty if nothing is."""
-        return (*self._rank_problems(), *self._fit_problems())
+        return problems_of(self.findings)
 
-    def _rank_problems(self) -> Iterator[str]:
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found in the ranks and in the diagnostics of the fits."""
+        return (*self._rank_findings(), *self._fit_findings())
+
+    def _rank_findings(self) -> Iterator[Finding]:
         wrong = sorted(
             (test for test in self.tests if test.adjusted <= self.alpha), key=lambda test: test.p_value
         )
+        topic = "uniform ranks"
         for test in wrong[:_SHOWN]:
-            yield f"{_describe(test)} (p = {test.adjusted:.2g}, allowing for {len(self.names)} quantities)."
+            what = f"{_describe(test)} (p = {test.adjusted:.2g}, allowing for {len(self.names)} quantities)."
+            yield Finding(topic, "problem", what, evidence={"quantity": test.name, "p_value": test.adjusted})
         if len(wrong) > _SHOWN:
-            yield f"The ranks of {len(wrong) - _SHOWN} more quantities are not uniform: see .tests."
+            what = f"The ranks of {len(wrong) - _SHOWN} more quantities are not uniform: see .tests."
+            yield Finding(topic, "problem", what)
 
-    def _fit_problems(self) -> Iterator[str]:
+    def _fit_findings(self) -> Iterator[Finding]:
         if self.without_draws:
-            yield (
+            what = (
                 f"{self.without_draws} of {self.simulations} fits ended in an error and have no ranks, so "
                 f"that the others may be a choice of easy data: {self._example(errors=True)}"
             )
-        if self.failed - self.without_draws > _MOST_FAILED * self.simulations:
-            yield self._tell_failed()
-
-    def _tell_failed(self) -> str:
-        return (
-            f"{self.failed - self.without_draws} of {self.simulations} fits gave draws that did not pass "
-            f"their own diagnostics; they are counted in. {self._example(errors=False)}"
-        )
+            yield Finding("fits without draws", "problem", what, evidence={"fits": self.without_draws})
+        failed = self.failed - self.without_draws
+        if failed:
+            what = (
+                f"{failed} of {self.simulations} fits gave draws that did not pass their own diagnostics; "
+                f"they are counted in. {self._example(errors=False)}"
+            )
+            many = failed > _MOST_FAILED * self.simulations
+            yield Finding("fits of doubt", "problem" if many else "ok", what, evidence={"fits": failed})
 
     def _example(self, *, errors: bool) -> str:
         missing = np.any(self.ranks < 0, axis=1)
-        which = next(i for i, found in enumerate(self.fit_problems) if found and missing[i] == errors)
-        return f"The first, simulation {which}: {self.fit_problems[which][0]}"
+        which = next(i for i, found in enumerate(self.fit_findings) if found and missing[i] == errors)
+        return f"The first, simulation {which}: {self.fit_findings[which][0]}"
 
     @property
     def reading(self) -> str:
@@ -160,10 +175,8 @@ class Calibration:
         return f"Something is wrong in {what}: {count} {'problem' if count == 1 else 'problems'}."
 
     def __str__(self) -> str:
-        lines = [self.reading, *(f"- {problem}" for problem in self.problems)]
-        if self.failed > self.without_draws and not any("did not pass" in line for line in lines):
-            lines.append(f"- {self._tell_failed()}")
-        return "\n".join([*lines, f"{self.how} {self.seconds:.1f} s."])
+        lines = (f"- {finding}" for finding in self.findings)
+        return "\n".join([self.reading, *lines, f"{self.how} {self.seconds:.1f} s."])
 
     def __repr__(self) -> str:
         state = "ok" if self.ok else f"{len(self.problems)} problems"

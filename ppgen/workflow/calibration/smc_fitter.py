@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import unwrap
@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ppgen.errors import PpgenError
+from ppgen.findings import Finding
 from ppgen.inference.annealing.tempering import Path
 from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.method import Drawn, Method, Request
@@ -90,14 +91,15 @@ class SMCFitter:
         return fits
 
 
-def _findings(accepted: np.ndarray, ancestors: np.ndarray) -> list[str]:
-    found = []
-    if accepted.min() < _FEWEST_MOVES:
-        found.append(f"Particles hardly move at the end: {accepted.min():.0%} of their moves are accepted.")
+def _findings(accepted: np.ndarray, ancestors: np.ndarray) -> Iterator[Finding]:
+    least = float(accepted.min())
+    if least < _FEWEST_MOVES:
+        what = f"Particles hardly move at the end: {least:.0%} of their moves are accepted."
+        yield Finding("particles that move", "problem", what, evidence={"acceptance_rate": least})
     fewest = min(len(np.unique(own)) for own in ancestors)
     if fewest < _FEWEST_ANCESTORS:
-        found.append(f"All particles of a run descend from {fewest} of those it started with.")
-    return found
+        what = f"All particles of a run descend from {fewest} of those it started with."
+        yield Finding("ancestors of the particles", "problem", what, evidence={"ancestors": fewest})
 
 
 class _LastStage:
