@@ -324,6 +324,7 @@ def _trajectories(depths: np.ndarray, max_tree_depth: int) -> Finding:
 
 
 def _energy(energy: np.ndarray) -> Finding:
+    energy = np.ascontiguousarray(energy)  # sums depend on the layout in memory, in the last digit
     spread = energy.var(axis=1)
     bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / np.where(spread > 0, spread, np.inf)
     chain, smallest = int(bfmi.argmin()), float(bfmi.min())
