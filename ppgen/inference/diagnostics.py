@@ -81,7 +81,7 @@ def diagnose_chains(
     draws: Mapping[str, np.ndarray],
     stats: Mapping[str, np.ndarray],
     *,
-    max_tree_depth: int,
+    max_tree_depth: int | None = None,
     findings: tuple[Finding, ...] = (),
 ) -> Diagnostics:
     """Diagnose the draws of Markov chains.
@@ -92,7 +92,8 @@ def diagnose_chains(
 
     Args:
         draws: the latent sites, ``(chain, draw, *event)``.
-        stats: the sampler's statistics, ``(chain, draw)``, under ArviZ's names.
+        stats: the sampler's statistics, ``(chain, draw)``, under ArviZ's names: ``lp``; and those of
+            ``acceptance_rate``, ``diverging``, ``tree_depth`` and ``energy`` that it has.
         max_tree_depth: the depth at which trajectories were cut off.
         findings: what the sampler itself has found wrong.
 
@@ -116,19 +117,17 @@ def diagnose_chains(
     worst = max(rhats, key=lambda name: np.nan_to_num(rhats[name], nan=np.inf))
     found = [
         *findings,
-        *_moving(scalars["log density"], stats["acceptance_rate"]),
+        *_moving(scalars["log density"]),
         _agreement(rhats[worst], worst, scalars[worst], stats["lp"]),
         _size(min(bulk.values()), min(tail.values()), _SMALLEST_ESS_PER_CHAIN * len(stats["lp"])),
-        _divergences(stats["diverging"]),
-        _trajectories(stats["tree_depth"], max_tree_depth),
-        _energy(stats["energy"]),
+        *_trajectories(stats, max_tree_depth),
     ]
     return Diagnostics(
         rhat_max=rhats[worst],
         ess_bulk_min=min(bulk.values()),
         ess_tail_min=min(tail.values()),
-        divergences=int(stats["diverging"].sum()),
-        acceptance_rate=float(stats["acceptance_rate"].mean()),
+        divergences=int(np.sum(stats.get("diverging", 0))),
+        acceptance_rate=float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan,
         khat=None,
         worst=worst,
         findings=_without_contradictions(found),
@@ -210,21 +209,20 @@ def _without_contradictions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 # -- of chains ---------------------------------------------------------------------------------------------
 
 
-def _moving(log_density: np.ndarray, acceptance: np.ndarray) -> Iterator[Finding]:
+def _moving(log_density: np.ndarray) -> Iterator[Finding]:
     """A chain whose log density hardly ever changes has stopped moving."""
-    topic, rate = "chains that move", float(acceptance.mean())
-    yield Finding(
-        topic, "ok", f"All chains move: acceptance rate {rate:.2f}.", evidence={"acceptance_rate": rate}
-    )
-    for chain, values in enumerate(log_density):
-        moved = np.count_nonzero(np.diff(values)) / max(1, len(values) - 1)
-        if moved < 0.1:
+    moved = [float(np.mean(np.diff(values) != 0)) if len(values) > 1 else 0.0 for values in log_density]
+    topic = "chains that move"
+    what = f"All chains move, in at least {min(moved):.0%} of their draws."
+    yield Finding(topic, "ok", what, evidence={"moved": min(moved)})
+    for chain, share in enumerate(moved):
+        if share < 0.1:
             yield Finding(
                 topic,
                 "problem",
-                f"Chain {chain} is stuck: it moved in {moved:.0%} of its draws, and must not be used.",
+                f"Chain {chain} is stuck: it moved in {share:.0%} of its draws, and must not be used.",
                 "Rescale the parameters to the order of 1, or lengthen the warm-up (tune=2000).",
-                {"chain": chain, "moved": moved},
+                {"chain": chain, "moved": share},
             )
 
 
@@ -292,6 +290,16 @@ def _odd_chain_out(values: np.ndarray) -> tuple[int, float] | None:
     return (best, without[best]) if agrees else None
 
 
+def _trajectories(stats: Mapping[str, np.ndarray], max_tree_depth: int | None) -> Iterator[Finding]:
+    """What the trajectories of Hamiltonian Monte Carlo say, as far as there are any."""
+    if "diverging" in stats:
+        yield _divergences(stats["diverging"])
+    if max_tree_depth is not None:
+        yield _lengths(stats["tree_depth"], max_tree_depth)
+    if "energy" in stats:
+        yield _energy(stats["energy"])
+
+
 def _divergences(diverging: np.ndarray) -> Finding:
     count, draws = int(diverging.sum()), diverging.size
     numbers = {"divergences": count, "draws": draws}
@@ -307,7 +315,7 @@ def _divergences(diverging: np.ndarray) -> Finding:
     )
 
 
-def _trajectories(depths: np.ndarray, max_tree_depth: int) -> Finding:
+def _lengths(depths: np.ndarray, max_tree_depth: int) -> Finding:
     share, deepest = float((depths >= max_tree_depth).mean()), int(depths.max())
     numbers = {"cut": share, "deepest": deepest, "threshold": max_tree_depth}
     if share <= 0.01:

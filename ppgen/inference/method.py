@@ -132,14 +132,6 @@ class Drawn:
         )
 
 
-_WITHOUT_TRAJECTORIES = {
-    "acceptance_rate": np.full((1, 1), np.nan),
-    "diverging": np.zeros((1, 1), bool),
-    "tree_depth": np.zeros((1, 1), int),
-    "energy": np.zeros((1, 2)),
-}
-
-
 @runtime_checkable
 class Method(Protocol):
     """A posterior method with its options: a frozen dataclass, whose fields are the options.
@@ -182,8 +174,7 @@ class Method(Protocol):
         Draws with importance weights are judged by these, others as Markov chains.
         """
         if drawn.log_weights is None:
-            stats = _WITHOUT_TRAJECTORIES | {name: np.asarray(value) for name, value in drawn.stats.items()}
-            return diagnose_chains(draws, stats, max_tree_depth=1, findings=drawn.findings)
+            return diagnose_chains(draws, drawn.stats, findings=drawn.findings)
         return diagnose_draws(
             draws, log_weights=drawn.log_weights, khat=drawn.khat, ess=drawn.ess, findings=drawn.findings
         )
