@@ -53,10 +53,11 @@ def measure(case: Case) -> str:
     """One line of the table."""
     import numpy as np
 
-    from ppgen.evaluation.likelihood.annealed import Plan, mean_weight, start_block
-    from ppgen.evaluation.likelihood.annealing import anneal, learn_pace
+    from ppgen.evaluation.likelihood.annealed import Plan, start_block
+    from ppgen.evaluation.likelihood.annealing import anneal, learn_step_sizes
     from ppgen.evaluation.likelihood.latent_rows import read_subject
     from ppgen.evaluation.likelihood.read_rows import read_rows
+    from ppgen.kernels.weights import log_mean_weight
     from ppgen.models import VAE
 
     vae = VAE(case.shape, case.levels, dropout=0.0, seed=0, **case.settings)
@@ -66,18 +67,18 @@ def measure(case: Case) -> str:
     plan = Plan("prior", case.steps, CHAINS, LEAPFROG, 0)
     pair = latent.pair("prior")
     block = start_block(latent, subject.rows(x), plan, stream=0, pilot=False)
-    pace = learn_pace(pair, block, steps=64, leapfrog=LEAPFROG, report=_quiet)
+    sizes = learn_step_sizes(pair, block, steps=64, leapfrog=LEAPFROG, report=_quiet)
 
     def compiled() -> np.ndarray:
-        return anneal(pair, block, pace, steps=case.steps, leapfrog=LEAPFROG, report=_quiet).log_weights
+        return anneal(pair, block, sizes, steps=case.steps, leapfrog=LEAPFROG, report=_quiet)
 
     begin = time.perf_counter()
     compiled()
     first = time.perf_counter() - begin
     fast, weights = _least(compiled)
-    slow, by_hand = _least(lambda: torch_ais(vae, x, block, pace.step_size, case.steps))
-    values = [float(mean_weight(found)[0].mean()) for found in (by_hand, weights)]
-    errors = [float(mean_weight(found)[1].mean()) / ROWS**0.5 for found in (by_hand, weights)]
+    slow, by_hand = _least(lambda: torch_ais(vae, x, block, sizes, case.steps))
+    values = [float(log_mean_weight(found)[0].mean()) for found in (by_hand, weights)]
+    errors = [float(log_mean_weight(found)[1].mean()) / ROWS**0.5 for found in (by_hand, weights)]
     per = 1000 / case.steps
     return (
         f"{case.title:28} {slow * per:10.2f} {fast * per:10.2f} {slow / fast:6.1f} {first - fast:13.1f}   "

@@ -19,10 +19,10 @@ from ppgen.inference.training.objectives import Batch
 from ppgen.inference.training.objectives.denoising import MultilevelDenoising, NoisePrediction
 from ppgen.inference.training.objectives.flow_matching import FlowMatching as FlowMatchingObjective
 from ppgen.inference.training.objectives.flow_matching import optimal_pairs
+from ppgen.kernels.langevin import annealed_langevin
 from ppgen.models import DDPM, NCSN, FlowMatching, MaskedDiffusion, ScoreSDE
 from ppgen.models.diffusion.any_order import AnyOrder
 from ppgen.models.diffusion.family import _without_class
-from ppgen.models.diffusion.langevin import annealed_langevin
 from ppgen.models.diffusion.levels import cell_logits, level_mean
 from ppgen.models.diffusion.probability_flow import flow_log_density, follow
 from ppgen.models.diffusion.schedules import CosineSchedule, VarianceExploding, VariancePreserving

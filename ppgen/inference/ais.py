@@ -147,9 +147,8 @@ def anneal(
     before = 0.0
     for k in range(len(schedule.beta)):
         beta, tuning = schedule.at(k)
-        gain = path.ends(particles).difference[0]
-        log_weights += np.where(np.isfinite(gain), (beta[0] - before) * np.nan_to_num(gain), -np.inf)
-        particles, _, _ = path.move(particles, beta, tuning)
+        particles, log_ratio, _ = path.move(particles, beta, tuning)
+        log_weights += (beta[0] - before) * log_ratio[0]
         before = beta[0]
         done = len(positions) * np.arange(k, k + 2) // len(schedule.beta)
         report(int(done[1] - done[0]))

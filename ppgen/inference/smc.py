@@ -9,7 +9,6 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from ppgen.checks import check_choice, check_integer, check_number
@@ -24,6 +23,8 @@ from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import naming_what_is_impossible
 from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled
+from ppgen.kernels.resampling import systematic_resampling
+from ppgen.kernels.weights import log_effective_size
 from ppgen.program.density import Density
 
 __all__ = ["SMC", "Rules", "SMCFit", "Stage", "temper"]
@@ -213,7 +214,7 @@ def temper(
         for run in np.flatnonzero(beta < 1):
             increase[run] = _next_step(gain[run], 1 - beta[run], rules.target_ess)
             log_weights = _times(increase[run], gain[run])
-            chosen = _systematic(np.exp(log_weights - logsumexp(log_weights)), rng)
+            chosen = systematic_resampling(np.exp(log_weights - log_weights.max()), size, rng)
             positions[run], ancestors[run] = positions[run, chosen], ancestors[run, chosen]
             beta[run] = 1.0 if increase[run] >= 1 - beta[run] else beta[run] + increase[run]
         tuning = Tuning.learn(positions, step_size)
@@ -237,8 +238,7 @@ def _next_step(gain: np.ndarray, rest: float, target_ess: float) -> float:
 
     def surplus(log_increase: float) -> float:
         log_weights = _times(math.exp(log_increase), gain)
-        log_ess = 2 * logsumexp(log_weights) - logsumexp(2 * log_weights)
-        return float(log_ess - math.log(target_ess * alive))
+        return log_effective_size(log_weights) - math.log(target_ess * alive)
 
     longest = math.log(rest)
     if surplus(longest) >= 0:
@@ -248,12 +248,6 @@ def _next_step(gain: np.ndarray, rest: float, target_ess: float) -> float:
 
 def _times(increase: float, gain: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(gain), increase * np.where(np.isfinite(gain), gain, 0.0), -np.inf)
-
-
-def _systematic(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    places = (np.arange(len(weights)) + rng.uniform()) / len(weights)
-    cumulative = np.cumsum(weights)
-    return np.minimum(np.searchsorted(cumulative / cumulative[-1], places, side="right"), len(weights) - 1)
 
 
 def _spread_out(

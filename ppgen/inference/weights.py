@@ -15,6 +15,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ppgen.inference.arviz_compat import pareto_smooth
+from ppgen.kernels.resampling import systematic_resampling
+from ppgen.kernels.weights import log_effective_size, log_mean_weight
 
 __all__ = ["LogEvidence", "Weights", "khat_threshold"]
 
@@ -89,23 +91,15 @@ class Weights:
     @property
     def ess(self) -> float:
         """Kish's effective sample size of the smoothed weights."""
-        return float(1 / np.exp(2 * self.smoothed).sum())
+        return math.exp(log_effective_size(self.smoothed))
 
     @property
     def log_evidence(self) -> LogEvidence:
         """Log of the mean raw weight, with the delta method's standard error."""
-        raw = np.where(np.isfinite(self.raw), self.raw, -np.inf)
-        value = float(logsumexp(raw) - math.log(len(raw)))
-        relative = np.exp(raw - value) if math.isfinite(value) else np.full(len(raw), math.nan)
-        return LogEvidence(value, float(relative.std(ddof=1) / math.sqrt(len(raw))))
+        value, stderr = log_mean_weight(self.raw)
+        return LogEvidence(float(value), float(stderr))
 
     def resample(self, n: int, seed: int) -> np.ndarray:
-        """Indices ``(n,)`` of draws in proportion to the smoothed weights, in random order.
-
-        Systematic: a draw of weight w comes up ⌊nw⌋ or ⌈nw⌉ times, which adds the least noise.
-        """
+        """Indices ``(n,)`` of draws in proportion to the smoothed weights, in random order."""
         rng = np.random.default_rng(seed)
-        places = (np.arange(n) + rng.uniform()) / n
-        cumulative = np.cumsum(np.exp(self.smoothed))
-        indices = np.searchsorted(cumulative / cumulative[-1], places, side="right")
-        return rng.permutation(np.minimum(indices, len(self.raw) - 1))
+        return rng.permutation(systematic_resampling(np.exp(self.smoothed), n, rng))

@@ -12,6 +12,7 @@ from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.inference import arviz_compat
 from ppgen.inference.pointwise import flatten_draws, pointwise
 from ppgen.inference.posterior import Posterior
+from ppgen.kernels.resampling import systematic_resampling
 from ppgen.workflow.comparison import Comparison, check_posteriors, check_same_data, compare
 from ppgen.workflow.likelihoods import alike
 
@@ -102,9 +103,7 @@ def average(
     observed = {name: _observed(post) for name, post in posts.items()}
     check_same_data(observed)
     rng = np.random.default_rng(seed)
-    # Systematic: a model of weight w has ⌊nw⌋ or ⌈nw⌉ of the n draws.
-    places = (np.arange(draws) + rng.uniform()) / draws
-    model = rng.permutation(np.searchsorted(np.cumsum(list(shares.values()))[:-1], places, side="right"))
+    model = rng.permutation(systematic_resampling(np.array(list(shares.values())), draws, rng))
     sites = observed[next(iter(posts))]
     mixed = {
         site: np.empty((draws, *values.shape), values.dtype if values.dtype.kind != "b" else int)

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from ppgen.checks import check_integer
 from ppgen.errors import InferenceError
 from ppgen.evaluation.likelihood.annealing import (
     BINS,
     Block,
-    Pace,
     Report,
-    Walk,
     anneal,
     blocks_of,
-    learn_pace,
+    learn_step_sizes,
 )
 from ppgen.evaluation.likelihood.latent_rows import (
     LatentRows,
@@ -34,7 +33,7 @@ from ppgen.evaluation.likelihood.latent_rows import (
 )
 from ppgen.evaluation.likelihood.read_rows import read_rows
 from ppgen.inference.compilation import use_persistent_cache
-from ppgen.models.checks import check_positive
+from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
 from ppgen.program.likelihood import Likelihood
 from ppgen.style.bar import progress_bar
@@ -44,7 +43,6 @@ __all__ = [
     "annealed_likelihood",
     "annealed_rows",
     "by_class",
-    "mean_weight",
     "pilot_steps",
     "start_block",
 ]
@@ -75,10 +73,10 @@ class Plan:
         """The plan, with each of its numbers in range."""
         return cls(
             check_start(start, subject),
-            check_positive("steps", steps),
-            check_positive("chains", chains, least=2),
-            check_positive("leapfrog", leapfrog),
-            check_positive("seed", seed, least=0),
+            check_integer("steps", steps),
+            check_integer("chains", chains, least=2),
+            check_integer("leapfrog", leapfrog),
+            check_integer("seed", seed, least=0),
         )
 
     @property
@@ -117,7 +115,7 @@ def annealed_likelihood(
     tight one where it is long. :func:`bdmc` says how tight.
 
     Each row has step sizes of its own for each part of the path, at which about 65 % of the moves are
-    accepted. A pilot walk of other chains finds them, and they are fixed before the walk that counts: the
+    accepted. A pilot run of other chains finds them, and they are fixed before the run that counts: the
     weights stay unbiased. Their unit is the spread of the start, from draws of their own too. A row's
     noise is seeded by what it holds, so that its value does not depend on the rows beside it.
 
@@ -204,11 +202,9 @@ def _of_labelled(
     for label, members in by_class(labels, len(rows)):
         latent = read_rows(subject, rows[members[0]], label)
         pair = latent.pair(plan.start)
-        found = [
-            walk.log_weights
-            for _, _, walk in annealed_rows(latent, pair, rows[members], plan, report, label or 0)
-        ]
-        values[members], stderr[members] = mean_weight(np.concatenate(found)[: len(members)])
+        blocks = annealed_rows(latent, pair, rows[members], plan, report, label or 0)
+        log_weights = np.concatenate([log_weights for _, _, log_weights in blocks])[: len(members)]
+        values[members], stderr[members] = log_mean_weight(log_weights)
     return values, stderr
 
 
@@ -223,8 +219,8 @@ def by_class(labels: np.ndarray | None, n: int) -> Iterator[tuple[int | None, np
 
 def annealed_rows(
     latent: LatentRows, pair: RowPair, rows: np.ndarray, plan: Plan, report: Report, stream: int = 0
-) -> Iterator[tuple[Block, Pace, Walk]]:
-    """The rows block by block, each with its pace and its walk; the last block is filled up.
+) -> Iterator[tuple[Block, np.ndarray, np.ndarray]]:
+    """The rows block by block, each with its step sizes and log weights; the last block is filled up.
 
     Args:
         latent, pair: how the rows' latent vectors are distributed.
@@ -241,12 +237,12 @@ def annealed_rows(
         def told(steps: int, share: int = share) -> None:
             report(steps * share)
 
-        pace = learn_pace(pair, pilot, steps=pilot_steps(plan), leapfrog=plan.leapfrog, report=told)
-        yield block, pace, anneal(pair, block, pace, steps=plan.steps, leapfrog=plan.leapfrog, report=told)
+        sizes = learn_step_sizes(pair, pilot, steps=pilot_steps(plan), leapfrog=plan.leapfrog, report=told)
+        yield block, sizes, anneal(pair, block, sizes, steps=plan.steps, leapfrog=plan.leapfrog, report=told)
 
 
 def pilot_steps(plan: Plan) -> int:
-    """How many temperatures the pilot walk has."""
+    """How many temperatures the pilot run has."""
     return max(2 * BINS, plan.steps // 4)
 
 
@@ -271,17 +267,3 @@ def start_block(latent: LatentRows, x: np.ndarray, plan: Plan, *, stream: int, p
         )
     scale = np.clip(draws[:, plan.chains :].std(1), 1e-6, 1e6)
     return Block(x, draws[:, : plan.chains], scale, seeds)
-
-
-def mean_weight(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The log of the mean weight of each row and its standard error, from ``(rows, chains)``.
-
-    Example:
-        >>> value, stderr = mean_weight(np.log([[1.0, 2.0, 3.0]]))
-        >>> round(float(value[0]), 3), round(float(stderr[0]), 3)          # log 2 and 1 / (2 sqrt 3)
-        (0.693, 0.289)
-    """
-    chains = log_weights.shape[1]
-    value = logsumexp(log_weights, axis=1) - math.log(chains)
-    relative = np.exp(log_weights - np.where(np.isfinite(value), value, 0.0)[:, None])
-    return value, relative.std(1, ddof=1) / math.sqrt(chains)

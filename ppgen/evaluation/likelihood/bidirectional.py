@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from ppgen.checks import check_integer
 from ppgen.errors import InvalidArgument
-from ppgen.evaluation.likelihood.annealed import Plan, annealed_rows, by_class, mean_weight, pilot_steps
+from ppgen.evaluation.likelihood.annealed import Plan, annealed_rows, by_class, pilot_steps
 from ppgen.evaluation.likelihood.annealing import Report, anneal
 from ppgen.evaluation.likelihood.latent_rows import Start, Subject, check_label, read_subject
 from ppgen.evaluation.likelihood.read_rows import read_rows
 from ppgen.inference.compilation import use_persistent_cache
-from ppgen.models.checks import check_positive
+from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
 from ppgen.program.likelihood import Likelihood
 from ppgen.style.bar import progress_bar
@@ -112,10 +113,10 @@ def bdmc(
 
     A simulated row comes with the latent vector that made it, an exact draw from the posterior given the
     row. Chains that walk from there back to the start of the path have weights with
-    :math:`\mathbb{E}[1 / w] = 1 / p(x)`:
+    :math:`\mathbb{E}[w'] = 1 / p(x)`:
 
     .. math:: \mathbb{E}\Big[\log \frac1C \sum_c w_c\Big] \;\le\; \log p(x) \;\le\;
-        \mathbb{E}\Big[-\log \frac1C \sum_c \frac{1}{w'_c}\Big]
+        \mathbb{E}\Big[-\log \frac1C \sum_c w'_c\Big]
 
     The gap says how good :func:`annealed_likelihood` of the same settings is on rows like the model's own; on
     real rows, which a poor model would not make, it may be less good.
@@ -145,7 +146,7 @@ def bdmc(
         >>> -0.05 < sandwich.gap < 0.1
         True
     """
-    n = check_positive("n", n, least=2)
+    n = check_integer("n", n, least=2)
     example = _example(model, like)
     subject = read_subject(model, guide, example)
     example = subject.rows(example)[0]
@@ -177,21 +178,21 @@ def _both_ways(
     pair = latent.pair(plan.start)
     rows, exact = latent.simulate(n, plan.seed + (label or 0))
     there, back, done = [], [], 0
-    for block, pace, walk in annealed_rows(latent, pair, rows, plan, report, label or 0):
+    for block, sizes, log_weights in annealed_rows(latent, pair, rows, plan, report, label or 0):
         size = len(block.x)
         ends = np.resize(exact[done : done + size], (size, latent.dim))
         ends = np.repeat(ends[:, None], plan.chains, axis=1)
         other = block._replace(seeds=block.seeds ^ np.uint32(0x85EBCA6B))  # noise apart from the way there
         returned = anneal(
-            pair, other, pace, steps=plan.steps, leapfrog=plan.leapfrog, report=lambda k: None, end=ends
+            pair, other, sizes, steps=plan.steps, leapfrog=plan.leapfrog, report=lambda k: None, end=ends
         )
         report(plan.steps * min(size, n - done))
-        there.append(walk.log_weights)
-        back.append(returned.log_weights)
+        there.append(log_weights)
+        back.append(returned)
         done += size
-    low, low_stderr = mean_weight(np.concatenate(there)[:n])
-    high, high_stderr = mean_weight(-np.concatenate(back)[:n])
-    return rows, np.stack([low, low_stderr]), np.stack([-high, high_stderr])
+    low, low_stderr = log_mean_weight(np.concatenate(there)[:n])
+    minus_high, high_stderr = log_mean_weight(np.concatenate(back)[:n])
+    return rows, np.stack([low, low_stderr]), np.stack([-minus_high, high_stderr])
 
 
 def _example(model: Any, like: Any) -> Any:

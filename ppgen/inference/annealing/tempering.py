@@ -2,33 +2,31 @@ r"""Hamiltonian Monte Carlo on the path from a density that is easy to draw from
 
 .. math:: \log \pi_\beta(z) = (1 - \beta) \log q(z) + \beta \log \pi(z), \quad 0 \le \beta \le 1
 
-The kernel is BlackJAX's, compiled once for all β, step sizes and metrics. Whatever names a pair of
-densities can take this path; :mod:`ppgen.inference.annealing.bases` has those that end at a posterior.
+The kernel is compiled once for all β, step sizes and metrics. Whatever names a pair of densities can take
+this path; :mod:`ppgen.inference.annealing.bases` has those that end at a posterior.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import blackjax
 import jax
-import jax.numpy as jnp
 import numpy as np
-from blackjax.mcmc.hmc import HMCState
 
+from ppgen.kernels import tempered_hmc
 from ppgen.program.density import float64
 from ppgen.program.jaxprs.compiler import jit
 
-__all__ = ["BLOCK", "Ends", "Pair", "Path", "Tuning"]
+__all__ = ["BLOCK", "Ends", "Moved", "Pair", "Path", "Tuning"]
 
 _TARGET_ACCEPT = 0.8
 _TRAJECTORY = 1.5  # in units of the particles' own sd: a quarter of a Gaussian's period is π / 2
 _MOST_LEAPFROGS = 32
 _LARGEST_DENSE_DIM = 100
-_LARGEST_LOSS = 1000.0  # nats
+_JITTER = (0.6, 1.2)  # of step sizes
 BLOCK = 256  # particles that move side by side; more only spill the cache
 
 
@@ -57,6 +55,20 @@ class Ends(NamedTuple):
         """log π − log q, ``-inf`` where the target has no density."""
         base = np.where(np.isfinite(self.base), self.base, 0.0)
         return np.where(np.isfinite(self.target), self.target - base, -np.inf)
+
+
+class Moved(NamedTuple):
+    """What one trajectory of every particle did.
+
+    Attributes:
+        positions: ``(run, particle, dim)``, where it ended.
+        log_ratio: ``(run, particle)``, log π − log q where it began.
+        acceptance: the rate of each run ``(run,)``.
+    """
+
+    positions: np.ndarray
+    log_ratio: np.ndarray
+    acceptance: np.ndarray
 
 
 class Tuning(NamedTuple):
@@ -110,7 +122,7 @@ class Path:
         >>> z = np.random.default_rng(0).normal(size=(1, 1000, 1))
         >>> tuning = Tuning.learn(z, step_size=np.array([0.8]))
         >>> for _ in range(10):
-        ...     z, _, _ = path.move(z, np.array([1.0]), tuning)
+        ...     z = path.move(z, np.array([1.0]), tuning).positions
         >>> print(f"{z.std():.1f}")
         2.0
     """
@@ -131,14 +143,8 @@ class Path:
         found = self._in_shares(self._evaluate, _in_blocks(positions))
         return Ends(*(_out_of_blocks(value, runs, particles) for value in found))
 
-    def move(
-        self, positions: np.ndarray, beta: np.ndarray, tuning: Tuning
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One trajectory of every particle at its run's ``beta (run,)``.
-
-        Returns:
-            The new positions, their log π_β ``(run, particle)``, and the acceptance rate ``(run,)``.
-        """
+    def move(self, positions: np.ndarray, beta: np.ndarray, tuning: Tuning) -> Moved:
+        """One trajectory of every particle at its run's ``beta (run,)``."""
         runs, particles, _ = positions.shape
         self._moves += 1
         halves = _in_halves(positions)
@@ -150,10 +156,10 @@ class Path:
         of_halves = (np.repeat(beta, 2), np.repeat(tuning.step_size, 2), np.concatenate(covariance))
         how = (np.repeat(x, len(blocks) // (2 * runs), 0) for x in of_halves)
         moved = self._in_shares(self._move, (keys, blocks, *how), tuning.leapfrogs)
-        new, log_density, acceptance = (
+        new, log_ratio, acceptance = (
             _out_of_halves(_out_of_blocks(value, 2 * runs, halves.shape[2]), particles) for value in moved
         )
-        return new, log_density, acceptance.mean(1)
+        return Moved(new, log_ratio, acceptance.mean(1))
 
     def _in_shares(self, function: Callable[..., Any], blocks: Any, *more: Any) -> tuple[np.ndarray, ...]:
         """What a function of blocks returns, called on equal shares of them, one a thread."""
@@ -216,29 +222,16 @@ def _covariance(particles: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _compile(pair: Pair) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Both log densities, and one move, of blocks of particles."""
-    kernel = blackjax.mcmc.hmc.build_kernel()
 
     def evaluate(inputs: Any, blocks: jax.Array) -> Any:
         return jax.lax.map(jax.vmap(lambda z: pair(inputs, z)), blocks)
 
     def move(inputs: Any, blocks: Any, leapfrogs: Any) -> Any:
         def one_particle(key: Any, z: Any, beta: Any, step_size: Any, covariance: Any) -> Any:
-            def tempered(z: jax.Array) -> jax.Array:
-                base, target = pair(inputs, z)
-                value = base + beta * (target - base)
-                return jnp.where(jnp.isnan(value), -jnp.inf, value)
-
-            # Steps of unlike lengths, for no length to fit a whole period of some direction.
-            step_key, key = jax.random.split(key)
-            step_size = step_size * jax.random.uniform(step_key, minval=0.6, maxval=1.2)
-            before = HMCState(z, *jax.value_and_grad(tempered)(z))
-            after, info = kernel(key, before, tempered, step_size, covariance, leapfrogs)
-            # A trajectory that runs away can overflow to an energy of -inf, which the kernel would accept.
-            # As kinetic energy is positive, no sound move loses this much of the log density.
-            lost = before.logdensity - after.logdensity
-            sound = jnp.isfinite(info.energy) & (lost < _LARGEST_LOSS + len(z))
-            after = jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, before)
-            return after.position, after.logdensity, jnp.where(sound, info.acceptance_rate, 0.0)
+            z, info = tempered_hmc.step(
+                key, z, partial(pair, inputs), beta, step_size, covariance, leapfrogs, _JITTER
+            )
+            return z, info.log_ratio, info.acceptance_rate
 
         def one_block(block: Any) -> Any:
             key, z, *how = block

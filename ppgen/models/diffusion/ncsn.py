@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.errors import InvalidArgument
+from ppgen.kernels.langevin import annealed_langevin
 from ppgen.models.checks import check_name, check_number, check_positive
 from ppgen.models.diffusion.gaussian_chain import GaussianChain, Prediction, Variance, ancestral
-from ppgen.models.diffusion.langevin import annealed_langevin
 from ppgen.models.diffusion.schedules import VarianceExploding
 from ppgen.models.networks.denoiser import Networks
 from ppgen.program.density import float64

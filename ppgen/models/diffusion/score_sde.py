@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ppgen.kernels.langevin import corrected
 from ppgen.models.checks import check_levels, check_name, check_number, check_positive
 from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily, cell_noise
-from ppgen.models.diffusion.langevin import corrected
 from ppgen.models.diffusion.levels import check_prediction, noise_of_level
 from ppgen.models.diffusion.schedules import Process, VarianceExploding, VariancePreserving
 from ppgen.models.networks.denoiser import Networks

@@ -15,11 +15,11 @@ from numpyro.contrib.module import eqx_module
 
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
+from ppgen.kernels.pseudo_likelihood import pseudo_log_prob
 from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
 from ppgen.models.energy.units import BinaryUnits, count_levels
 from ppgen.models.networks.boltzmann import Pairwise
-from ppgen.program.discrete.full_conditionals import pseudo_log_prob
 
 __all__ = ["BoltzmannMachine", "check_binary"]
 
@@ -102,7 +102,7 @@ class BoltzmannMachine(BoltzmannFamily):
         return v.astype(x.dtype).reshape(x.shape)
 
     def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.program.discrete.full_conditionals`."""
+        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.kernels.pseudo_likelihood`."""
         return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, 2)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
-import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +18,11 @@ from numpyro.contrib.module import eqx_module
 
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
+from ppgen.kernels import mala
+from ppgen.kernels.annealed_importance import AISState, anneal
 from ppgen.models.checks import check_name, check_positive, check_sizes
 from ppgen.models.energy.family import CHAINS, TEMPERATURES, EnergyFamily, Method
-from ppgen.models.energy.partition import LogPartition, anneal
+from ppgen.models.energy.partition import LogPartition
 from ppgen.models.networks.energy import Architecture, energy_network
 from ppgen.program.likelihood import Likelihood
 
@@ -28,8 +30,6 @@ __all__ = ["EnergyModel"]
 
 HIDDEN = {"mlp": (256, 256), "conv": (32, 64, 128)}
 
-_ACCEPT = 0.574  # of Langevin proposals, where they go farthest
-_ADAPT = 0.1
 _FIRST_STEP = math.log(0.1)
 
 
@@ -189,27 +189,21 @@ class EnergyModel(EnergyFamily):
         """The log density ``(n,)`` of standardised rows at a place of the path, but for its constant."""
         return _log_normal(z) - beta * self.excess(z)
 
-    def _move(self, beta: Any, log_step: Any, key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """A Langevin step at a place of the path, and the rate at which it was accepted."""
-        kernel = blackjax.mala.build_kernel()
-
-        def one(key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-            def log_density(z: jax.Array) -> jax.Array:
-                return self._at(beta, z[None])[0]
-
-            state, info = kernel(key, blackjax.mala.init(z, log_density), log_density, jnp.exp(log_step))
-            return state.position, info.acceptance_rate
-
-        z, rates = jax.vmap(one)(jax.random.split(key, len(z)), z)
-        return z, rates.mean()
+    def _move(
+        self, beta: Any, log_step: Any, key: jax.Array, z: jax.Array
+    ) -> tuple[jax.Array, mala.MALAInfo]:
+        """A Langevin step at a place of the path."""
+        log_density = partial(self._at, beta)
+        state, info = mala.step(key, mala.init(z, log_density), log_density, jnp.exp(log_step))
+        return state.position, info
 
     def _tuned(self, betas: jax.Array, key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Chains after a step at each of the places, and the log step size that each step had."""
 
         def step(carry: Any, at: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             z, log_step = carry
-            moved, rate = self._move(at[0], log_step, at[1], z)
-            return (moved, log_step + _ADAPT * (rate - _ACCEPT)), log_step
+            moved, info = self._move(at[0], log_step, at[1], z)
+            return (moved, mala.adapt(log_step, info)), log_step
 
         start = (z, jnp.asarray(_FIRST_STEP))
         (z, _), log_steps = lax.scan(step, start, (betas, jax.random.split(key, len(betas))))
@@ -257,10 +251,8 @@ class _Begin:
         return (beta, log_steps), gaussian[: self.chains], keys
 
 
-def _stage(
-    family: EnergyModel, path: tuple[jax.Array, jax.Array], z: jax.Array, keys: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Chains after a part of the path, and what their log weights gain."""
+def _stage(family: EnergyModel, path: tuple[jax.Array, jax.Array], z: jax.Array, keys: jax.Array) -> AISState:
+    """Chains after a part of the path, with what it adds to their log weights."""
     return anneal(
         lambda place, z: -family._at(place[0], z),
         lambda place, key, z: family._move(place[0], place[1], key, z)[0],

@@ -14,8 +14,10 @@ from jax import lax
 from jax.scipy.special import logsumexp
 
 from ppgen.errors import InvalidArgument
+from ppgen.kernels.annealed_importance import AISState, anneal
+from ppgen.kernels.weights import log_mean_weight
 from ppgen.models.checks import check_name, check_positive
-from ppgen.models.energy.partition import LogPartition, LogPartitionBracket, anneal, from_weights
+from ppgen.models.energy.partition import LogPartition, LogPartitionBracket
 from ppgen.models.numpyro_family import NumPyroFamily
 from ppgen.program.likelihood import Kind, Likelihood
 from ppgen.style.bar import progress_bar
@@ -33,8 +35,8 @@ _PART = 100  # of the steps of annealing, between two signs of life
 
 Begin = Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array, jax.Array]]
 """Of a family, a key and rows to go back from: path, chains at its beginning, a key for each step."""
-Stage = Callable[[Any, Any, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-"""Of a family, a part of the path, chains and keys: the chains after it, and their gains in log weight."""
+Stage = Callable[[Any, Any, jax.Array, jax.Array], AISState]
+"""Of a family, a part of the path, chains and keys: the chains after it, with what their log weights gain."""
 
 
 class EnergyFamily(NumPyroFamily):
@@ -168,7 +170,8 @@ class EnergyFamily(NumPyroFamily):
                 x, gains = move(part, x, keys[first : first + _PART])
                 log_weights += np.asarray(gains, np.float64)
                 advance(_PART)
-        return from_weights(log_weights)
+        value, stderr = log_mean_weight(log_weights)
+        return float(value), float(stderr)
 
     def _likelihood(self, values: np.ndarray, log_z: LogPartition, kind: Kind, how: str) -> Likelihood:
         stderr = None if log_z.exact else np.full(len(values), log_z.stderr)
@@ -313,10 +316,8 @@ class _Begin:
         return (beta[::-1], rows, keys) if self.backward else (beta, family.start(first, self.chains), keys)
 
 
-def _stage(
-    family: BoltzmannFamily, path: jax.Array, x: jax.Array, keys: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Chains after a part of the path, and what their log weights gain."""
+def _stage(family: BoltzmannFamily, path: jax.Array, x: jax.Array, keys: jax.Array) -> AISState:
+    """Chains after a part of the path, with what it adds to their log weights."""
     return anneal(
         lambda beta, x: family._tempered(beta).energy(x),
         lambda beta, key, x: family._tempered(beta).transition(key, x),

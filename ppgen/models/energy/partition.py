@@ -1,23 +1,11 @@
-r"""The normalising constant of an energy: by annealed importance sampling, from below and from above.
-
-For a path of unnormalised densities :math:`f_0, \dots, f_K` whose first is easy to draw from, chains that
-move by kernels which leave each :math:`f_k` invariant have weights
-:math:`\log w = \sum_k \log f_k(x_{k-1}) - \log f_{k-1}(x_{k-1})` with :math:`\mathbb{E}[w] = Z_K / Z_0`.
-"""
+"""The normalising constant of an energy, as an estimate with its error and as a bracket from both sides."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import jax
-import numpy as np
-from jax import lax
-from scipy.special import logsumexp
-
-__all__ = ["LogPartition", "LogPartitionBracket", "anneal", "from_weights"]
+__all__ = ["LogPartition", "LogPartitionBracket"]
 
 
 @dataclass(frozen=True)
@@ -109,53 +97,3 @@ class LogPartitionBracket:
 
     def __str__(self) -> str:
         return self.reading
-
-
-def anneal(
-    energy: Callable[[Any, jax.Array], jax.Array],
-    move: Callable[[Any, jax.Array, jax.Array], jax.Array],
-    path: Any,
-    x: jax.Array,
-    keys: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Take chains along a path of energies.
-
-    Args:
-        energy: ``energy(place, x)`` of rows ``(n,)`` at a place of the path.
-        move: ``move(place, key, x)`` leaves the density of that place invariant.
-        path: the places, a tree of arrays ``(k + 1, ...)``, the start first.
-        x: draws ``(n, *shape)`` of the density at the start.
-        keys: of the moves ``(k,)``.
-
-    Returns:
-        The chains' ends, and their log weights ``(n,)``: the mean weight is the ratio of the last
-        normalising constant to the first, in expectation.
-
-    References:
-        Neal, *Annealed Importance Sampling*, 1998, arXiv:physics/9803008; Salakhutdinov and Murray, *On the
-        Quantitative Analysis of Deep Belief Networks*, ICML 2008.
-    """
-
-    def step(x: jax.Array, at: tuple[Any, Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        before, after, key = at
-        gain = energy(before, x) - energy(after, x)
-        return move(after, key, x), gain
-
-    before = jax.tree.map(lambda places: places[:-1], path)
-    after = jax.tree.map(lambda places: places[1:], path)
-    x, gains = lax.scan(step, x, (before, after, keys))
-    return x, gains.sum(0)
-
-
-def from_weights(log_weights: np.ndarray) -> tuple[float, float]:
-    """The log of the mean weight and its standard error, by the delta method.
-
-    Example:
-        >>> value, stderr = from_weights(np.log([1.0, 2.0, 3.0]))
-        >>> round(value, 3), round(stderr, 3)                      # log 2 and 1 / (2 sqrt 3)
-        (0.693, 0.289)
-    """
-    log_weights = np.asarray(log_weights, np.float64)
-    value = float(logsumexp(log_weights)) - math.log(len(log_weights))
-    relative = np.exp(log_weights - value)
-    return value, float(relative.std(ddof=1)) / math.sqrt(len(log_weights))

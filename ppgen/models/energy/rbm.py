@@ -14,11 +14,11 @@ import numpyro.distributions as dist
 from numpyro.contrib.module import eqx_module
 
 from ppgen.data.lazy import RowArray
+from ppgen.kernels.pseudo_likelihood import pseudo_log_prob
 from ppgen.models.checks import check_positive
 from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
 from ppgen.models.energy.units import BinaryUnits, Units, count_levels, units_of
 from ppgen.models.networks.boltzmann import Bipartite
-from ppgen.program.discrete.full_conditionals import pseudo_log_prob
 
 __all__ = ["RBM"]
 
@@ -136,7 +136,7 @@ class RBM(BoltzmannFamily):
         return self._penalty(x) - features @ couplings.lower - coupled
 
     def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.program.discrete.full_conditionals`."""
+        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.kernels.pseudo_likelihood`."""
         assert self.levels is not None
         return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, self.levels)
 

@@ -20,11 +20,12 @@ from ppgen.inference.training.objectives.unnormalised import (
     Points,
     as_points,
     held,
-    langevin,
     log_density_of,
 )
 from ppgen.inference.training.settings import check_count, check_positive
-from ppgen.program.discrete.full_conditionals import gibbs_sweep, pseudo_log_prob
+from ppgen.kernels import mala
+from ppgen.kernels.gibbs import gibbs_sweep
+from ppgen.kernels.pseudo_likelihood import pseudo_log_prob
 
 __all__ = ["ContrastiveDivergence", "PersistentContrastiveDivergence"]
 
@@ -201,7 +202,7 @@ def _move(
     if step is None and levels is not None:
         step = partial(_sweep, points.log_density, levels)
     if step is None:
-        chains, log_step = langevin(points.log_density, key, chains, log_step, steps)
+        chains, log_step = mala.run(key, chains, points.log_density, log_step, steps)
     else:
         chains = lax.fori_loop(0, steps, lambda k, x: step(jax.random.fold_in(key, k), x), chains)
     return lax.stop_gradient(chains), lax.stop_gradient(log_step)

@@ -12,13 +12,10 @@ from jax import lax
 from ppgen.errors import TrainingError
 from ppgen.inference.training.objectives.objective import Batch
 
-__all__ = ["LogDensity", "Points", "as_points", "check_has_gradient", "held", "langevin", "log_density_of"]
+__all__ = ["LogDensity", "Points", "as_points", "check_has_gradient", "held", "log_density_of"]
 
 LogDensity = Callable[[jax.Array], jax.Array]
 """The log density ``(n,)`` of points ``(n, *shape)``, without its constant."""
-
-_ACCEPT = 0.574  # of Langevin proposals, where they go farthest (Roberts and Rosenthal 1998)
-_ADAPT = 0.1
 
 
 class Points(NamedTuple):
@@ -73,68 +70,3 @@ def check_has_gradient(x: jax.Array) -> None:
 def held(subject: Any) -> Any:
     """The same subject, through which no gradient runs."""
     return subject.with_parameters(lax.stop_gradient(subject.parameters))
-
-
-def langevin(
-    log_density: LogDensity, key: jax.Array, z: jax.Array, log_step: jax.Array | float, steps: int
-) -> tuple[jax.Array, jax.Array]:
-    r"""Move chains ``(n, *shape)`` by Metropolis-adjusted Langevin steps.
-
-    .. math:: z' = z + \epsilon \nabla \log p(z) + \sqrt{2 \epsilon}\, \xi, \qquad \xi \sim N(0, I)
-
-    Args:
-        log_density: of points, without its constant.
-        key: of the noise.
-        z: where the chains are.
-        log_step: :math:`\log \epsilon`, which follows the rate of acceptance from step to step.
-        steps: how many.
-
-    Returns:
-        Where the chains are then, and the new log step size.
-
-    References:
-        Roberts and Tweedie, *Exponential convergence of Langevin distributions and their discrete
-        approximations*, Bernoulli 1996.
-
-    Example:
-        >>> z, _ = langevin(lambda z: -2 * (z**2).sum(1), jax.random.key(0), jnp.zeros((4000, 1)), -2.0, 40)
-        >>> f"{z.std():.1f}"
-        '0.5'
-    """
-
-    # The chains move as one batch, not each by itself: a program may pair its rows with labels.
-    def climb(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        value, pull = jax.vjp(log_density, z)
-        return value, pull(jnp.ones_like(value))[0]
-
-    def step(
-        carry: tuple[jax.Array, jax.Array, jax.Array, jax.Array], key: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array, jax.Array, jax.Array], None]:
-        z, value, slope, log_step = carry
-        noise_key, accept_key = jax.random.split(key)
-        size = jnp.exp(log_step)
-        proposed = z + size * slope + jnp.sqrt(2 * size) * jax.random.normal(noise_key, z.shape, z.dtype)
-        there, back = climb(proposed)
-        log_ratio = there - value
-        log_ratio += _log_proposal(z, proposed, back, size) - _log_proposal(proposed, z, slope, size)
-        rate = jnp.where(jnp.isfinite(log_ratio), jnp.exp(jnp.minimum(0.0, log_ratio)), 0.0)
-        accepted = jax.random.uniform(accept_key, rate.shape) < rate
-        of_rows = accepted.reshape(-1, *(1,) * (z.ndim - 1))
-        log_step = log_step + _ADAPT * (rate.mean() - _ACCEPT)
-        return (
-            jnp.where(of_rows, proposed, z),
-            jnp.where(accepted, there, value),
-            jnp.where(of_rows, back, slope),
-            log_step,
-        ), None
-
-    value, slope = climb(z)
-    start = (z, value, slope, jnp.asarray(log_step, z.dtype))
-    end, _ = lax.scan(step, start, jax.random.split(key, steps))
-    return end[0], end[3]
-
-
-def _log_proposal(to: jax.Array, start: jax.Array, slope: jax.Array, size: jax.Array) -> jax.Array:
-    """The log density ``(n,)`` of Langevin proposals, but for a constant."""
-    away = to - start - size * slope
-    return -(away**2).reshape(len(away), -1).sum(1) / (4 * size)
