@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo quick-demo test lint types install bench bench-posteriors bench-peers clean
+.PHONY: demo quick-demo test lint types index install bench bench-posteriors bench-peers clean
 
 demo: $(INSTALLED)
 	$(BIN)/ppgen demo
@@ -22,6 +22,10 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+# After a family has come or gone.
+index: $(INSTALLED)
+	$(BIN)/python tools/family_index.py
 
 install: $(INSTALLED)
 

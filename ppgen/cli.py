@@ -95,12 +95,11 @@ def demo(
 @app.command()
 def models() -> None:
     """List the families of generative models and their settings."""
-    from ppgen.models.catalog import describe, family_class, settings_of
+    from ppgen.models.registry import describe
 
-    table = Table("family", "what it is", "settings (for --set)", show_lines=True)
+    table = Table("family", "what it is")
     for name, summary in describe().items():
-        settings = settings_of(family_class(name))
-        table.add_row(name, summary, ", ".join(settings))
+        table.add_row(name, summary)
     _OUT.print(table)
 
 
@@ -162,8 +161,8 @@ def train(
     """
     from ppgen import storage
     from ppgen.inference.training.train import train as fit
-    from ppgen.models.catalog import make
     from ppgen.models.files import save
+    from ppgen.models.registry import make
 
     storage.check_writable(out)
     dataset = _dataset(data, levels, size, grey, lazy)
@@ -211,8 +210,8 @@ def sample(
     import numpy as np
 
     from ppgen import storage
-    from ppgen.models.catalog import sampling_options
     from ppgen.models.files import load
+    from ppgen.models.registry import sampling_options
 
     storage.check_writable(out)
     if plot is not None:

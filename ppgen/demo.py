@@ -21,8 +21,8 @@ from ppgen.inference.infer import infer
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.training.train import TrainingRun, train
 from ppgen.models.bayesian.eight_schools import eight_schools, eight_schools_centred
-from ppgen.models.catalog import make
 from ppgen.models.files import save
+from ppgen.models.registry import make
 from ppgen.reports import Section
 from ppgen.reports.report import report
 from ppgen.reports.result_chapters import best_of, write_scorecard

@@ -33,10 +33,12 @@ class Stored:
     Attributes:
         tensors: arrays by name.
         document: the JSON value that says what the tensors are.
+        version: of the ppgen that wrote it.
     """
 
     tensors: Mapping[str, np.ndarray]
     document: Mapping[str, Any]
+    version: str = "unknown"
 
 
 def write(path: str | os.PathLike[str], content: Stored) -> Path:
@@ -101,7 +103,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
     except (SafetensorError, OSError, ValueError) as error:
         reason = f"which is truncated or of another format ({error})"
         raise _unreadable(path, reason, "Copy it again, or save the model again.") from error
-    return Stored(tensors, _document(path, header))
+    return Stored(tensors, _document(path, header), header.get("ppgen", "unknown"))
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

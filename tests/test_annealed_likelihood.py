@@ -22,8 +22,7 @@ from ppgen.errors import DataError, InvalidArgument, ProgramError, UnknownName, 
 from ppgen.evaluation.likelihood import annealed_likelihood, bdmc, compare_likelihoods
 from ppgen.evaluation.likelihood.latent_rows import read_subject
 from ppgen.evaluation.likelihood.read_rows import read_rows
-from ppgen.models import DBN, RBM, FlowMatching
-from ppgen.models.vae import VAE, VQVAE, HierarchicalVAE, SemiSupervisedVAE
+from ppgen.models import DBN, RBM, VAE, VQVAE, FlowMatching, HierarchicalVAE, SemiSupervisedVAE
 from ppgen.program.density import float64
 from ppgen.program.likelihood import Likelihood
 

@@ -41,7 +41,7 @@ from ppgen.models import (
     make,
     save,
 )
-from ppgen.models.catalog import FAMILIES, sampling_options
+from ppgen.models.registry import FAMILIES, sampling_options
 from ppgen.program.bounds import elbo, log_density
 from ppgen.program.family import TrainableFamily
 
@@ -94,7 +94,7 @@ TABLE = {
     "vae-ladder-continuous": Case(HierarchicalVAE, (3,), None, {"latent_dims": (2,), "width": 16}),
     "vae-codes": Case(VQVAE, (2, 3), 4, {"codes": 5, "positions": 3, "hidden": (16,), "prior_width": 8}),
     "vae-codes-continuous": Case(VQVAE, (3,), None, {"positions": 2, "hidden": (16,), "prior_width": 8}),
-    "vae-gaussian": Case(VAE, (2, 2), None, {"hidden": (16,), "latent_dim": 2, "covariance": "full"}),
+    "vae-gaussian": Case(VAE, (2, 2), None, {"hidden": (16,), "latent_dim": 2, "posterior": "full"}),
     "flow-discrete": Case(NeuralSplineFlow, (2, 2), 3, {"hidden": (16,), "transforms": 2}),
     "flow-continuous": Case(NeuralSplineFlow, (2,), None, {"hidden": (16,), "transforms": 2}),
     "flow-coupling": Case(NeuralSplineFlow, (4,), None, {"hidden": (16,), "coupling": True}),
@@ -486,8 +486,8 @@ BAD_CALLS = [
     (lambda: make("vea", (2,), 2), UnknownName, "family", "Did you mean 'vae'"),
     (lambda: make("vae", (2,), 2, latnt_dim=3), UnknownName, "setting", "Did you mean 'latent_dim'"),
     (lambda: make("vae", (2,), 2, latent_dim="three"), InvalidArgument, "latent_dim", "an integer"),
-    (lambda: make("vae", (2,), 2, hidden="a,b"), InvalidArgument, "hidden", "256,256"),
-    (lambda: make("flow", (2,), 2, coupling="perhaps"), InvalidArgument, "coupling", "true or false"),
+    (lambda: make("vae", (2,), 2, hidden="a,b"), InvalidArgument, "hidden", "integers"),
+    (lambda: make("flow", (2,), 2, coupling="perhaps"), InvalidArgument, "coupling", "True or False"),
     (lambda: make("vae", (2,), 2, likelihood="poisson"), InvalidArgument, "likelihood", "'categorical'"),
     (lambda: VAE((2,), levels=1), InvalidArgument, "levels", "at least 2"),
     (lambda: VAE((0,), levels=2), InvalidArgument, "shape", "shape of one row"),
@@ -496,8 +496,8 @@ BAD_CALLS = [
     (lambda: VAE((2,), likelihood="categorical"), InvalidArgument, "likelihood", "'gaussian'"),
     (lambda: VAE((2,), levels=2, noise_scale=0.1), InvalidArgument, "noise_scale", "Leave it out"),
     (lambda: VAE((2,), levels=2, latent_dim=0), InvalidArgument, "latent_dim", "at least 1"),
-    (lambda: VAE((2,), levels=2, dropout=1.0), InvalidArgument, "dropout", "up to but not 1"),
-    (lambda: VAE((2,), levels=2, hidden=(8, 0)), InvalidArgument, "hidden", "layer widths"),
+    (lambda: VAE((2,), levels=2, dropout=1.0), InvalidArgument, "dropout", "below 1"),
+    (lambda: VAE((2,), levels=2, hidden=(8, 0)), InvalidArgument, "hidden", "integers"),
     (lambda: Transformer((2,), levels=2, width=10, heads=4), InvalidArgument, "width", "multiple of heads"),
     (lambda: NeuralSplineFlow((2,), bins=1), InvalidArgument, "bins", "at least 2"),
     (lambda: NeuralSplineFlow((2,), seed=-1), InvalidArgument, "seed", "at least 0"),

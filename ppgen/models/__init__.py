@@ -3,88 +3,34 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "DBN",
-    "DDPM",
-    "FAMILIES",
-    "FGAN",
-    "FVSBN",
-    "GAN",
-    "IAF",
-    "MADE",
-    "MAF",
-    "NADE",
-    "NCSN",
-    "NICE",
-    "RBM",
-    "VAE",
-    "VQVAE",
-    "WGAN",
-    "BiGAN",
-    "BoltzmannMachine",
-    "ContinuousFlow",
-    "EnergyModel",
-    "FlowMatching",
-    "Glow",
-    "HierarchicalVAE",
-    "MaskedDiffusion",
-    "NeuralSplineFlow",
-    "PixelCNN",
-    "RealNVP",
-    "ScoreSDE",
-    "SemiSupervisedVAE",
-    "Transformer",
-    "describe",
-    "load",
-    "make",
-    "save",
-]
+from ppgen.models.index import FAMILIES
 
-_HOMES = {
-    "FVSBN": "ppgen.models.autoregressive",
-    "NADE": "ppgen.models.autoregressive",
-    "MADE": "ppgen.models.autoregressive",
-    "PixelCNN": "ppgen.models.autoregressive",
-    "Transformer": "ppgen.models.autoregressive",
-    "VAE": "ppgen.models.vae",
-    "HierarchicalVAE": "ppgen.models.vae",
-    "SemiSupervisedVAE": "ppgen.models.vae",
-    "VQVAE": "ppgen.models.vae",
-    "NeuralSplineFlow": "ppgen.models.flow",
-    "NICE": "ppgen.models.flow",
-    "RealNVP": "ppgen.models.flow",
-    "Glow": "ppgen.models.flow",
-    "MAF": "ppgen.models.flow",
-    "IAF": "ppgen.models.flow",
-    "ContinuousFlow": "ppgen.models.flow",
-    "GAN": "ppgen.models.gan",
-    "FGAN": "ppgen.models.gan",
-    "WGAN": "ppgen.models.gan",
-    "BiGAN": "ppgen.models.gan",
-    "BoltzmannMachine": "ppgen.models.energy",
-    "RBM": "ppgen.models.energy",
-    "DBN": "ppgen.models.energy",
-    "EnergyModel": "ppgen.models.energy",
-    "NCSN": "ppgen.models.diffusion",
-    "DDPM": "ppgen.models.diffusion",
-    "ScoreSDE": "ppgen.models.diffusion",
-    "FlowMatching": "ppgen.models.diffusion",
-    "MaskedDiffusion": "ppgen.models.diffusion",
-    "FAMILIES": "ppgen.models.catalog",
-    "describe": "ppgen.models.catalog",
-    "make": "ppgen.models.catalog",
+if TYPE_CHECKING:
+    from ppgen.models.files import load as load
+    from ppgen.models.files import save as save
+    from ppgen.models.index import *  # noqa: F403
+    from ppgen.models.registry import describe as describe
+    from ppgen.models.registry import make as make
+
+_CLASSES = {entry.class_name: entry.module for entry in FAMILIES.values()}
+_FUNCTIONS = {
+    "describe": "ppgen.models.registry",
     "load": "ppgen.models.files",
+    "make": "ppgen.models.registry",
     "save": "ppgen.models.files",
 }
+
+__all__ = ["FAMILIES", *_CLASSES, *_FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:
     # Only at first use: importing ppgen imports neither torch nor jax.
-    if name not in _HOMES:
+    home = _CLASSES.get(name) or _FUNCTIONS.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ppgen import storage
-from ppgen.errors import InvalidArgument, PpgenError, StorageError
-from ppgen.models.catalog import FAMILIES, family_class
+from ppgen.errors import InvalidArgument, PpgenError, StorageError, UnknownName
+from ppgen.models.family import Family
+from ppgen.models.index import FAMILIES
+from ppgen.models.registry import family_class
 from ppgen.program.family import TrainingFacts
 
 __all__ = ["load", "save"]
@@ -22,14 +24,14 @@ def save(family: Any, path: str | os.PathLike[str]) -> Path:
     What :func:`load` gives back samples the same rows and computes the same log densities, bit for bit.
 
     Args:
-        family: one of ``ppgen.models``.
+        family: one of ``ppgen.models``, or of your own.
         path: where to; an existing file is replaced only once the new one is complete.
 
     Returns:
         The path.
 
     Raises:
-        InvalidArgument: if it is no family of ppgen.models.
+        InvalidArgument: if it is no family, or one of your own with a name that ``ppgen.models`` has.
         StorageError: if the path cannot be written.
 
     Example:
@@ -41,9 +43,9 @@ def save(family: Any, path: str | os.PathLike[str]) -> Path:
         >>> bool((copy.sample(3, seed=0) == vae.sample(3, seed=0)).all())
         True
     """
-    name = _name(family)
+    _check_family(family)
     document = {
-        "family": name,
+        "family": family.name,
         "shape": family.shape,
         "config": family.config,
         "trained": None if family.trained is None else asdict(family.trained),
@@ -51,41 +53,98 @@ def save(family: Any, path: str | os.PathLike[str]) -> Path:
     return storage.write(path, storage.Stored(dict(family.tensors()), document))
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    family: type[Family] | None = None,
+    program: Any = None,
+    modules: Any = None,
+) -> Any:
     """Load the family that :func:`save` wrote.
 
+    A file never names code to import. What it cannot name by itself is given here.
+
+    Args:
+        path: the file.
+        family: the class of a family of your own; not needed once it is defined or imported.
+        program, modules: kept for files that hold more than families; none do yet.
+
     Raises:
-        StorageError: if the file is missing, truncated, of another format, or of a newer ppgen.
+        StorageError: if the file is missing, truncated, of another format or of a newer ppgen, or if it holds
+            a family whose class is neither known nor given.
+        InvalidArgument: if something is given that the file has no use for.
     """
+    for name, value in (("program", program), ("modules", modules)):
+        if value is not None:
+            raise InvalidArgument(
+                name,
+                got=type(value).__name__,
+                expected="nothing: the file holds a family",
+                fix="Leave it out.",
+            )
     stored = storage.read(path)
     try:
-        family = _build(stored.document)
-        family.load_tensors(stored.tensors)
+        kind = _class_of(stored.document["family"], family)
+        loaded = _build(kind, stored.document)
+        loaded.load_tensors(_renamed(stored.tensors, kind.renamed))
     except (KeyError, TypeError, RuntimeError, ValueError, PpgenError) as error:
         raise StorageError(
             "path",
-            got=f"{path}, whose parts do not make a model ({error})",
-            expected=f"a family that this ppgen knows: {', '.join(FAMILIES)}",
-            fix="Save it again with this version of ppgen.",
+            got=f"{path}, written by ppgen {stored.version}, whose parts do not make a model ({error})",
+            expected="a family that this ppgen knows, with the settings and tensors that it has",
+            fix=_fix(error, stored.version),
         ) from error
-    return family
+    return loaded
 
 
-def _build(document: Mapping[str, Any]) -> Any:
+def _class_of(name: str, given: type[Family] | None) -> type[Family]:
+    if given is None:
+        return family_class(name)
+    if given.name != name:
+        raise InvalidArgument(
+            "family", got=f"{given.name!r}", expected=f"the class of {name!r}", fix="Give that class."
+        )
+    return given
+
+
+def _build(kind: type[Family], document: Mapping[str, Any]) -> Any:
     # JSON has lists where the constructor has tuples.
     config = {key: tuple(v) if isinstance(v, list) else v for key, v in document["config"].items()}
-    family = family_class(document["family"])(tuple(document["shape"]), **config)
+    family = kind(tuple(document["shape"]), **_renamed(config, kind.renamed))
     family.trained = None if document["trained"] is None else TrainingFacts(**document["trained"])
     return family
 
 
-def _name(family: Any) -> str:
-    for name in FAMILIES:
-        if type(family) is family_class(name):
-            return name
-    raise InvalidArgument(
-        "family",
-        got=f"an object of type {type(family).__name__}",
-        expected=f"one of ppgen.models: {', '.join(FAMILIES)}",
-        fix="For your own program, save run.params with np.savez(path, **run.params).",
-    )
+def _renamed(parts: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Settings or tensors of an older file by their names of today."""
+    return {_new_name(name, renamed): part for name, part in parts.items()}
+
+
+def _new_name(name: str, renamed: Mapping[str, str]) -> str:
+    for old, new in renamed.items():
+        if name == old or (old.endswith(".") and name.startswith(old)):
+            return new + name[len(old) :]
+    return name
+
+
+def _fix(error: Exception, version: str) -> str:
+    if isinstance(error, UnknownName) and error.argument == "family":
+        return "For a family of your own, import its class first, or write load(path, family=TheClass)."
+    return f"Load it with ppgen {version}, or train the model again and save it."
+
+
+def _check_family(family: Any) -> None:
+    if not isinstance(family, Family) and not getattr(family, "name", None):
+        raise InvalidArgument(
+            "family",
+            got=f"an object of type {type(family).__name__}",
+            expected="one of ppgen.models, or a class of your own that derives from their bases",
+            fix="For your own program, save run.params with np.savez(path, **run.params).",
+        )
+    if family.name in FAMILIES and family_class(family.name) is not type(family):
+        raise InvalidArgument(
+            "family",
+            got=f"{type(family).__name__} of the name {family.name!r}, which ppgen.models has",
+            expected="a name of its own, by which it is found again",
+            fix='Write name = "..." in its class.',
+        )

@@ -51,6 +51,9 @@ class NumPyroFamily(ABC):
         trained: the facts of its training so far.
     """
 
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    renamed: ClassVar[Mapping[str, str]] = {}
     engine: ClassVar[Engine] = "numpyro"
     network: Any
 

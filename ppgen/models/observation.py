@@ -112,10 +112,10 @@ def _check(likelihood: str, levels: int | None, noise_scale: float | None) -> No
             expected=f"one of {', '.join(map(repr, known))} for data with levels={levels}",
             fix=f"Write likelihood={default_likelihood(levels)!r}.",
         )
-    if noise_scale is not None and not (levels is None and noise_scale > 0):
+    if noise_scale is not None and levels is not None:
         raise InvalidArgument(
             "noise_scale",
             got=repr(noise_scale),
-            expected="a positive number for likelihood='gaussian', None for others",
-            fix="Leave it out to learn it.",
+            expected="None, since only likelihood='gaussian' has it",
+            fix="Leave it out.",
         )

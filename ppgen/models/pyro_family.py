@@ -50,6 +50,9 @@ class PyroFamily(nn.Module, ABC):
         trained: the facts of its training so far.
     """
 
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    renamed: ClassVar[Mapping[str, str]] = {}
     engine: ClassVar[Engine] = "pyro"
     loc: Tensor
     scale: Tensor

@@ -39,6 +39,9 @@ class FVSBN(AutoregressiveFamily):
         1.0
     """
 
+    name = "fvsbn"
+    summary = "fully visible sigmoid belief network, a logistic regression an entry; exact likelihood"
+
     def __init__(
         self, shape: tuple[int, ...], levels: int | None = 2, *, classes: int | None = None, seed: int = 0
     ) -> None:

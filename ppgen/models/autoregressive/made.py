@@ -51,6 +51,9 @@ class MADE(AutoregressiveFamily):
         1.0
     """
 
+    name = "made"
+    summary = "masked autoencoder, in one order or several; exact likelihood; fast to train"
+
     def __init__(
         self,
         shape: tuple[int, ...],

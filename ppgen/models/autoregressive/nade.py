@@ -45,6 +45,9 @@ class NADE(AutoregressiveFamily):
         1.0
     """
 
+    name = "nade"
+    summary = "neural autoregressive estimator, one shared hidden layer; exact likelihood"
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -47,6 +47,9 @@ class PixelCNN(AutoregressiveFamily):
         ('exact', 1.0)
     """
 
+    name = "pixelcnn"
+    summary = "gated convolutions over images, one pixel after the other; exact likelihood; slow to sample"
+
     def __init__(
         self,
         shape: tuple[int, ...],

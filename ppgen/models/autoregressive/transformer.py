@@ -46,6 +46,9 @@ class Transformer(AutoregressiveFamily):
         (100, 2)
     """
 
+    name = "transformer"
+    summary = "autoregressive transformer, one entry after the other; exact likelihood; slow to sample"
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -76,6 +76,9 @@ class DDPM(GaussianChain):
         'lower_bound'
     """
 
+    name = "ddpm"
+    summary = "denoising diffusion, a Markov chain from noise to data; lower bound; DDIM samples in few steps"
+
     def __init__(
         self,
         shape: tuple[int, ...],

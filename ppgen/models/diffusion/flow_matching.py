@@ -61,6 +61,9 @@ class FlowMatching(ProbabilityFlowFamily):
         Likelihood(estimate, continuous, n=1: bits/dim ≈ 1.3257 ± nan; probability flow, ...)
     """
 
+    name = "flow-matching"
+    summary = "velocity field on straight paths from noise; estimate by its flow, for levels a lower bound"
+
     def __init__(
         self,
         shape: tuple[int, ...],

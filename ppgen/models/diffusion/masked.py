@@ -66,6 +66,9 @@ class MaskedDiffusion(DiffusionFamily):
         ('lower_bound', 'importance-weighted bound, 8 orders')
     """
 
+    name = "masked-diffusion"
+    summary = "discrete diffusion, hidden entries appear in any order; lower bound, tighter with more orders"
+
     def __init__(
         self,
         shape: tuple[int, ...],

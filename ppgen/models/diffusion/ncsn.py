@@ -66,6 +66,9 @@ class NCSN(GaussianChain):
         'lower_bound'
     """
 
+    name = "ncsn"
+    summary = "noise-conditional score network with annealed Langevin dynamics; lower bound; slow to sample"
+
     def __init__(
         self,
         shape: tuple[int, ...],

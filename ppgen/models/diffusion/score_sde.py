@@ -65,6 +65,9 @@ class ScoreSDE(ProbabilityFlowFamily):
         'estimate'
     """
 
+    name = "score-sde"
+    summary = "diffusion in continuous time; estimate by the probability flow, for levels a lower bound"
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -57,6 +57,9 @@ class BoltzmannMachine(BoltzmannFamily):
         ('exact', 1.0)
     """
 
+    name = "boltzmann"
+    summary = "binary units, every pair coupled; likelihood up to a constant that AIS estimates"
+
     network: _Network
 
     def __init__(self, shape: tuple[int, ...], levels: int | None = 2, *, seed: int = 0) -> None:

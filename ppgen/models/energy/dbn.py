@@ -76,6 +76,11 @@ class DBN(NumPyroFamily):
         ('lower_bound', (5, 2, 2))
     """
 
+    name = "dbn"
+    summary = (
+        "deep belief network on binary data, an RBM above directed layers; bound, its constant estimated"
+    )
+
     network: _Network
 
     def __init__(

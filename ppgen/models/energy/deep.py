@@ -64,6 +64,9 @@ class EnergyModel(EnergyFamily):
         ((3, 2), 'estimate')
     """
 
+    name = "energy"
+    summary = "deep energy-based model, sampled by Langevin chains; AIS estimates the likelihood's constant"
+
     def __init__(
         self,
         shape: tuple[int, ...],

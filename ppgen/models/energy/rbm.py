@@ -63,6 +63,9 @@ class RBM(BoltzmannFamily):
         ('exact', 1.0)
     """
 
+    name = "rbm"
+    summary = "restricted Boltzmann machine; exact up to 20 hidden units, else AIS estimates the constant"
+
     network: _Network
 
     def __init__(

@@ -65,6 +65,9 @@ class ContinuousFlow(FlowFamily):
         ('exact', 'estimate')
     """
 
+    name = "continuous-flow"
+    summary = "flow along a velocity field (FFJORD); exact, or an estimate with a random trace"
+
     map: VelocityMap
 
     def __init__(

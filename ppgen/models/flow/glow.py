@@ -52,6 +52,9 @@ class Glow(FlowFamily):
         'lower_bound'
     """
 
+    name = "glow"
+    summary = "flow on images at several scales; exact for continuous data, else a lower bound"
+
     map: GlowMap
 
     def __init__(

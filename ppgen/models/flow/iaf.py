@@ -44,6 +44,11 @@ class IAF(FlowFamily):
         'exact'
     """
 
+    name = "iaf"
+    summary = (
+        "inverse autoregressive flow; exact for continuous data, else a lower bound; fast to sample only"
+    )
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -43,6 +43,9 @@ class MAF(FlowFamily):
         'exact'
     """
 
+    name = "maf"
+    summary = "masked autoregressive flow; exact for continuous data, else a lower bound; slow to sample"
+
     def __init__(
         self,
         shape: tuple[int, ...],

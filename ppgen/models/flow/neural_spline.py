@@ -46,6 +46,9 @@ class NeuralSplineFlow(FlowFamily):
         'lower_bound'
     """
 
+    name = "flow"
+    summary = "neural spline flow, an invertible map of noise; exact for continuous data, else a lower bound"
+
     on_a_box = True
 
     def __init__(

@@ -43,6 +43,11 @@ class NICE(FlowFamily):
         'exact'
     """
 
+    name = "nice"
+    summary = (
+        "flow of shifts that keep volumes; exact for continuous data, else a lower bound; fast both ways"
+    )
+
     def __init__(
         self,
         shape: tuple[int, ...],

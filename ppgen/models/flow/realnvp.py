@@ -41,6 +41,9 @@ class RealNVP(FlowFamily):
         'exact'
     """
 
+    name = "realnvp"
+    summary = "flow of affine coupling layers; exact for continuous data, else a lower bound; fast both ways"
+
     def __init__(
         self,
         shape: tuple[int, ...],

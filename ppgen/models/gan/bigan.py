@@ -55,6 +55,9 @@ class BiGAN(ImplicitFamily):
         ((5, 2), (5, 2, 2))
     """
 
+    name = "bigan"
+    summary = "adversarial network with an encoder that inverts the generator; no likelihood"
+
     divergence: ClassVar[str] = "jensen_shannon"
 
     def __init__(

@@ -48,6 +48,9 @@ class FGAN(ImplicitFamily):
         (5, 2)
     """
 
+    name = "fgan"
+    summary = "adversarial network for an f-divergence (KL, reverse KL, Pearson, …); no likelihood"
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -53,6 +53,9 @@ class GAN(ImplicitFamily):
         (5, 2, 2)
     """
 
+    name = "gan"
+    summary = "generative adversarial network, non-saturating; no likelihood; fast to sample"
+
     divergence: ClassVar[str] = "jensen_shannon"
 
     def __init__(

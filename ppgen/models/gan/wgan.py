@@ -40,6 +40,9 @@ class WGAN(ImplicitFamily):
         (5, 2)
     """
 
+    name = "wgan"
+    summary = "adversarial network for the Wasserstein distance, with gradient penalty; no likelihood"
+
     def __init__(
         self,
         shape: tuple[int, ...],

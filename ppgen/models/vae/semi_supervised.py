@@ -13,14 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ppgen.data.lazy import RowArray
-from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_number
 from ppgen.models.distributions.selected import OneHot, Selected, SelectedOfEach
-from ppgen.models.networks.codec import Networks, encoder
-from ppgen.models.observation import Likelihoods
-from ppgen.models.pyro_family import CHUNK, seeded
-from ppgen.models.vae.posteriors import Posteriors
-from ppgen.models.vae.priors import Priors
+from ppgen.models.module_family import seeded
+from ppgen.models.networks.codec import encoder
+from ppgen.models.settings import setting
 from ppgen.models.vae.vae import VAE
 
 __all__ = ["SemiSupervisedVAE"]
@@ -42,15 +38,6 @@ class SemiSupervisedVAE(VAE):
     The program says so with a one-hot site ``y`` and a latent vector for each class: every density in it is
     linear in y, so its value at :math:`y = q(\cdot \mid x)` is its expectation.
 
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        classes: how many classes there are.
-        alpha: weight in training of the classifier's own :math:`\log q(y \mid x)` on rows with labels, from
-            which it would learn nothing otherwise. No bound that is reported has it.
-        latent_dim, likelihood, prior, components, posterior, networks, hidden, dropout, noise_scale, seed: as
-            for :class:`~ppgen.models.VAE`.
-
     Raises:
         InvalidArgument: if classes are missing, or as for :class:`~ppgen.models.VAE`.
 
@@ -67,46 +54,28 @@ class SemiSupervisedVAE(VAE):
         ('lower_bound', (3, 2, 2))
     """
 
+    name = "semi-supervised-vae"
+    summary = "class-conditional VAE for rows of which some have a label; classifies; lower bound"
+
+    # With several draws the sum over classes would stand inside the logarithm's mean.
+    objectives = ("elbo",)
     semi_supervised: ClassVar[bool] = True  # training may pass it rows without a label
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        classes: int | None = None,
-        alpha: float = 50.0,
-        latent_dim: int = 16,
-        likelihood: Likelihoods | None = None,
-        prior: Priors = "normal",
-        components: int = 50,
-        posterior: Posteriors = "diagonal",
-        networks: Networks = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        dropout: float = 0.2,
-        noise_scale: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        alpha = check_number("alpha", alpha)
-        super().__init__(
-            shape,
-            levels,
-            latent_dim=latent_dim,
-            likelihood=likelihood,
-            prior=prior,
-            components=components,
-            posterior=posterior,
-            networks=networks,
-            hidden=hidden,
-            dropout=dropout,
-            noise_scale=noise_scale,
-            classes=_needed(classes),
-            seed=seed,
-        )
-        self.alpha = alpha
-        self.config = {key: value for key, value in self.config.items() if key != "beta"} | {"alpha": alpha}
-        # With several draws the sum over classes would stand inside the logarithm's mean.
-        self.objectives = ("elbo",)
+    classes: int = setting(least=2, example=10, doc="how many classes there are")
+    alpha: float = setting(
+        default=50.0,
+        above=0.0,
+        doc=r"weight in training of the classifier's own :math:`\log q(y \mid x)` on rows with labels, from "
+        "which it would learn nothing otherwise. No bound that is reported has it",
+    )
+
+    def build(self) -> None:
+        """Make the networks of the VAE, and the classifier."""
+        super().build()
+        with seeded(self.seed):
+            self.classifier = encoder(
+                self.networks, self.shape, self.hidden, self.classes, dropout=self.dropout
+            )
 
     def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
         """The program: sites ``y (n, classes)``, ``z (n, classes, latent_dim)`` and ``x``.
@@ -124,10 +93,10 @@ class SemiSupervisedVAE(VAE):
         n = n if x is None else len(x)
         with pyro.plate("rows", n):
             y = pyro.sample("y", OneHot(self._where_known(label, self.class_weights.expand(n, -1))))
-            prior = self.prior(self._posterior).expand(y.shape)
+            prior = self.latent_prior(self._posterior).expand(y.shape)
             z = pyro.sample("z", SelectedOfEach(prior, y))
             observed = None if x is None else x.to(z.dtype)
-            row = pyro.sample("x", Selected(self._likelihood(self._with_each_class(z)), y), obs=observed)
+            row = pyro.sample("x", Selected(self.rows_given(self._with_each_class(z)), y), obs=observed)
             if self.training and x is not None and label is not None:
                 self._learn_to_classify(x, label)
             return row
@@ -155,31 +124,16 @@ class SemiSupervisedVAE(VAE):
 
     def classify(self, x: Any) -> np.ndarray:
         """The probabilities ``(n, classes)`` of each class, given the rows ``x (n, *shape)``: q(y | x)."""
-        with self._at_rest():
-            return (
-                torch.cat([self._class_logits(rows).exp() for rows in self.rows(x).split(CHUNK)])
-                .cpu()
-                .numpy()
-            )
+        with self.evaluation_mode():
+            return self._by_chunks(lambda rows: self._class_logits(rows).exp(), self.rows(x), None)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Take units from the training rows, and the share of each class from the labels that are known."""
         super().standardise(rows, None)
         known = np.empty(0, int) if labels is None else labels[labels >= 0]
         # One more of each: a class that no label names may still be among the other rows.
-        counts = 1 + np.bincount(known, minlength=len(self.class_weights))
+        counts = 1 + np.bincount(known, minlength=self.classes)
         self.class_weights.copy_(torch.from_numpy(counts / counts.sum()))
-
-    def _build(self, config: dict[str, Any]) -> None:
-        super()._build(config)
-        with seeded(config["seed"]):
-            self.classifier = encoder(
-                config["networks"],
-                self.shape,
-                config["hidden"],
-                len(self.class_weights),
-                dropout=config["dropout"],
-            )
 
     def _learn_to_classify(self, x: Tensor, label: Tensor) -> None:
         classes = dist.Categorical(logits=self._class_logits(x))
@@ -203,14 +157,3 @@ class SemiSupervisedVAE(VAE):
         """Vectors ``(n, classes, size)``, each with the one-hot vector of its class behind it."""
         one_hot = torch.eye(vectors.shape[-2], dtype=vectors.dtype, device=vectors.device)
         return torch.cat([vectors, one_hot.expand(len(vectors), -1, -1)], -1)
-
-
-def _needed(classes: int | None) -> int:
-    if classes is None:
-        raise InvalidArgument(
-            "classes",
-            got="None",
-            expected="how many classes the labels name",
-            fix="Write classes=10, for example.",
-        )
-    return classes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyro
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
 from ppgen.models.autoregressive.conditionals import Levels, Sharpening
-from ppgen.models.checks import check_fraction, check_name, check_number, check_positive, check_sizes
 from ppgen.models.distributions.autoregressive import Autoregressive
+from ppgen.models.module_family import seeded
 from ppgen.models.networks.codec import Networks, decoder, encoder
 from ppgen.models.networks.entries import value_embedding
 from ppgen.models.networks.transformer import Decoder
-from ppgen.models.observation import Likelihoods, default_likelihood, observation
-from ppgen.models.pyro_family import PyroFamily, seeded
+from ppgen.models.settings import setting
+from ppgen.models.vae.family import DecodedFamily
 from ppgen.models.vae.vae import HIDDEN
 from ppgen.program.bounds import elbo
 from ppgen.program.likelihood import Likelihood
@@ -29,7 +29,7 @@ __all__ = ["VQVAE"]
 HEADS = 4  # of the prior's attention
 
 
-class VQVAE(PyroFamily):
+class VQVAE(DecodedFamily):
     r"""A vector-quantised VAE with a transformer as the prior of its codes.
 
     .. math:: c \sim p(c) = \prod_{t=1}^T p(c_t \mid c_{<t}), \qquad
@@ -47,23 +47,8 @@ class VQVAE(PyroFamily):
 
     .. math:: \sum_t \|\mathrm{sg}[v_t] - e_{c_t}\|^2 + \kappa \, \|v_t - \mathrm{sg}[e_{c_t}]\|^2
 
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        codes: how many vectors there are in the codebook.
-        positions: the number T of codes for a row.
-        code_dim: the length of a vector.
-        commitment: :math:`\kappa`.
-        likelihood: of an entry given the codes, as for :class:`~ppgen.models.VAE`.
-        networks, hidden: of decoder and encoder, as for :class:`~ppgen.models.VAE`.
-        dropout: on the hidden layers of decoder and prior, in training.
-        prior_width, prior_layers: the transformer's size; the width is a multiple of 4.
-        noise_scale: as for :class:`~ppgen.models.VAE`.
-        classes: how many classes the rows have, for a prior of codes given the label.
-        seed: seed of the initial weights.
-
     Raises:
-        InvalidArgument: if a setting is out of range, or as for :class:`~ppgen.models.VAE`.
+        InvalidArgument: as for :class:`~ppgen.models.VAE`.
 
     References:
         van den Oord, Vinyals and Kavukcuoglu, *Neural Discrete Representation Learning*, 2017,
@@ -77,67 +62,47 @@ class VQVAE(PyroFamily):
         'one sequence of codes: log p(c(x)) + log p(x | c(x))'
     """
 
-    vector_loc: Tensor
-    vector_scale: Tensor
+    name = "vqvae"
+    summary = "vectors of a codebook with a transformer as prior of the codes; lower bound"
+    objectives = ("elbo",)
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        codes: int = 64,
-        positions: int = 16,
-        code_dim: int = 8,
-        commitment: float = 0.25,
-        likelihood: Likelihoods | None = None,
-        networks: Networks = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        dropout: float = 0.1,
-        prior_width: int = 64,
-        prior_layers: int = 2,
-        noise_scale: float | None = None,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        likelihood = likelihood or default_likelihood(levels)
-        config: dict[str, Any] = {
-            "codes": check_positive("codes", codes, least=2),
-            "positions": check_positive("positions", positions),
-            "code_dim": check_positive("code_dim", code_dim),
-            "commitment": check_number("commitment", commitment),
-            "likelihood": likelihood,
-            "networks": check_name("networks", networks, get_args(Networks)),
-            "hidden": check_sizes("hidden", HIDDEN[networks] if hidden is None else hidden),
-            "dropout": check_fraction("dropout", dropout),
-            "prior_width": _check_heads(check_positive("prior_width", prior_width)),
-            "prior_layers": check_positive("prior_layers", prior_layers),
-            "noise_scale": noise_scale,
-            "seed": seed,
-        }
-        super().__init__(shape, levels, config, ("elbo",), classes=classes)
-        self.positions = positions
-        self.commitment = commitment
-        size, kind, hidden = positions * code_dim, config["networks"], config["hidden"]
-        with seeded(seed):
-            self.observation = observation(likelihood, self.shape, levels, noise_scale)
-            numbers = self.observation.numbers
-            self.decoder = decoder(kind, self.shape, hidden, size, numbers, dropout=dropout)
-            # Without dropout: the guide and the straight-through step have to see the same vectors.
-            self.encoder = encoder(kind, self.shape, hidden, size)
-            self.register_buffer("vector_loc", torch.zeros(size))
-            self.register_buffer("vector_scale", torch.ones(size))
-            self.codebook = nn.Parameter(torch.randn(codes, code_dim))
-            self.prior = Decoder(
-                value_embedding(codes, prior_width),
-                (positions,),
-                codes,
-                width=prior_width,
-                layers=prior_layers,
-                heads=HEADS,
-                dropout=dropout,
-                classes=classes,
-            )
-        self.eval()
+    codes: int = setting(default=64, least=2, doc="how many vectors there are in the codebook")
+    positions: int = setting(default=16, doc="the number T of codes for a row")
+    code_dim: int = setting(default=8, doc="the length of a vector")
+    commitment: float = setting(default=0.25, above=0.0, doc=r":math:`\kappa`")
+    networks: Networks = setting(default="mlp", doc="``conv`` for images")
+    hidden: tuple[int, ...] = setting(
+        factory=lambda chosen: HIDDEN[chosen.networks],
+        doc="of decoder and encoder, as for :class:`~ppgen.models.VAE`",
+    )
+    dropout: float = setting(
+        default=0.1, least=0.0, below=1.0, doc="on the hidden layers of decoder and prior, in training"
+    )
+    prior_width: int = setting(default=64, doc=f"of the transformer, a multiple of {HEADS}")
+    prior_layers: int = setting(default=2, doc="of the transformer")
+
+    def build(self) -> None:
+        """Make decoder, encoder, codebook and prior."""
+        super().build()
+        size, numbers = self.positions * self.code_dim, self.observation.numbers
+        self.decoder = decoder(self.networks, self.shape, self.hidden, size, numbers, dropout=self.dropout)
+        # Without dropout: the guide and the straight-through step have to see the same vectors.
+        self.encoder = encoder(self.networks, self.shape, self.hidden, size)
+        self.vector_loc: Tensor
+        self.vector_scale: Tensor
+        self.register_buffer("vector_loc", torch.zeros(size))
+        self.register_buffer("vector_scale", torch.ones(size))
+        self.codebook = nn.Parameter(torch.randn(self.codes, self.code_dim))
+        self.prior = Decoder(
+            value_embedding(self.codes, self.prior_width),
+            (self.positions,),
+            self.codes,
+            width=_check_heads(self.prior_width),
+            layers=self.prior_layers,
+            heads=HEADS,
+            dropout=self.dropout,
+            classes=self.classes,
+        )
 
     def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
         """The program: sites ``codes (n, positions)`` and ``x``.
@@ -156,19 +121,14 @@ class VQVAE(PyroFamily):
             vectors = self.codebook[codes]  # (n, positions, code_dim)
             if self.training and x is not None:
                 vectors = self._straight_through(vectors, x)
-            outputs = self.decoder(vectors.flatten(1)).unflatten(-1, (*self.shape, -1))
-            observed = None if x is None else x.to(outputs.dtype)
-            return pyro.sample("x", self.in_data_units(self.observation(outputs)), obs=observed)
+            observed = None if x is None else x.to(vectors.dtype)
+            return pyro.sample("x", self.rows_given(vectors.flatten(1)), obs=observed)
 
     def guide(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """The guide: site ``codes``, without noise, for the rows ``x (n, *shape)``; it reads no label."""
         self.register()
         with pyro.plate("rows", len(x)):
             return pyro.sample("codes", dist.Delta(self._nearest(self._vectors(x)), event_dim=1))
-
-    def sample(self, n: int, *, seed: int = 0, label: Any = None) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values; arguments as of :class:`~ppgen.models.VAE`."""
-        return self._draw(n, seed, lambda size, label=None: self.model(n=size, label=label), label)
 
     def log_prob(self, x: Any, *, label: Any = None) -> Likelihood:
         """A lower bound, without noise, on the log density of each row of ``x (n, *shape)``.
@@ -186,7 +146,7 @@ class VQVAE(PyroFamily):
 
     def encode(self, x: Any) -> np.ndarray:
         """The codes ``(n, positions)`` of rows ``x (n, *shape)``, each a place in the codebook."""
-        with self._at_rest():
+        with self.evaluation_mode():
             return self._nearest(self._vectors(self.rows(x))).cpu().numpy()
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
@@ -196,7 +156,7 @@ class VQVAE(PyroFamily):
         code is in use from the start (Łańcucki et al. 2020, arXiv:2005.08520, do this at every step).
         """
         super().standardise(rows, labels)
-        with self._at_rest(), seeded(self.config["seed"]):
+        with self.evaluation_mode(), seeded(self.seed):
             raw = self.encoder(self.as_input(self.rows(rows)).flatten(1))
             self.vector_loc.copy_(raw.mean(0))
             self.vector_scale.copy_(raw.std(0) + 1e-6)

@@ -1,0 +1,187 @@
+"""What every family has, whatever its program is written in: settings, checks of rows and labels, classes.
+
+The two bases below it say where parameters live: :mod:`ppgen.models.module_family` in a torch module,
+:mod:`ppgen.models.pytree_family` in an equinox pytree.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ppgen.data.dataset import as_dataset
+from ppgen.models.checks import check_labels, check_rows_of
+from ppgen.models.settings import HasSettings, setting
+from ppgen.program.family import Engine, TrainingFacts
+from ppgen.program.likelihood import Likelihood, Space
+
+__all__ = ["CHUNK", "CLASSES", "Family"]
+
+_Family = TypeVar("_Family", bound="Family")
+
+CHUNK = 512  # rows that one pass of sampling or scoring holds in memory
+
+CLASSES: Any = setting(
+    default=None,
+    least=2,
+    example=10,
+    doc="how many classes the rows have, for a model of rows given their label; ``None`` for rows without",
+)
+"""The setting of a class-conditional family, whose program has a further argument ``label (n,)``."""
+
+
+class Family(HasSettings, ABC):
+    """A generative model of rows: its settings, and a program with parameters.
+
+    A member declares settings in its body (:func:`~ppgen.models.settings.setting`), of which each becomes an
+    attribute, and says in ``build`` what its parameters are. ``classes: int | None = CLASSES`` makes it
+    class-conditional.
+
+    Attributes:
+        name: what the command line and files call it; by default the name of the class.
+        summary: what it is, and what kind of likelihood it has, in one line.
+        engine: the language of the program.
+        objectives: what can train it, the default first.
+        renamed: settings and tensors of older files by their names of today; a name that ends in a dot
+            stands for all tensors that begin with it.
+        settings: the settings, complete and checked; frozen.
+        classes: how many classes the rows have, if the family is class-conditional.
+        trained: the facts of its training so far.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    engine: ClassVar[Engine]
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    shape: tuple[int, ...] = setting(
+        kw_only=False,
+        expected="the shape of one row, such as (8, 8) or (2,)",
+        at_least=1,
+        doc="the shape of one row",
+    )
+    levels: int | None = setting(
+        default=None,
+        kw_only=False,
+        least=2,
+        doc="how many values a discrete entry can take; ``None`` for continuous data",
+    )
+    seed: int = setting(default=0, least=0, doc="seed of the initial weights")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__()
+        self.settings: Any = self.Settings.of(*values, **named)
+        self.classes: int | None = None
+        self.trained: TrainingFacts | None = None
+        self.loc: Any  # of continuous training rows, each (*shape)
+        self.scale: Any
+        for name in self.settings.declared:
+            setattr(self, name, getattr(self.settings, name))
+
+    @classmethod
+    def like(cls: type[_Family], data: Any, *, conditional: bool = False, **settings: Any) -> _Family:
+        """Build the family for the rows of a dataset.
+
+        Args:
+            data: a :class:`~ppgen.data.Dataset`, or an array ``(n, *shape)`` whose integers are levels.
+                Shape and levels are taken from it.
+            conditional: take its number of classes too, for a model of rows given their label. A family that
+                cannot do without classes takes them anyway.
+            settings: those of the constructor.
+
+        Example:
+            >>> from ppgen.models import VAE
+            >>> VAE.like(np.zeros((10, 4, 4), int), latent_dim=2).levels
+            2
+        """
+        data = as_dataset(data, levels=settings.get("levels"))
+        taken: dict[str, Any] = {"levels": data.levels}
+        declared = cls.Settings.declared.get("classes")
+        if conditional or (declared is not None and declared.required and data.classes):
+            taken["classes"] = data.classes
+        return cls(data.shape, **taken | settings)
+
+    @property
+    @abstractmethod
+    def objectives(self) -> tuple[str, ...]:
+        """What can train it, the default first."""
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make what is learned; settings are attributes by now."""
+
+    @abstractmethod
+    def model(self, x: Any = None, n: int = 1) -> Any:
+        """The program: the rows ``x`` are observed where they are given, else n are sampled.
+
+        That of a class-conditional family has a further argument, ``label (n,)``.
+        """
+
+    @abstractmethod
+    def log_prob(self, x: Any) -> Likelihood:
+        """The log density of each row of ``x (n, *shape)``, a bound on it, or an estimate."""
+
+    @abstractmethod
+    def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The constructor's arguments after ``shape``: what is needed to build the same family again."""
+        return {name: value for name, value in vars(self.settings).items() if name != "shape"}
+
+    @property
+    def dims(self) -> int:
+        """How many numbers one row holds."""
+        return int(np.prod(self.shape))
+
+    @property
+    def space(self) -> Space:
+        """Where the log density lives."""
+        return "continuous" if self.levels is None else "discrete"
+
+    def as_input(self, x: Any) -> Any:
+        """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+        return (x - self.loc) / self.scale if self.levels is None else x * (2 / (self.levels - 1)) - 1
+
+    def _checked(self, x: Any) -> np.ndarray:
+        return check_rows_of(x, self.shape, self.levels)
+
+    def _in_values(self, rows: Any) -> np.ndarray:
+        """Draws as rows of the data: floats, or the levels that they are, or that are next to them."""
+        rows = np.asarray(rows)
+        return rows.astype(np.float64) if self.levels is None else np.rint(rows).astype(np.int64)
+
+    def _shares(self, labels: np.ndarray | None) -> np.ndarray | None:
+        """The share of each class ``(classes,)`` in labels, of which -1 are unknown; ``None`` without any."""
+        if self.classes is None or labels is None or not (labels >= 0).any():
+            return None
+        counts = np.bincount(labels[labels >= 0], minlength=self.classes)
+        return counts / counts.sum()
+
+    def _given_class(
+        self, log_prob: Callable[[np.ndarray | None], np.ndarray], label: Any, n: int
+    ) -> np.ndarray:
+        """The log densities ``(n,)`` by ``log_prob(labels)``, given labels or with classes summed out."""
+        labels = check_labels(label, self.classes, n)
+        if labels is not None or self.classes is None:
+            return log_prob(labels)
+        each = np.stack([log_prob(np.full(n, y)) for y in range(self.classes)])  # (classes, n)
+        return np.logaddexp.reduce(each + self._log_shares(), axis=0)
+
+    def _log_shares(self) -> np.ndarray:
+        """The log weight of each class ``(classes, 1)``."""
+        with np.errstate(divide="ignore"):  # a class that training never saw has no weight
+            return np.log(self._class_weights().astype(np.float64))[:, None]
+
+    @abstractmethod
+    def _class_weights(self) -> np.ndarray:
+        """The share of each class ``(classes,)`` in the training rows."""

@@ -1,0 +1,230 @@
+"""The families by name, for listing and for lazy imports; `make index` writes this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ppgen.models.autoregressive.fvsbn import FVSBN
+    from ppgen.models.autoregressive.made import MADE
+    from ppgen.models.autoregressive.nade import NADE
+    from ppgen.models.autoregressive.pixelcnn import PixelCNN
+    from ppgen.models.autoregressive.transformer import Transformer
+    from ppgen.models.diffusion.ddpm import DDPM
+    from ppgen.models.diffusion.flow_matching import FlowMatching
+    from ppgen.models.diffusion.masked import MaskedDiffusion
+    from ppgen.models.diffusion.ncsn import NCSN
+    from ppgen.models.diffusion.score_sde import ScoreSDE
+    from ppgen.models.energy.boltzmann import BoltzmannMachine
+    from ppgen.models.energy.dbn import DBN
+    from ppgen.models.energy.deep import EnergyModel
+    from ppgen.models.energy.rbm import RBM
+    from ppgen.models.flow.continuous import ContinuousFlow
+    from ppgen.models.flow.glow import Glow
+    from ppgen.models.flow.iaf import IAF
+    from ppgen.models.flow.maf import MAF
+    from ppgen.models.flow.neural_spline import NeuralSplineFlow
+    from ppgen.models.flow.nice import NICE
+    from ppgen.models.flow.realnvp import RealNVP
+    from ppgen.models.gan.bigan import BiGAN
+    from ppgen.models.gan.fgan import FGAN
+    from ppgen.models.gan.gan import GAN
+    from ppgen.models.gan.wgan import WGAN
+    from ppgen.models.vae.hierarchical import HierarchicalVAE
+    from ppgen.models.vae.semi_supervised import SemiSupervisedVAE
+    from ppgen.models.vae.vae import VAE
+    from ppgen.models.vae.vector_quantised import VQVAE
+
+__all__ = [
+    "DBN",
+    "DDPM",
+    "FAMILIES",
+    "FGAN",
+    "FVSBN",
+    "GAN",
+    "IAF",
+    "MADE",
+    "MAF",
+    "NADE",
+    "NCSN",
+    "NICE",
+    "RBM",
+    "VAE",
+    "VQVAE",
+    "WGAN",
+    "BiGAN",
+    "BoltzmannMachine",
+    "ContinuousFlow",
+    "EnergyModel",
+    "FlowMatching",
+    "Glow",
+    "HierarchicalVAE",
+    "MaskedDiffusion",
+    "NeuralSplineFlow",
+    "PixelCNN",
+    "RealNVP",
+    "ScoreSDE",
+    "SemiSupervisedVAE",
+    "Transformer",
+]
+
+
+class Entry(NamedTuple):
+    """Where a family is defined, and its one-line summary."""
+
+    module: str
+    class_name: str
+    summary: str
+
+
+FAMILIES: Mapping[str, Entry] = MappingProxyType(
+    {
+        "bigan": Entry(
+            "ppgen.models.gan.bigan",
+            "BiGAN",
+            "adversarial network with an encoder that inverts the generator; no likelihood",
+        ),
+        "boltzmann": Entry(
+            "ppgen.models.energy.boltzmann",
+            "BoltzmannMachine",
+            "binary units, every pair coupled; likelihood up to a constant that AIS estimates",
+        ),
+        "continuous-flow": Entry(
+            "ppgen.models.flow.continuous",
+            "ContinuousFlow",
+            "flow along a velocity field (FFJORD); exact, or an estimate with a random trace",
+        ),
+        "dbn": Entry(
+            "ppgen.models.energy.dbn",
+            "DBN",
+            "deep belief network on binary data, an RBM above directed layers; bound, its constant estimated",
+        ),
+        "ddpm": Entry(
+            "ppgen.models.diffusion.ddpm",
+            "DDPM",
+            "denoising diffusion, a Markov chain from noise to data; lower bound; DDIM samples in few steps",
+        ),
+        "energy": Entry(
+            "ppgen.models.energy.deep",
+            "EnergyModel",
+            "deep energy-based model, sampled by Langevin chains; AIS estimates the likelihood's constant",
+        ),
+        "fgan": Entry(
+            "ppgen.models.gan.fgan",
+            "FGAN",
+            "adversarial network for an f-divergence (KL, reverse KL, Pearson, …); no likelihood",
+        ),
+        "flow": Entry(
+            "ppgen.models.flow.neural_spline",
+            "NeuralSplineFlow",
+            "neural spline flow, an invertible map of noise; exact for continuous data, else a lower bound",
+        ),
+        "flow-matching": Entry(
+            "ppgen.models.diffusion.flow_matching",
+            "FlowMatching",
+            "velocity field on straight paths from noise; estimate by its flow, for levels a lower bound",
+        ),
+        "fvsbn": Entry(
+            "ppgen.models.autoregressive.fvsbn",
+            "FVSBN",
+            "fully visible sigmoid belief network, a logistic regression an entry; exact likelihood",
+        ),
+        "gan": Entry(
+            "ppgen.models.gan.gan",
+            "GAN",
+            "generative adversarial network, non-saturating; no likelihood; fast to sample",
+        ),
+        "glow": Entry(
+            "ppgen.models.flow.glow",
+            "Glow",
+            "flow on images at several scales; exact for continuous data, else a lower bound",
+        ),
+        "hierarchical-vae": Entry(
+            "ppgen.models.vae.hierarchical",
+            "HierarchicalVAE",
+            "ladder of latent vectors, inferred from the top down; lower bound",
+        ),
+        "iaf": Entry(
+            "ppgen.models.flow.iaf",
+            "IAF",
+            "inverse autoregressive flow; exact for continuous data, else a lower bound; fast to sample only",
+        ),
+        "made": Entry(
+            "ppgen.models.autoregressive.made",
+            "MADE",
+            "masked autoencoder, in one order or several; exact likelihood; fast to train",
+        ),
+        "maf": Entry(
+            "ppgen.models.flow.maf",
+            "MAF",
+            "masked autoregressive flow; exact for continuous data, else a lower bound; slow to sample",
+        ),
+        "masked-diffusion": Entry(
+            "ppgen.models.diffusion.masked",
+            "MaskedDiffusion",
+            "discrete diffusion, hidden entries appear in any order; lower bound, tighter with more orders",
+        ),
+        "nade": Entry(
+            "ppgen.models.autoregressive.nade",
+            "NADE",
+            "neural autoregressive estimator, one shared hidden layer; exact likelihood",
+        ),
+        "ncsn": Entry(
+            "ppgen.models.diffusion.ncsn",
+            "NCSN",
+            "noise-conditional score network with annealed Langevin dynamics; lower bound; slow to sample",
+        ),
+        "nice": Entry(
+            "ppgen.models.flow.nice",
+            "NICE",
+            "flow of shifts that keep volumes; exact for continuous data, else a lower bound; fast both ways",
+        ),
+        "pixelcnn": Entry(
+            "ppgen.models.autoregressive.pixelcnn",
+            "PixelCNN",
+            "gated convolutions over images, one pixel after the other; exact likelihood; slow to sample",
+        ),
+        "rbm": Entry(
+            "ppgen.models.energy.rbm",
+            "RBM",
+            "restricted Boltzmann machine; exact up to 20 hidden units, else AIS estimates the constant",
+        ),
+        "realnvp": Entry(
+            "ppgen.models.flow.realnvp",
+            "RealNVP",
+            "flow of affine coupling layers; exact for continuous data, else a lower bound; fast both ways",
+        ),
+        "score-sde": Entry(
+            "ppgen.models.diffusion.score_sde",
+            "ScoreSDE",
+            "diffusion in continuous time; estimate by the probability flow, for levels a lower bound",
+        ),
+        "semi-supervised-vae": Entry(
+            "ppgen.models.vae.semi_supervised",
+            "SemiSupervisedVAE",
+            "class-conditional VAE for rows of which some have a label; classifies; lower bound",
+        ),
+        "transformer": Entry(
+            "ppgen.models.autoregressive.transformer",
+            "Transformer",
+            "autoregressive transformer, one entry after the other; exact likelihood; slow to sample",
+        ),
+        "vae": Entry(
+            "ppgen.models.vae.vae",
+            "VAE",
+            "variational autoencoder with a latent vector; lower bound; fast to train and to sample",
+        ),
+        "vqvae": Entry(
+            "ppgen.models.vae.vector_quantised",
+            "VQVAE",
+            "vectors of a codebook with a transformer as prior of the codes; lower bound",
+        ),
+        "wgan": Entry(
+            "ppgen.models.gan.wgan",
+            "WGAN",
+            "adversarial network for the Wasserstein distance, with gradient penalty; no likelihood",
+        ),
+    }
+)

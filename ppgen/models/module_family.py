@@ -1,0 +1,235 @@
+"""Families whose parameters live in a torch module: programs in Pyro."""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions.transforms import AffineTransform
+
+from ppgen.checks import check_integer
+from ppgen.data.lazy import RowArray
+from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_labels
+from ppgen.models.distributions import PyroDistribution
+from ppgen.models.family import CHUNK, Family
+from ppgen.program.bounds import row_bounds
+from ppgen.program.family import Engine, Program
+from ppgen.program.likelihood import Likelihood
+
+__all__ = ["ModuleFamily", "seeded"]
+
+
+class ModuleFamily(Family, nn.Module):
+    """A generative model of rows: a Pyro program whose parameters live in this module.
+
+    Attributes:
+        loc, scale: ``shape``, the location and scale of each entry of continuous training rows.
+        class_weights: ``(classes,)``, the share of each class in the training rows; equal before.
+    """
+
+    engine: ClassVar[Engine] = "pyro"
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self._store_name = _unique_name(self)
+        self.loc: Tensor
+        self.scale: Tensor
+        self.class_weights: Tensor
+        self.register_buffer("loc", torch.zeros(self.shape))
+        self.register_buffer("scale", torch.ones(self.shape))
+        if self.classes is not None:
+            self.register_buffer("class_weights", torch.full((self.classes,), 1 / self.classes))
+        with seeded(self.seed):
+            self.build()
+        self.eval()
+
+    @abstractmethod
+    def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
+        """The program: the rows ``x`` are observed where they are given, else n are sampled.
+
+        That of a class-conditional family has a further argument, ``label (n,)``.
+        """
+
+    def sample(self, n: int, *, seed: int = 0, label: Any = None) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values; the same seed gives the same rows.
+
+        Args:
+            n: how many.
+            seed: of the draws.
+            label: for a model with classes, one class for all rows or one for each; by default drawn as often
+                as in training.
+        """
+        return self._draw(n, seed, lambda size, *label: self.model(None, size, *label), label)
+
+    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
+        """Take location and scale of each entry of continuous rows ``(n, *shape)`` as units to work in.
+
+        With ``labels (n,)`` the share of each class is kept too.
+        """
+        if self.levels is None:
+            self.loc.copy_(torch.from_numpy(rows.mean(0)))
+            self.scale.copy_(torch.from_numpy(rows.std(0)))
+        shares = self._shares(labels)
+        if shares is not None:
+            self.class_weights.copy_(torch.from_numpy(shares))
+
+    def rows(self, x: Any) -> Tensor:
+        """Check rows ``(n, *shape)`` and turn them into the tensor that the program takes.
+
+        Raises:
+            DataError: if they are empty, not finite, of another shape, or outside the levels.
+        """
+        dtype = torch.get_default_dtype() if self.levels is None else torch.int64
+        return torch.from_numpy(np.array(self._checked(x))).to(self.loc.device, dtype)
+
+    def in_data_units(self, rows: PyroDistribution) -> PyroDistribution:
+        """Take a distribution of standardised rows to the data's units; one of levels is there already."""
+        if self.levels is not None:
+            return rows
+        return dist.TransformedDistribution(rows, [AffineTransform(self.loc, self.scale, len(self.shape))])
+
+    def one_hot(self, label: Tensor | None) -> Tensor | None:
+        """Classes ``(*batch)`` as vectors ``(*batch, classes)``; ``None`` for a model without classes.
+
+        Raises:
+            InvalidArgument: if the model has classes and no label is given, or the other way round.
+        """
+        if (label is None) != (self.classes is None):
+            raise InvalidArgument(
+                "label",
+                got="none" if label is None else "classes",
+                expected="the class of each row, since the model was built with classes"
+                if label is None
+                else "none, since the model was built without classes",
+                fix="Write label=torch.tensor([...])." if label is None else "Leave it out.",
+            )
+        if label is None or self.classes is None:
+            return None
+        return (label[..., None] == torch.arange(self.classes, device=label.device)).to(self.loc.dtype)
+
+    def with_class(self, vectors: Tensor, label: Tensor | None) -> Tensor:
+        """Vectors ``(n, size)``, with the one-hot vector of each row's class behind if there are classes."""
+        one_hot = self.one_hot(label)
+        return vectors if one_hot is None else torch.cat([vectors, one_hot], -1)
+
+    def register(self) -> None:
+        """Make the parameters known to Pyro under a name of this instance's own, for ``pyro.infer.SVI``."""
+        pyro.module(self._store_name, self)
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """Parameters and buffers by name."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
+
+    def load_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`tensors` gave."""
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        """Without gradients and dropout, in a parameter store of its own.
+
+        What a user keeps in Pyro's global store is neither read nor changed.
+        """
+        training = self.training
+        try:
+            with torch.no_grad(), pyro.get_param_store().scope():
+                self.eval()
+                yield
+        finally:
+            self.train(training)
+
+    def _draw(self, n: int, seed: int, draw: Callable[..., Tensor], label: Any = None) -> np.ndarray:
+        """Draw n rows by ``draw(size)``, or by ``draw(size, labels)`` where rows have classes."""
+        n = check_integer("n", n)
+        with self.evaluation_mode(), seeded(seed):
+            labels = self._labels_to_draw(label, n)
+            sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+            parts = [()] * len(sizes) if labels is None else [(part,) for part in labels.split(CHUNK)]
+            chunks = [draw(size, *part) for size, part in zip(sizes, parts, strict=True)]
+            return self._in_values(torch.cat(chunks).cpu())
+
+    def _score(self, x: Any, score: Callable[..., Tensor], label: Any = None) -> np.ndarray:
+        """The log density of each row by ``score(rows)``, or ``score(rows, labels)`` where rows have classes.
+
+        Without labels the classes are summed out.
+        """
+        rows = self.rows(x)
+
+        def values(labels: np.ndarray | None) -> np.ndarray:
+            return self._by_chunks(score, rows, labels).astype(np.float64)
+
+        with self.evaluation_mode():
+            return self._given_class(values, label, len(rows))
+
+    def _by_chunks(
+        self, function: Callable[..., Tensor], rows: Tensor, labels: np.ndarray | None
+    ) -> np.ndarray:
+        tensors = (rows,) if labels is None else (rows, torch.from_numpy(labels).to(rows.device))
+        chunks = zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
+        return torch.cat([function(*chunk) for chunk in chunks]).cpu().numpy()
+
+    def _bound(self, x: Any, guide: Program, samples: int, seed: int, label: Any = None) -> Likelihood:
+        """The importance-weighted bound on the log density of each row, with its standard error."""
+        rows, samples = self.rows(x), check_integer("samples", samples)
+        labels = check_labels(label, self.classes, len(rows))
+        with self.evaluation_mode():
+            if self.classes is None or labels is not None:
+                context = {} if labels is None else {"label": torch.from_numpy(labels).to(rows.device)}
+                bound = row_bounds(self.model, guide, rows, samples=samples, seed=seed, **context)
+                values, stderr = bound.values, bound.stderr
+            else:
+                values, stderr = self._bound_without_class(rows, guide, samples, seed)
+        how = f"importance-weighted bound, {samples} samples" if samples > 1 else "ELBO, 1 sample"
+        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
+
+    def _bound_without_class(
+        self, rows: Tensor, guide: Program, samples: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # Each class has noise of its own, so that the errors of the bounds are independent.
+        bounds = [
+            row_bounds(
+                self.model, guide, rows, samples=samples, seed=seed + y, label=self._all_of(y, len(rows))
+            )
+            for y in range(self.classes or 0)
+        ]
+        each = np.stack([bound.values for bound in bounds]) + self._log_shares()
+        values = np.logaddexp.reduce(each, axis=0)
+        errors = np.exp(each - values) * np.stack([bound.stderr for bound in bounds])
+        return values, np.sqrt((errors**2).sum(0))
+
+    def _labels_to_draw(self, label: Any, n: int) -> Tensor | None:
+        labels = check_labels(label, self.classes, n)
+        if labels is not None:
+            return torch.from_numpy(labels).to(self.loc.device)
+        return None if self.classes is None else self.class_weights.multinomial(n, replacement=True)
+
+    def _all_of(self, label: int, n: int) -> Tensor:
+        return torch.full((n,), label, device=self.loc.device)
+
+    def _class_weights(self) -> np.ndarray:
+        return self.class_weights.cpu().numpy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._store_name = _unique_name(self)  # a copy has parameters of its own
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run with a seed, and leave PyTorch's own random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(check_integer("seed", seed, least=0))
+        yield
+
+
+def _unique_name(family: ModuleFamily) -> str:
+    return f"{type(family).__name__}-{uuid.uuid4().hex[:12]}"
