@@ -97,7 +97,7 @@ def load(
     return loaded
 
 
-def _class_of(name: str, given: type[Family] | None) -> type[Family]:
+def _class_of(name: str, given: Any) -> Any:
     if given is None:
         return family_class(name)
     if given.name != name:
@@ -107,7 +107,7 @@ def _class_of(name: str, given: type[Family] | None) -> type[Family]:
     return given
 
 
-def _build(kind: type[Family], document: Mapping[str, Any]) -> Any:
+def _build(kind: Any, document: Mapping[str, Any]) -> Any:
     # JSON has lists where the constructor has tuples.
     config = {key: tuple(v) if isinstance(v, list) else v for key, v in document["config"].items()}
     family = kind(tuple(document["shape"]), **_renamed(config, kind.renamed))

@@ -56,9 +56,10 @@ def make(name: str, shape: tuple[int, ...], levels: int | None = None, **setting
     return family(shape, levels, **parsed_settings(family, settings))
 
 
-def parsed_settings(family: type[Family], settings: Mapping[str, Any]) -> dict[str, Any]:
+def parsed_settings(family: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A family's settings, of which some may be text from a command line."""
     if not hasattr(family, "Settings"):
+        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
         types = get_type_hints(family.__init__)
         for name in settings:
             check_choice("setting", name, [n for n in types if n not in ("shape", "levels", "return")])
