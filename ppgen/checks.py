@@ -58,9 +58,9 @@ def check_number(
         InvalidArgument: naming the argument and its range, with ``example`` as what to write.
 
     Example:
-        >>> check_number("target_accept", 0.9, above=0, below=1)
+        >>> check_number("target_accept", 0.9, above=0.0, below=1.0)
         0.9
-        >>> check_number("alpha", 1, least=0, below=1, example=0.5)
+        >>> check_number("alpha", 1, least=0.0, below=1.0, example=0.5)
         Traceback (most recent call last):
         ppgen.errors.InvalidArgument: alpha: got 1, expected a number of at least 0, below 1. Write alpha=0.5.
     """

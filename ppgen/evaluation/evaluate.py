@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from ppgen.checks import check_integer
 from ppgen.data import Dataset
 from ppgen.errors import InvalidArgument, NoLikelihood
 from ppgen.evaluation.baselines import (
@@ -27,6 +24,7 @@ from ppgen.evaluation.sample_quality import FEWEST_ROWS, Real
 from ppgen.evaluation.scorecard import Scorecard
 from ppgen.evaluation.subjects import HeldOut, check_model, held_out, named_models
 from ppgen.program.likelihood import Likelihood, Space
+from ppgen.style.bar import progress_bar
 
 __all__ = ["evaluate"]
 
@@ -97,13 +95,17 @@ def evaluate(
     named = named_models(models)
     for name, model in named.items():
         check_model(name, model, test)
-    if not isinstance(samples, int) or samples < 0:
-        raise InvalidArgument("samples", got=repr(samples), expected="0 or more", fix="Write samples=64.")
+    check_integer("samples", samples, least=0, example=64)
     real = _real_rows(data, test, features, generated, seed)
     subjects = [_Subject(name, model) for name, model in named.items()]
     if baselines and isinstance(data, Dataset):
         subjects += [_Subject(maker.name, maker, fit_to=data) for maker in _BASELINES[test.space]]
-    rows = [_measure(subject, test, real, samples, seed) for subject in _tracked(subjects, progress)]
+    rows = []
+    with progress_bar("Measuring", len(subjects), progress) as advance:
+        for subject in subjects:
+            advance(0, f"Measuring {subject.name}")
+            rows.append(_measure(subject, test, real, samples, seed))
+            advance(1)
     unseen = () if real is None else real.of_unseen_rows()
     return Scorecard(test.name, len(test.rows), tuple(rows), unseen)
 
@@ -117,15 +119,9 @@ class _Subject:
 
 def _real_rows(data: Any, test: HeldOut, features: Any, generated: int | None, seed: int) -> Real | None:
     """What samples are measured against; ``None`` if they are not measured."""
-    count = FEWEST_ROWS if generated is None else generated
-    if isinstance(count, bool) or not isinstance(count, int) or 0 < count < FEWEST_ROWS or count < 0:
-        raise InvalidArgument(
-            "generated",
-            got=repr(generated),
-            expected=f"0, or at least {FEWEST_ROWS}: fewer rows say nothing",
-            fix="Leave it out, or write generated=500.",
-        )
-    if count == 0 or len(test.rows) < FEWEST_ROWS:
+    if generated:
+        check_integer("generated", generated, least=FEWEST_ROWS, example=500)
+    if generated == 0 or len(test.rows) < FEWEST_ROWS:
         return None
     return Real.of(data, test, features, generated, seed)
 
@@ -198,14 +194,3 @@ def _time_one_sample(model: Any, samples: int, seed: int) -> float | None:
     start = time.perf_counter()
     model.sample(samples, seed=seed)
     return (time.perf_counter() - start) / samples
-
-
-def _tracked(subjects: Sequence[_Subject], show: bool) -> Iterator[_Subject]:
-    """Yield the subjects one by one behind a progress bar that names the one at work."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as bar:
-        task = bar.add_task("", total=len(subjects))
-        for subject in subjects:
-            bar.update(task, description=f"Measuring {escape(subject.name)}")
-            yield subject
-            bar.advance(task)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from ppgen.data import Dataset
 from ppgen.errors import DataError, EvaluationWarning, PpgenError
 from ppgen.evaluation.features.plain import Standardised
 from ppgen.evaluation.features.registry import choose_features, is_text
-from ppgen.evaluation.features.spec import Takes
+from ppgen.evaluation.features.spec import Features, Takes
 from ppgen.evaluation.quality.copying import memorisation
 from ppgen.evaluation.quality.coverage import density_coverage
 from ppgen.evaluation.quality.frechet import frechet_distance
 from ppgen.evaluation.quality.kernel import kernel_distance
 from ppgen.evaluation.quality.manifold import precision_recall
-from ppgen.evaluation.quality.measurement import Measurement, base_of
+from ppgen.evaluation.quality.measurement import JointMeasurement, Measurement
 from ppgen.evaluation.quality.text import ngram_novelty
 from ppgen.evaluation.quality.two_sample import classifier_two_sample_test
 from ppgen.evaluation.subjects import HeldOut
@@ -37,6 +37,18 @@ _UNKNOWN = (
     "its memorisation was not measured: the training rows are not in the data, or hold more than "
     f"{_MOST_TRAINING_VALUES:,} values; ppgen.evaluation.memorisation takes features of them"
 )
+
+
+Measured = Measurement | JointMeasurement
+
+METRICS: tuple[Callable[[Features, Features, int], Measured], ...] = (
+    lambda real, own, seed: frechet_distance(real=real, generated=own, seed=seed),
+    lambda real, own, seed: kernel_distance(real=real, generated=own),
+    lambda real, own, seed: precision_recall(real=real, generated=own, seed=seed),
+    lambda real, own, seed: density_coverage(real=real, generated=own, seed=seed),
+    lambda real, own, seed: classifier_two_sample_test(real=real, generated=own, seed=seed),
+)
+"""The columns of a scorecard: from features of real and of generated rows, and a seed, to figures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,41 +125,18 @@ class Real:
             )
         with warnings.catch_warnings():  # the scorecard says the same in its own sentences
             warnings.simplefilter("ignore", EvaluationWarning)
-            if self.features is None:
-                return self._of_text(generated)
-            return (*self._on_features(self.features, generated), *self._memorisation(generated))
+            return tuple(figure for found in self._found(generated) for figure in found.measurements)
 
-    def _on_features(self, features: Takes, rows: np.ndarray) -> list[Measurement]:
-        both: dict[str, Any] = {"real": features(self.rows), "generated": features(rows)}
-        frechet = frechet_distance(**both, seed=self.seed)
-        shares, balls = precision_recall(**both, seed=self.seed), density_coverage(**both, seed=self.seed)
-        return [
-            # The plain distance has no interval of its own, and is not for comparison.
-            frechet.at_infinity,
-            kernel_distance(**both),
-            shares.precision,
-            shares.recall,
-            balls.density,
-            balls.coverage,
-            base_of(classifier_two_sample_test(**both, seed=self.seed)),
-        ]
-
-    def _memorisation(self, rows: np.ndarray) -> list[Measurement]:
-        if self.train is None:
-            return []
-        found = memorisation(
-            train=self.values(self.train), real=self.values(self.rows), generated=self.values(rows)
-        )
-        authentic = replace(base_of(found), how=f"{found.how}; held-out rows reach {found.held_out:.2f}")
-        z = replace(
-            base_of(found), name=_COPIES, value=found.z, interval=(found.z - 1.96, found.z + 1.96), stderr=1.0
-        )
-        return [authentic, z]
-
-    def _of_text(self, rows: np.ndarray) -> tuple[Measurement, ...]:
-        if self.train is None:
-            return ()
-        return (ngram_novelty(train=self.train, generated=rows, real=self.rows),)
+    def _found(self, generated: np.ndarray) -> list[Measured]:
+        if self.features is None:
+            known = self.train is not None
+            return [ngram_novelty(train=self.train, generated=generated, real=self.rows)] if known else []
+        real, own = self.features(self.rows), self.features(generated)
+        found = [metric(real, own, self.seed) for metric in METRICS]
+        if self.train is not None:
+            rows = {"train": self.train, "real": self.rows, "generated": generated}
+            found.append(memorisation(**{name: self.values(part) for name, part in rows.items()}))
+        return found
 
 
 def read_sentences(named: Sequence[tuple[str, Sequence[Measurement]]]) -> tuple[str, ...]:

@@ -15,10 +15,9 @@ from ppgen.errors import InvalidArgument
 from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.figure import draw_groups
 from ppgen.evaluation.quality.measurement import Measurement
-from ppgen.evaluation.quality_tables import quality_as_html, quality_as_text
 from ppgen.evaluation.row import Group, Row, group_rows, how_to_compare
 from ppgen.evaluation.sample_quality import read_sentences
-from ppgen.evaluation.tables import as_html, as_text
+from ppgen.evaluation.tables import Table, bullets, likelihood_table, quality_table
 from ppgen.evaluation.trade_offs import draw_cost, draw_precision_recall
 from ppgen.style.html import document
 
@@ -76,7 +75,7 @@ class Scorecard:
     @property
     def reading(self) -> tuple[str, ...]:
         """What may be concluded from numbers of these kinds, in sentences."""
-        return (*how_to_compare(self.groups), *read_sentences(self._samples))
+        return tuple(sentence for _, sentences in self._tables for sentence in sentences)
 
     def __getitem__(self, model: str) -> Row:
         for row in self.rows:
@@ -85,17 +84,22 @@ class Scorecard:
         raise KeyError(model)
 
     def __str__(self) -> str:
-        likelihoods = f"{self._headline}\n\n{as_text(self.groups)}"
-        quality = quality_as_text(self._samples, read_sentences(self._samples))
-        return f"{likelihoods}\n\n{quality}" if quality else likelihoods
+        parts: list[object] = [self._headline]
+        for table, sentences in self._tables:
+            parts += [table, "\n".join(f"- {sentence}" for sentence in sentences)]
+        return "\n\n".join(map(str, parts))
 
     __repr__ = __str__
 
     def __html__(self) -> Markup:
         """The tables as a fragment that any autoescaping template embeds as it is."""
+        methods = [(row.model, f"{row.how.rstrip('.')}.") for row in self._ranked if row.how]
         notes = [(row.model, row.quality_note) for row in self.rows if row.quality_note]
-        quality = quality_as_html(self._samples, read_sentences(self._samples), notes)
-        return Markup("\n").join([as_html(self.groups), quality])
+        parts: list[Any] = []
+        for (table, sentences), named in zip(self._tables, (methods, notes), strict=False):
+            listed = [Markup("<strong>{}</strong>: {}").format(name, what) for name, what in named]
+            parts += [table, bullets(sentences), bullets(listed)]
+        return Markup("\n").join(parts)
 
     def _repr_html_(self) -> str:
         return Markup("<p><strong>{}</strong></p>\n{}").format(self._headline, self)
@@ -165,6 +169,18 @@ class Scorecard:
                 expected="the JSON of a scorecard",
                 fix="Give what Scorecard.to_json() returned.",
             ) from error
+
+    @property
+    def _tables(self) -> list[tuple[Table, tuple[str, ...]]]:
+        """Each table with what its figures say; one of sample quality where that was measured."""
+        tables = [(likelihood_table(self.groups), how_to_compare(self.groups))]
+        if self._samples:
+            tables.append((quality_table(self._samples), read_sentences(self._samples)))
+        return tables
+
+    @property
+    def _ranked(self) -> list[Row]:
+        return [row for group in self.groups for row in group.rows]
 
     @property
     def _samples(self) -> list[tuple[str, tuple[Measurement, ...]]]:

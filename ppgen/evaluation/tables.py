@@ -1,48 +1,74 @@
-"""A scorecard as text and as HTML: like beside like, and what may be concluded across kinds."""
+"""The tables of a scorecard: likelihoods in groups of like kinds, and the quality of samples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ppgen.evaluation.row import SIGNS, Group, Row, how_to_compare
+from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.evaluation.row import SIGNS, Group, Row
 from ppgen.style.html import grouped_table
 from ppgen.style.numbers import as_sure_as, format_column, is_number, two_digits
 
-__all__ = ["aligned", "as_html", "as_text", "bullets"]
+__all__ = ["Table", "bullets", "likelihood_table", "quality_table"]
 
-_HEADERS = ("model", "bits/dim ± 95 %", "log p, nats", "parameters", "training, s", "one sample, ms")
-
-
-def as_html(groups: Sequence[Group]) -> Markup:
-    """The table, the method of each number, and the sentences on how to compare them."""
-    scores = grouped_table(_HEADERS, [(group.title, _lines(group)) for group in groups])
-    methods = [
-        Markup("<strong>{}</strong>: {}.").format(row.model, row.how.rstrip("."))
-        for group in groups
-        for row in group.rows
-        if row.how
-    ]
-    return Markup("\n").join([scores, bullets(how_to_compare(groups)), bullets(methods)])
+# What stands over a column of sample quality where that is not the figure's name, and what its figures are
+# multiplied by.
+_SHORT = {
+    "Fréchet distance, infinite samples": ("Fréchet (∞)", 1),
+    "FID, infinite samples": ("FID (∞)", 1),
+    "kernel distance": ("kernel ×1000", 1000),
+    "classifier accuracy": ("told apart", 1),
+    "authenticity": ("authentic", 1),
+    "data-copying z": ("copying z", 1),
+}
 
 
-def as_text(groups: Sequence[Group]) -> str:
-    """The table and the sentences, for a terminal."""
-    lines = [line for group in groups for line in _lines(group)]
-    columns = [
-        [header, *format_column(column)]
-        for header, column in zip(_HEADERS, zip(*lines, strict=True), strict=True)
-    ]
-    header, *body = (f"  {line}" for line in aligned(columns))
-    remaining = iter(body)
-    blocks = [[f"\n{group.title}", *(next(remaining) for _ in group.rows)] for group in groups]
-    sentences = ["", *(f"- {sentence}" for sentence in how_to_compare(groups))]
-    return "\n".join([header, *(line for block in blocks for line in block), *sentences])
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells in groups, each under a title of its own, for a page or for a terminal."""
+
+    headers: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[Sequence[object]]]]
+
+    def __html__(self) -> Markup:
+        return grouped_table(self.headers, self.groups)
+
+    def __str__(self) -> str:
+        columns = zip(
+            self.headers, zip(*(row for _, rows in self.groups for row in rows), strict=True), strict=True
+        )
+        padded = [_padded([header, *format_column(cells)]) for header, cells in columns]
+        header, *lines = (f"  {'  '.join(line)}".rstrip() for line in zip(*padded, strict=True))
+        remaining = iter(lines)
+        blocks = [[f"\n{title}", *(next(remaining) for _ in rows)] for title, rows in self.groups]
+        return "\n".join([header, *(line for block in blocks for line in block)])
 
 
-def _lines(group: Group) -> list[tuple[object, ...]]:
-    return [_cells(row) for row in group.rows]
+def likelihood_table(groups: Sequence[Group]) -> Table:
+    """One line a model, like beside like."""
+    headers = ("model", "bits/dim ± 95 %", "log p, nats", "parameters", "training, s", "one sample, ms")
+    return Table(headers, [(group.title, [_cells(row) for row in group.rows]) for group in groups])
+
+
+def quality_table(named: Sequence[tuple[str, Sequence[Measurement]]]) -> Table:
+    """The figures of sample quality of each model, one a column."""
+    names = list(dict.fromkeys(figure.name for _, figures in named for figure in figures))
+    rows = []
+    for model, figures in named:
+        by_name = {figure.name: figure for figure in figures}
+        rows.append([model, *(_figure(by_name.get(name)) for name in names)])
+    headers = ["model", *(_SHORT.get(name, (name, 1))[0] for name in names)]
+    return Table(headers, [("Quality of samples", rows)])
+
+
+def bullets(sentences: Sequence[str]) -> Markup:
+    """A list of sentences; those that are not markup already are escaped."""
+    items = Markup("\n").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
+    return Markup('<ul class="reading">\n{}\n</ul>').format(items)
 
 
 def _cells(row: Row) -> tuple[object, ...]:
@@ -63,17 +89,19 @@ def _bits(row: Row) -> str | None:
     return shown if row.interval is None else f"{shown} ± {row.interval[1] - row.bits_per_dim:.3f}"
 
 
-def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns, each as wide as its widest cell; a column of numbers to the right."""
-    padded = []
-    for header, *cells in columns:
-        width = max(map(len, [header, *cells]))
-        right = all(is_number(cell) for cell in cells)
-        padded.append([cell.rjust(width) if right else cell.ljust(width) for cell in [header, *cells]])
-    return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+def _figure(figure: Measurement | None) -> str | None:
+    if figure is None:
+        return None
+    factor = _SHORT.get(figure.name, ("", 1))[1]
+    low, high = figure.interval
+    half = factor * max(figure.value - low, high - figure.value)  # one end may be cut off at 0 or 1
+    # Two digits of the uncertainty, and as many decimals of the figure.
+    decimals = min(4, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 2
+    return f"{factor * figure.value:,.{decimals}f} ± {half:,.{decimals}f}".replace("-", "−")
 
 
-def bullets(sentences: Sequence[str]) -> Markup:
-    """A list of sentences; those that are not markup already are escaped."""
-    items = Markup("\n").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
-    return Markup('<ul class="reading">\n{}\n</ul>').format(items)
+def _padded(cells: Sequence[str]) -> list[str]:
+    """The cells of a column, as wide as its widest; a column of numbers to the right."""
+    width = max(map(len, cells))
+    right = all(is_number(cell) for cell in cells[1:])
+    return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]

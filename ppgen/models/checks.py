@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.dataset import as_array, as_labels, check_rows
+from ppgen.data.dataset import as_labels, as_rows_of
 from ppgen.errors import DataError, InvalidArgument, UnknownName
 
 __all__ = [
@@ -76,17 +76,7 @@ def check_rows_of(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndar
     Raises:
         DataError: if they are empty, not finite, of another shape, or outside the levels.
     """
-    rows = as_array(x, argument="x")
-    if rows.shape[1:] != shape:
-        sizes = ", ".join(map(str, shape))
-        raise DataError(
-            "x",
-            got=f"an array of shape {rows.shape}",
-            expected=f"(n, {sizes})",
-            fix=f"Write x.reshape(-1, {sizes}), or build the model for this shape.",
-        )
-    check_rows(rows.astype(np.float64) if levels is None else rows, levels, argument="x")
-    return rows
+    return as_rows_of(x, shape, levels)
 
 
 def check_number(name: str, value: Any, *, above: float = 0.0) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -19,8 +20,10 @@ __all__ = ["progress_bar"]
 
 
 @contextmanager
-def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error that is advanced by calls of what is yielded, and goes when all is done.
+def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[..., None]]:
+    """A bar on standard error that goes when all is done.
+
+    What is yielded advances it: ``advance(done)``, or ``advance(done, doing)`` with another title.
 
     Args:
         title: what is computed.
@@ -41,4 +44,8 @@ def progress_bar(title: str, total: int, show: bool) -> Iterator[Callable[[int],
     )
     with Progress(*columns, console=Console(stderr=True), disable=not show, transient=True) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda done: bar.advance(task, done)
+
+        def advance(done: int, doing: str = title) -> None:
+            bar.update(task, advance=done, description=escape(doing))
+
+        yield advance

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ppgen.data import Dataset
-from ppgen.data.dataset import as_array, check_rows
+from ppgen.data.dataset import as_rows_of
 from ppgen.errors import DataError
 from ppgen.program.likelihood import Likelihood
 
@@ -48,15 +48,7 @@ def flat_rows(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
     Raises:
         DataError: if ``x`` has another shape, is not finite or lies outside the levels.
     """
-    rows = as_array(x, argument="x")
-    if rows.shape[1:] != shape:
-        raise DataError(
-            "x",
-            got=f"rows of shape {rows.shape[1:]}",
-            expected=f"rows of shape {shape}, as in the training data",
-            fix="Give rows with the columns that the baseline was fitted to.",
-        )
-    check_rows(rows, levels, argument="x")
+    rows = as_rows_of(x, shape, levels)
     flat = rows.reshape(len(rows), -1)  # (n, dims)
     return flat.astype(np.int64) if levels else flat
 

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ppgen.checks import check_number
 from ppgen.data import Dataset
-from ppgen.errors import DataError, InvalidArgument
+from ppgen.errors import DataError
 from ppgen.evaluation.baselines.baseline import flat_rows
 from ppgen.program.likelihood import Likelihood
 
@@ -49,10 +50,7 @@ class IndependentCategorical:
             InvalidArgument: if ``smoothing`` is not positive.
         """
         levels = levels_of(data, cls.__name__)
-        if not smoothing > 0:
-            raise InvalidArgument(
-                "smoothing", got=str(smoothing), expected="a positive number", fix="Write smoothing=0.5."
-            )
+        check_number("smoothing", smoothing, above=0.0, example=0.5)
         rows = data.train.reshape(len(data.train), -1)
         return cls(marginal(rows, levels, smoothing), data.shape, smoothing)
 

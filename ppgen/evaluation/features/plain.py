@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ppgen.data import Dataset
-from ppgen.evaluation.features.rows import check_rows_for, quantization, scaled, training_rows
-from ppgen.evaluation.features.spec import Features, FeatureSpec, digest
+from ppgen.evaluation.features.rows import RowFeatures, scaled, training_rows
 
 __all__ = ["Pixels", "Standardised"]
 
 
 @dataclass(frozen=True, eq=False)
-class Pixels:
+class Pixels(RowFeatures):
     """Every value is a feature; levels are scaled to 0 … 1.
 
     Attributes:
@@ -28,26 +26,24 @@ class Pixels:
         array([1., 1., 1., 1.])
     """
 
-    shape: tuple[int, ...]
-    levels: int | None
-
     @classmethod
     def of(cls, data: Dataset) -> Pixels:
         """The values of a dataset's rows."""
         return cls(data.shape, data.levels)
 
-    @property
-    def spec(self) -> FeatureSpec:
-        """How the features are made."""
-        return FeatureSpec(f"the values of rows {self.shape}", quantization=quantization(self.levels))
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Nothing is fitted."""
+        return {}
 
-    def __call__(self, rows: Any) -> Features:
-        """The features of rows ``(n, *shape)``."""
-        return Features(scaled(check_rows_for(rows, self.shape, self.levels), self.levels), self.spec)
+    def _name(self) -> str:
+        return f"the values of rows {self.shape}"
+
+    def _of(self, flat: np.ndarray) -> tuple[np.ndarray, None]:
+        return flat, None
 
 
 @dataclass(frozen=True, eq=False)
-class Standardised:
+class Standardised(RowFeatures):
     """Every value is a feature, in standard deviations of the training rows from their mean.
 
     Attributes:
@@ -62,8 +58,6 @@ class Standardised:
         array([1., 1.])
     """
 
-    shape: tuple[int, ...]
-    levels: int | None
     mean: np.ndarray
     scale: np.ndarray
 
@@ -79,13 +73,12 @@ class Standardised:
         deviations = flat.std(axis=0)
         return cls(rows.shape[1:], levels, flat.mean(axis=0), np.where(deviations > 0, deviations, 1.0))
 
-    @property
-    def spec(self) -> FeatureSpec:
-        """How the features are made."""
-        weights = digest({"mean": self.mean, "scale": self.scale})
-        return FeatureSpec("standardised values", weights, quantization=quantization(self.levels))
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Mean and scale."""
+        return {"mean": self.mean, "scale": self.scale}
 
-    def __call__(self, rows: Any) -> Features:
-        """The features of rows ``(n, *shape)``."""
-        flat = scaled(check_rows_for(rows, self.shape, self.levels), self.levels)
-        return Features((flat - self.mean) / self.scale, self.spec)
+    def _name(self) -> str:
+        return "standardised values"
+
+    def _of(self, flat: np.ndarray) -> tuple[np.ndarray, None]:
+        return (flat - self.mean) / self.scale, None

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from ppgen.checks import check_choice
 from ppgen.data import Dataset
 from ppgen.data.text import ALPHABET
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.errors import InvalidArgument
 from ppgen.evaluation.features.classifier import Classifier, digits_classifier
 from ppgen.evaluation.features.pca import PCA
 from ppgen.evaluation.features.plain import Pixels, Standardised
 from ppgen.evaluation.features.spec import Takes
 
-__all__ = ["FeatureName", "choose_features", "is_text"]
-
-FeatureName = Literal[
-    "auto", "pixels", "standardised", "pca", "classifier", "efficientnet_lite0", "inception_v3"
-]
+__all__ = ["choose_features", "is_text"]
 
 _COMPONENTS = 32
 
@@ -52,8 +49,7 @@ def choose_features(which: Any, data: Dataset | None, rows: np.ndarray, levels: 
         )
     if which == "auto":
         which = _suited(data, rows)
-    if which not in _MAKERS:
-        raise UnknownName("features", which, ["auto", *_MAKERS])
+    check_choice("features", which, ["auto", *_MAKERS])
     if data is None and which in ("pca", "classifier"):
         raise InvalidArgument(
             "features",
@@ -79,39 +75,28 @@ def _is_digits(data: Dataset) -> bool:
     return data.name == "digits" and (data.shape, data.levels, data.classes) == ((8, 8), 17, 10)
 
 
-def _standardised(data: Dataset | None, rows: np.ndarray, levels: int | None) -> Takes:
-    return Standardised.of_rows(rows, levels) if data is None else Standardised.fit(data)
-
-
-def _pca(data: Any, rows: np.ndarray, levels: int | None) -> Takes:
-    return PCA.fit(data, components=min(_COMPONENTS, len(data.train), data.dims))
-
-
-def _classifier(data: Any, rows: np.ndarray, levels: int | None) -> Takes:
-    return digits_classifier() if _is_digits(data) else Classifier.fit(data)
-
-
-def _efficientnet(data: Any, rows: np.ndarray, levels: int | None) -> Takes:
+def _efficientnet(levels: int | None) -> Takes:
     from ppgen.evaluation.features.efficientnet import EfficientNetLite0
 
     return EfficientNetLite0(levels)
 
 
-def _inception(data: Any, rows: np.ndarray, levels: int | None) -> Takes:
+def _inception(levels: int | None) -> Takes:
     from ppgen.evaluation.features.inception import InceptionV3
 
     return InceptionV3(levels)
 
 
-def _pixels(data: Any, rows: np.ndarray, levels: int | None) -> Takes:
-    return Pixels(rows.shape[1:], levels)
-
-
 _MAKERS: Mapping[str, Callable[[Any, np.ndarray, int | None], Takes]] = {
-    "pixels": _pixels,
-    "standardised": _standardised,
-    "pca": _pca,
-    "classifier": _classifier,
-    "efficientnet_lite0": _efficientnet,
-    "inception_v3": _inception,
+    "pixels": lambda data, rows, levels: Pixels(rows.shape[1:], levels),
+    "standardised": lambda data, rows, levels: Standardised.of_rows(
+        rows if data is None else np.asarray(data.train), levels
+    ),
+    "pca": lambda data, rows, levels: PCA.fit(data, components=min(_COMPONENTS, len(data.train), data.dims)),
+    "classifier": lambda data, rows, levels: (
+        digits_classifier() if _is_digits(data) else Classifier.fit(data)
+    ),
+    "efficientnet_lite0": lambda data, rows, levels: _efficientnet(levels),
+    "inception_v3": lambda data, rows, levels: _inception(levels),
 }
+"""Of a name: from a dataset or ``None``, test rows and their levels to features."""

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ppgen.data import Dataset
+from ppgen.data.arrays import describe_array, is_numeric, to_numpy
 from ppgen.errors import DataError
+from ppgen.evaluation.features.spec import Features, FeatureSpec, digest
 
-__all__ = ["as_images", "check_rows_for", "quantization", "scaled", "training_rows"]
+__all__ = ["RowFeatures", "as_images", "scaled", "training_rows"]
 
 
-def check_rows_for(rows: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class RowFeatures(ABC):
+    """Features of rows of one shape: a subclass has a name, the arrays that it was fitted with, a function.
+
+    Attributes:
+        shape: of a row.
+        levels: how many values a discrete entry takes; ``None`` for continuous data.
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None
+
+    @abstractmethod
+    def _name(self) -> str: ...
+
+    @abstractmethod
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What the fit chose, by name."""
+
+    @abstractmethod
+    def _of(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features ``(n, d)`` of scaled vectors, and the probabilities of classes if there are any."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """How the features are made."""
+        fitted = self.tensors()
+        weights = digest(fitted) if fitted else ""
+        return FeatureSpec(self._name(), weights, quantization=_quantization(self.levels))
+
+    def __call__(self, rows: Any) -> Features:
+        """The features of rows ``(n, *shape)``."""
+        values, probabilities = self._of(scaled(_check_rows(rows, self.shape, self.levels), self.levels))
+        return Features(values, self.spec, probabilities)
+
+
+def _check_rows(rows: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
     """Rows ``(n, *shape)`` of finite numbers, or an error that says what they are instead."""
     values = _as_array(rows)
-    if values.shape[1:] != shape or values.ndim < 2:
+    if values.shape[1:] != shape:
         raise DataError(
             "rows",
             got=f"an array of shape {values.shape}",
@@ -54,7 +94,7 @@ def as_images(rows: Any, levels: int | None) -> np.ndarray:
             fix="Write rows.reshape(-1, 8, 8) for flat images; use PCA for other rows.",
         )
     colours = values[:, None] if values.ndim == 3 else values
-    checked = check_rows_for(colours, colours.shape[1:], levels or 256)
+    checked = _check_rows(colours, colours.shape[1:], levels or 256)
     grey = checked.astype(np.float32) * (255 / ((levels or 256) - 1))
     return np.broadcast_to(grey, (len(grey), 3, *grey.shape[2:]))
 
@@ -65,7 +105,7 @@ def scaled(rows: np.ndarray, levels: int | None) -> np.ndarray:
     return flat if levels is None else flat / (levels - 1)
 
 
-def quantization(levels: int | None) -> str:
+def _quantization(levels: int | None) -> str:
     """What the values were before, in words."""
     return "none" if levels is None else f"{levels} levels, scaled to 0 … 1"
 
@@ -83,16 +123,11 @@ def training_rows(data: Any) -> np.ndarray:
 
 
 def _as_array(rows: Any) -> np.ndarray:
-    if hasattr(rows, "detach"):  # a torch tensor, without importing torch
-        rows = rows.detach().cpu()
-    try:
-        values = np.asarray(rows)
-    except ValueError:  # NumPy's word for rows of unlike sizes
-        values = np.empty(0, dtype=object)
-    if values.dtype.kind not in "buif" or values.ndim < 2:
+    values = to_numpy(rows)
+    if not is_numeric(values) or values.ndim < 2:
         raise DataError(
             "rows",
-            got="rows of unlike sizes" if values.dtype.kind == "O" else f"an array of shape {values.shape}",
+            got=describe_array(values),
             expected="numbers (n, *shape): all rows of one size",
             fix="Scale images to one size first, for example by ppgen.data.load(folder, size=(64, 64)).",
         )

@@ -9,9 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ppgen.data.arrays import describe_array, is_numeric
 from ppgen.errors import DataError
 
-__all__ = ["FeatureSpec", "Features", "Takes", "digest", "given_as_array"]
+__all__ = ["FeatureSpec", "Features", "Takes", "digest"]
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Features:
     probabilities: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or self.values.dtype.kind not in "buif":
+        if self.values.ndim != 2 or not is_numeric(self.values):
             raise DataError(
                 "values",
-                got=f"an array of shape {self.values.shape} and dtype {self.values.dtype}",
+                got=describe_array(self.values),
                 expected="numbers (n, d)",
                 fix="Write rows.reshape(len(rows), -1).",
             )
@@ -107,8 +108,3 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
         total.update(f"{name} {array.dtype.str} {array.shape} ".encode())
         total.update(array.tobytes())
     return total.hexdigest()
-
-
-def given_as_array(width: int) -> FeatureSpec:
-    """The spec of features that came as a bare array: nothing is known but their number."""
-    return FeatureSpec(f"an array of {width} features", quantization="not said")

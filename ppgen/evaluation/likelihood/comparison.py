@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from ppgen.checks import check_number
 from ppgen.errors import InvalidArgument
 from ppgen.program.likelihood import Kind, Likelihood
 
@@ -57,17 +58,7 @@ class LikelihoodComparison:
 
     def to_json(self) -> dict[str, Any]:
         """All attributes, as plain values."""
-        return {
-            "names": list(self.names),
-            "kinds": list(self.kinds),
-            "n": self.n,
-            "difference": self.difference,
-            "stderr": self.stderr,
-            "interval": list(self.interval),
-            "noise": self.noise,
-            "winner": self.winner,
-            "reading": self.reading,
-        }
+        return asdict(self)
 
 
 def compare_likelihoods(
@@ -202,8 +193,7 @@ def _check(a: Any, b: Any, names: tuple[str, str], level: float) -> None:
             expected="two likelihoods of the same test points, at least two, in one space",
             fix="Give both models the same rows in the same order.",
         )
-    if not 0 < level < 1:
-        raise InvalidArgument("level", got=repr(level), expected="between 0 and 1", fix="Write level=0.95.")
+    check_number("level", level, above=0.0, below=1.0, example=0.95)
     if names[0] == names[1]:
         raise InvalidArgument(
             "names", got=repr(names), expected="two names", fix="Write names=('vae', 'flow')."

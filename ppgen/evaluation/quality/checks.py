@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ppgen.data.arrays import describe_array, is_numeric, to_numpy
 from ppgen.errors import DataError, EvaluationWarning, InvalidArgument
-from ppgen.evaluation.features.spec import Features, FeatureSpec, given_as_array
+from ppgen.evaluation.features.spec import Features, FeatureSpec
+from ppgen.evaluation.quality.measurement import Better, Measurement
 
-__all__ = ["MOST_PAIRS", "Samples", "as_features", "check_samples", "refuse_many_rows", "whole_number"]
+__all__ = ["FEWEST", "Samples", "as_features", "check_samples", "refuse_many_rows"]
 
 FEWEST = 4  # rows; the jackknife leaves out a part and needs two of what remains
-MOST_PAIRS = 400_000_000  # entries of a matrix of distances: 3.2 GB
+_MOST_PAIRS = 400_000_000  # entries of a matrix of distances: 3.2 GB
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,21 @@ class Samples:
             "spec": self.spec,
             "warnings": self.warnings,
         }
+
+    def measurement(
+        self,
+        name: str,
+        value: float,
+        interval: tuple[float, float],
+        stderr: float,
+        *,
+        better: Better,
+        how: str,
+    ) -> Measurement:
+        """A figure of these samples."""
+        return Measurement(
+            name=name, value=value, interval=interval, stderr=stderr, better=better, how=how, **self.facts
+        )
 
 
 def check_samples(real: Any, generated: Any) -> Samples:
@@ -84,10 +101,11 @@ def check_samples(real: Any, generated: Any) -> Samples:
 
 def as_features(rows: Any, argument: str) -> Features:
     """Features of finite numbers in double precision, from an array ``(n, d)`` or :class:`Features`."""
-    if isinstance(rows, Features):
-        values, spec, probabilities = rows.values, rows.spec, rows.probabilities
-    else:
-        values, spec, probabilities = _as_matrix(rows, argument), None, None
+    if not isinstance(rows, Features):
+        matrix = _as_matrix(rows, argument)
+        spec = FeatureSpec(f"an array of {matrix.shape[1]} features", quantization="not said")
+        rows = Features(matrix, spec)
+    values = rows.values
     if len(values) < FEWEST or values.shape[1] == 0:
         raise DataError(
             argument,
@@ -104,12 +122,12 @@ def as_features(rows: Any, argument: str) -> Features:
             expected="finite numbers",
             fix="Look at the model that drew them, or drop these rows and say so.",
         )
-    return Features(values, spec or given_as_array(values.shape[1]), probabilities)
+    return replace(rows, values=values)
 
 
 def refuse_many_rows(samples: Samples) -> None:
     """Refuse a matrix of distances that would not fit into memory."""
-    most = math.isqrt(MOST_PAIRS)
+    most = math.isqrt(_MOST_PAIRS)
     if max(len(samples.real), len(samples.generated)) > most:
         raise DataError(
             "generated" if len(samples.generated) > most else "real",
@@ -119,27 +137,12 @@ def refuse_many_rows(samples: Samples) -> None:
         )
 
 
-def whole_number(name: str, value: Any, least: int, most: int) -> int:
-    """An integer in a range, or an error that says which."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
-        raise InvalidArgument(
-            name, got=repr(value), expected=f"an integer from {least} to {most}", fix=f"Write {name}={least}."
-        )
-    return int(value)
-
-
 def _as_matrix(rows: Any, argument: str) -> np.ndarray:
-    if hasattr(rows, "detach"):  # a torch tensor, without importing torch
-        rows = rows.detach().cpu()
-    try:
-        values = np.asarray(rows)
-    except ValueError:  # rows of different lengths
-        values = np.empty((), dtype=object)
-    if values.ndim != 2 or values.dtype.kind not in "buif":
-        shape = "rows of unlike sizes" if values.dtype.kind == "O" else f"an array of shape {values.shape}"
+    values = to_numpy(rows)
+    if values.ndim != 2 or not is_numeric(values):
         raise DataError(
             argument,
-            got=shape,
+            got=describe_array(values),
             expected="numbers (n, d), one row of features a sample",
             fix="Write rows.reshape(len(rows), -1), or use one of ppgen.evaluation.features.",
         )

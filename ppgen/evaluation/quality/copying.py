@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,16 @@ class Memorisation(Measurement):
         return (
             f"{verdict} (z = {self.z:.1f}). {super().reading}; held-out rows reach {self.held_out:.2f}; "
             f"{self.copies:.1%} are exact copies"
+        )
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The authenticity, beside that of held-out rows, and the data-copying statistic."""
+        how = f"{self.how}; held-out rows reach {self.held_out:.2f}"
+        interval = (self.z - 1.96, self.z + 1.96)
+        return (
+            replace(self.plain, how=how),
+            replace(self.plain, name="data-copying z", value=self.z, interval=interval, stderr=1.0),
         )
 
 

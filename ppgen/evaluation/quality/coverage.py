@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.quality.checks import check_samples
 from ppgen.evaluation.quality.jackknife import around, jackknife, share_interval
-from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.evaluation.quality.measurement import JointMeasurement, Measurement
 from ppgen.evaluation.quality.neighbours import Distances, checked_neighbours, kth_neighbour
 
 __all__ = ["DensityCoverage", "density_coverage"]
 
 
 @dataclass(frozen=True)
-class DensityCoverage:
+class DensityCoverage(JointMeasurement):
     """Density and coverage, measured together.
 
     Attributes:
@@ -27,29 +26,6 @@ class DensityCoverage:
 
     density: Measurement
     coverage: Measurement
-
-    @property
-    def value(self) -> tuple[float, float]:
-        """Density and coverage."""
-        return self.density.value, self.coverage.value
-
-    @property
-    def interval(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Their 95 % intervals."""
-        return self.density.interval, self.coverage.interval
-
-    @property
-    def n(self) -> int:
-        """How many generated rows they rest on."""
-        return self.density.n
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """The features that they were measured on."""
-        return self.density.spec
-
-    def __str__(self) -> str:
-        return f"{self.density}\n{self.coverage.reading}"
 
 
 def density_coverage(*, real: Any, generated: Any, neighbours: int = 5, seed: int = 0) -> DensityCoverage:
@@ -93,23 +69,9 @@ def density_coverage(*, real: Any, generated: Any, neighbours: int = 5, seed: in
     spread = jackknife(both, len(samples.real), len(samples.generated), seed=seed)
     (density, coverage), (density_stderr, coverage_stderr) = spread.values.tolist(), spread.stderr.tolist()
     how = f"balls to the {k}. real neighbour"
+    in_density = around(density, density_stderr, spread.groups, least=0.0)
+    in_coverage = share_interval(coverage, coverage_stderr, len(samples.real))
     return DensityCoverage(
-        Measurement(
-            name="density",
-            value=density,
-            interval=around(density, density_stderr, spread.groups, least=0.0),
-            stderr=density_stderr,
-            better="higher",
-            how=how,
-            **samples.facts,
-        ),
-        Measurement(
-            name="coverage",
-            value=coverage,
-            interval=share_interval(coverage, coverage_stderr, len(samples.real)),
-            stderr=coverage_stderr,
-            better="higher",
-            how=how,
-            **samples.facts,
-        ),
+        samples.measurement("density", density, in_density, density_stderr, better="higher", how=how),
+        samples.measurement("coverage", coverage, in_coverage, coverage_stderr, better="higher", how=how),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.quality.checks import check_samples
 from ppgen.evaluation.quality.jackknife import around, folds, jackknife
-from ppgen.evaluation.quality.measurement import Measurement, base_of
+from ppgen.evaluation.quality.measurement import Measurement
 
 __all__ = ["FID", "FrechetDistance", "frechet_distance"]
 
@@ -36,7 +36,12 @@ class FrechetDistance(Measurement):
     @property
     def at_infinity(self) -> Measurement:
         """The extrapolated distance as a measurement of its own."""
-        return replace(base_of(self), name=f"{self.name}, infinite samples", value=self.extrapolated)
+        return replace(self.plain, name=f"{self.name}, infinite samples", value=self.extrapolated)
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The extrapolated distance: the plain one has no interval of its own, and is not for comparison."""
+        return (self.at_infinity,)
 
     @property
     def reading(self) -> str:

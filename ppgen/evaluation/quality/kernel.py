@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_number
+from ppgen.errors import InvalidArgument
 from ppgen.evaluation.quality.checks import check_samples
 from ppgen.evaluation.quality.measurement import Measurement
 
@@ -68,21 +69,14 @@ def kernel_distance(
     variance = (m - 1) * without_x.var() + (n - 1) * without_y.var()
     value, stderr = float(part_x + part_y - 2 * total / (m * n)), float(np.sqrt(variance))
     words = f"Gaussian kernel of width {width:.4g}" if width else "kernel (x·y / d + 1)³"
-    return Measurement(
-        name="kernel distance",
-        value=value,
-        interval=(value - 1.96 * stderr, value + 1.96 * stderr),
-        stderr=stderr,
-        better="lower",
-        how=f"unbiased squared maximum mean discrepancy, {words}",
-        **samples.facts,
-    )
+    how = f"unbiased squared maximum mean discrepancy, {words}"
+    interval = (value - 1.96 * stderr, value + 1.96 * stderr)
+    return samples.measurement("kernel distance", value, interval, stderr, better="lower", how=how)
 
 
 def _bandwidth(kernel: str, bandwidth: Any, real: np.ndarray) -> float | None:
     """The width of the Gaussian kernel; ``None`` for the polynomial one."""
-    if kernel not in ("polynomial", "gaussian"):
-        raise UnknownName("kernel", kernel, ["polynomial", "gaussian"])
+    check_choice("kernel", kernel, get_args(Kernel))
     if kernel == "polynomial":
         if bandwidth is not None:
             raise InvalidArgument(
@@ -97,11 +91,7 @@ def _bandwidth(kernel: str, bandwidth: Any, real: np.ndarray) -> float | None:
 
         distances = pdist(real[:_MOST_FOR_MEDIAN])
         return float(np.median(distances[distances > 0]))
-    if isinstance(bandwidth, bool) or not isinstance(bandwidth, (int, float)) or not 0 < bandwidth < np.inf:
-        raise InvalidArgument(
-            "bandwidth", got=repr(bandwidth), expected="a positive number", fix="Leave it out for the median."
-        )
-    return float(bandwidth)
+    return check_number("bandwidth", bandwidth, above=0.0, example=1.0)
 
 
 def _row_sums(x: np.ndarray, y: np.ndarray, width: float | None) -> np.ndarray:

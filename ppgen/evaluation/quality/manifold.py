@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.quality.checks import check_samples
 from ppgen.evaluation.quality.jackknife import jackknife, share_interval
-from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.evaluation.quality.measurement import JointMeasurement, Measurement
 from ppgen.evaluation.quality.neighbours import Distances, checked_neighbours, kth_neighbour
 
 __all__ = ["PrecisionRecall", "precision_recall"]
 
 
 @dataclass(frozen=True)
-class PrecisionRecall:
+class PrecisionRecall(JointMeasurement):
     """Precision and recall, measured together.
 
     Attributes:
@@ -27,29 +26,6 @@ class PrecisionRecall:
 
     precision: Measurement
     recall: Measurement
-
-    @property
-    def value(self) -> tuple[float, float]:
-        """Precision and recall."""
-        return self.precision.value, self.recall.value
-
-    @property
-    def interval(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Their 95 % intervals."""
-        return self.precision.interval, self.recall.interval
-
-    @property
-    def n(self) -> int:
-        """How many generated rows they rest on."""
-        return self.precision.n
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """The features that they were measured on."""
-        return self.precision.spec
-
-    def __str__(self) -> str:
-        return f"{self.precision}\n{self.recall.reading}"
 
 
 def precision_recall(*, real: Any, generated: Any, neighbours: int = 3, seed: int = 0) -> PrecisionRecall:
@@ -94,18 +70,13 @@ def precision_recall(*, real: Any, generated: Any, neighbours: int = 3, seed: in
 
     spread = jackknife(shares, len(samples.real), len(samples.generated), seed=seed)
     counts = (len(samples.generated), len(samples.real))
-    both = [
-        Measurement(
-            name=name,
-            value=float(value),
-            interval=share_interval(float(value), float(stderr), count),
-            stderr=float(stderr),
-            better="higher",
-            how=f"balls to the {k}. neighbour",
-            **samples.facts,
+    figures = zip(spread.values.tolist(), spread.stderr.tolist(), counts, strict=True)
+    how = f"balls to the {k}. neighbour"
+    return PrecisionRecall(
+        *(
+            samples.measurement(
+                name, value, share_interval(value, stderr, count), stderr, better="higher", how=how
+            )
+            for name, (value, stderr, count) in zip(("precision", "recall"), figures, strict=True)
         )
-        for name, value, stderr, count in zip(
-            ("precision", "recall"), spread.values, spread.stderr, counts, strict=True
-        )
-    ]
-    return PrecisionRecall(*both)
+    )

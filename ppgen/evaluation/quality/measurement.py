@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 from ppgen.errors import InvalidArgument
 from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.style.numbers import as_sure_as
 
-__all__ = ["Better", "Difference", "Measurement", "base_of"]
+__all__ = ["Better", "Difference", "JointMeasurement", "Measurement"]
 
 Better = Literal["lower", "higher", "neither"]
 
@@ -58,6 +58,16 @@ class Measurement:
             f"{self.name} {value}, 95 % interval {low} to {high} "
             f"({self.n:,} generated against {self.n_real:,} real rows; {self.spec.name})"
         )
+
+    @property
+    def plain(self) -> Measurement:
+        """The figure alone, without what a subclass adds."""
+        return Measurement(**{part.name: getattr(self, part.name) for part in fields(Measurement)})
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What a scorecard shows of it: plain figures."""
+        return (self.plain,)
 
     def __str__(self) -> str:
         return "\n".join([self.reading, *self.warnings])
@@ -128,7 +138,35 @@ class Difference:
         return f"{as_sure_as(self.value, half)} ± {as_sure_as(half, half)}. {self.reading}"
 
 
-def base_of(measured: Measurement) -> Measurement:
-    """The plain measurement of a result that has more parts."""
-    parts: dict[str, Any] = {part.name: getattr(measured, part.name) for part in fields(Measurement)}
-    return Measurement(**parts)
+@dataclass(frozen=True)
+class JointMeasurement:
+    """Several figures of the same samples, measured together: the fields of a subclass."""
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The figures, in their order."""
+        return tuple(getattr(self, part.name) for part in fields(self))
+
+    @property
+    def value(self) -> tuple[float, ...]:
+        """Their values."""
+        return tuple(figure.value for figure in self.measurements)
+
+    @property
+    def interval(self) -> tuple[tuple[float, float], ...]:
+        """Their 95 % intervals."""
+        return tuple(figure.interval for figure in self.measurements)
+
+    @property
+    def n(self) -> int:
+        """How many generated rows they rest on."""
+        return self.measurements[0].n
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The features that they were measured on."""
+        return self.measurements[0].spec
+
+    def __str__(self) -> str:
+        first, *others = self.measurements
+        return "\n".join([str(first), *(figure.reading for figure in others)])

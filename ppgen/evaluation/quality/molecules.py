@@ -10,13 +10,13 @@ from ppgen.errors import DataError, InvalidArgument
 from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.quality.checks import FEWEST
 from ppgen.evaluation.quality.jackknife import share_interval
-from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.evaluation.quality.measurement import JointMeasurement, Measurement
 
 __all__ = ["MoleculeQuality", "molecule_quality"]
 
 
 @dataclass(frozen=True)
-class MoleculeQuality:
+class MoleculeQuality(JointMeasurement):
     """Three shares of generated molecules.
 
     Attributes:
@@ -28,14 +28,6 @@ class MoleculeQuality:
     validity: Measurement
     uniqueness: Measurement
     novelty: Measurement
-
-    @property
-    def value(self) -> tuple[float, float, float]:
-        """Validity, uniqueness and novelty."""
-        return self.validity.value, self.uniqueness.value, self.novelty.value
-
-    def __str__(self) -> str:
-        return "\n".join([self.validity.reading, self.uniqueness.reading, self.novelty.reading])
 
 
 def molecule_quality(*, train: Iterable[str], generated: Iterable[str]) -> MoleculeQuality:

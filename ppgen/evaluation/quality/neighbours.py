@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppgen.evaluation.quality.checks import Samples, refuse_many_rows, whole_number
+from ppgen.checks import check_integer
+from ppgen.evaluation.quality.checks import Samples, refuse_many_rows
 
 __all__ = ["Distances", "checked_neighbours", "kth_neighbour"]
 
@@ -46,4 +47,4 @@ def kth_neighbour(distances: np.ndarray, k: int) -> np.ndarray:
 def checked_neighbours(neighbours: int, samples: Samples) -> int:
     """How many neighbours, which must exist even where half of the rows is left out."""
     most = min(len(samples.real), len(samples.generated)) // 2 - 1
-    return whole_number("neighbours", neighbours, 1, most)
+    return check_integer("neighbours", neighbours, most=most)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.checks import check_integer
 from ppgen.errors import DataError, InvalidArgument
 from ppgen.evaluation.features.spec import FeatureSpec
-from ppgen.evaluation.quality.checks import FEWEST, whole_number
+from ppgen.evaluation.quality.checks import FEWEST
 from ppgen.evaluation.quality.measurement import Measurement
 from ppgen.program.likelihood import Likelihood
 
@@ -83,7 +84,7 @@ def ngram_novelty(*, train: Any, generated: Any, real: Any = None, length: int =
         >>> ngram_novelty(train=train, generated=recited, length=5).value
         0.0
     """
-    whole_number("length", length, 1, 1000)
+    check_integer("length", length, most=1000, example=8)
     known = _runs(_rows(train, "train", length), length)
     counts = _new_in_each(_rows(generated, "generated", length, FEWEST), known, length)
     value, n = float(counts.mean()), len(counts)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
-from ppgen.evaluation.quality.checks import check_samples, refuse_many_rows, whole_number
+from ppgen.checks import check_choice, check_integer
+from ppgen.evaluation.quality.checks import check_samples, refuse_many_rows
 from ppgen.evaluation.quality.jackknife import Statistic, around, jackknife
 from ppgen.evaluation.quality.measurement import Measurement
 
@@ -56,11 +56,9 @@ def wasserstein_distance(
         5.0
     """
     samples = check_samples(real, generated)
-    if method not in ("exact", "sliced"):
-        raise UnknownName("method", method, ["exact", "sliced"])
-    if power not in (1, 2):
-        raise InvalidArgument("power", got=repr(power), expected="1 or 2", fix="Write power=2.")
-    whole_number("projections", projections, 1, 100_000)
+    check_choice("method", method, get_args(Method))
+    check_integer("power", power, most=2, example=2)
+    check_integer("projections", projections, most=100_000, example=200)
     x, y = samples.real, samples.generated
     if method == "exact":
         refuse_many_rows(samples)
@@ -70,15 +68,8 @@ def wasserstein_distance(
         how = f"W{power}, sliced along {projections} directions, seed {seed}"
     spread = jackknife(distance, len(x), len(y), seed=seed)
     value, stderr = float(spread.values[0]), float(spread.stderr[0])
-    return Measurement(
-        name="Wasserstein distance",
-        value=value,
-        interval=around(value, stderr, spread.groups, least=0.0),
-        stderr=stderr,
-        better="lower",
-        how=how,
-        **samples.facts,
-    )
+    interval = around(value, stderr, spread.groups, least=0.0)
+    return samples.measurement("Wasserstein distance", value, interval, stderr, better="lower", how=how)
 
 
 def _exact(x: np.ndarray, y: np.ndarray, power: int) -> Statistic:

@@ -7,12 +7,12 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ppgen.errors import UnknownName
-from ppgen.evaluation.quality.checks import check_samples, whole_number
+from ppgen.checks import check_choice, check_integer
+from ppgen.evaluation.quality.checks import check_samples
 from ppgen.evaluation.quality.jackknife import share_interval
 from ppgen.evaluation.quality.measurement import Measurement
 
@@ -74,10 +74,9 @@ def classifier_two_sample_test(
         0.001
     """
     samples = check_samples(real, generated)
-    if classifier not in ("neighbours", "logistic", "network"):
-        raise UnknownName("classifier", classifier, ["neighbours", "logistic", "network"])
+    check_choice("classifier", classifier, get_args(Classifier))
     n = min(len(samples.real), len(samples.generated))
-    whole_number("folds", folds, 2, n)
+    check_integer("folds", folds, least=2, most=n)
     rng = np.random.default_rng(seed)
     rows = np.concatenate([x[rng.permutation(len(x))[:n]] for x in (samples.real, samples.generated)])
     label = np.repeat([0, 1], n)
