@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
-from ppgen.errors import UnknownName
-from ppgen.program.family import Engine
+from ppgen.checks import check_choice
+from ppgen.program.languages.language import language_names
 
 __all__ = ["as_decoder", "as_site"]
 
@@ -95,5 +95,4 @@ def as_decoder(family: Any, *, label: int | None = None, engine: str = "pyro") -
 
 
 def _check_engine(engine: str) -> None:
-    if engine not in get_args(Engine):
-        raise UnknownName("engine", engine, get_args(Engine))
+    check_choice("engine", engine, language_names())

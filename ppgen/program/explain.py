@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ppgen.errors import PpgenError, ProgramError
+from ppgen.errors import PpgenError, ProgramError, UnsupportedProgram
 
-__all__ = ["explained"]
+__all__ = ["at_site", "explained"]
 
 
 @contextmanager
@@ -36,3 +36,15 @@ def explained(expected: str, attempt: str) -> Iterator[None]:
             expected=expected,
             fix=f"The traceback above this one shows the line. Call {attempt} to try it alone.",
         ) from error
+
+
+@contextmanager
+def at_site(name: str) -> Iterator[None]:
+    """Say at which site it is that a log density cannot be recorded: no line of the program computes it."""
+    try:
+        yield
+    except UnsupportedProgram as error:
+        if error.argument.startswith("site"):
+            raise
+        where = f"site {name!r}, {error.argument}"
+        raise UnsupportedProgram(where, got=error.got, expected=error.expected, fix=error.fix) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from ppgen.program.likelihood import Likelihood
 
 __all__ = ["Engine", "Family", "HasLogProb", "Program", "TrainableFamily", "TrainingFacts"]
 
-Engine = Literal["pyro", "numpyro"]
+Engine = str
+"""The name of the language that a program is written in."""
 
 Program = Callable[..., Any]
 """A callable with ``sample`` statements, in Pyro or NumPyro."""

@@ -1,22 +1,25 @@
-"""Read a program of either language: its sites, and its density.
-
-The engines are imported only here and only when a program of theirs is read, so that a NumPyro
-program never loads torch.
-"""
+"""Read a program of any language: its sites, and its density."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-from ppgen.errors import UnknownName
+from ppgen.checks import check_choice
+from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import check_data
+from ppgen.program.density import Density, lay_out
+from ppgen.program.discrete.enumeration import drawer
 from ppgen.program.family import Program
-from ppgen.program.languages.detect import detect_engine
-from ppgen.program.sites import Site
-
-if TYPE_CHECKING:
-    from ppgen.program.density import Density
+from ppgen.program.languages.detect import language_of
+from ppgen.program.languages.language import Language
+from ppgen.program.minibatches import read_minibatches
+from ppgen.program.reading import Reading, read, read_program
+from ppgen.program.runs import Runs
+from ppgen.program.sites import Site, check_latents
+from ppgen.program.subsampling import read_in_full
+from ppgen.program.tracing import trace_density
 
 __all__ = ["read_density", "read_sites"]
 
@@ -48,13 +51,7 @@ def read_sites(
         y observed Normal (2,) ('row',)
     """
     checked = check_data(data)
-    if detect_engine(program, checked, engine) == "numpyro":
-        from ppgen.program.languages.numpyro.program import numpyro_sites
-
-        return numpyro_sites(program, checked)
-    from ppgen.program.languages.pyro.program import pyro_sites
-
-    return pyro_sites(program, checked)
+    return read_program(language_of(program, checked, engine), program, checked).reading.sites
 
 
 def read_density(
@@ -89,13 +86,54 @@ def read_density(
             parameters, and Pyro programs with operations or control flow that cannot be replayed in JAX.
         DataError: if the data is empty or not finite.
     """
-    if backend not in ("jax", "native"):
-        raise UnknownName("backend", backend, ("jax", "native"))
+    check_choice("backend", backend, ("jax", "native"))
     checked = check_data(data)
-    if detect_engine(program, checked, engine) == "numpyro":
-        from ppgen.program.languages.numpyro.program import numpyro_density
+    language = language_of(program, checked, engine)
+    native = backend == "native" and language.native
+    in_full = read_program(language, program, checked)
+    with read_in_full({plate.name: plate for plate in in_full.subsampled}):
+        density = _density(language, program, in_full.program, checked, in_full.reading, native)
+    if not in_full.subsampled:
+        return density
+    plates = in_full.subsampled
 
-        return numpyro_density(program, checked)
-    from ppgen.program.languages.pyro.density import pyro_density
+    def read_rows(data: Mapping[str, Any]) -> Density:
+        if native:
+            raise UnsupportedProgram(
+                f"plate {plates[0].name!r}",
+                got='minibatches under backend="native"',
+                expected="a record of the program, in which the rows are an input",
+                fix='Leave out backend="native", or subsample_size=.',
+            )
+        at_rows = language.at_rows(program)
+        return _density(language, at_rows, at_rows, data, read(language, at_rows, data), native)
 
-    return pyro_density(program, checked, native=backend == "native")
+    return replace(density, in_minibatches=lambda: read_minibatches(density, plates, read_rows))
+
+
+def _density(
+    language: Language,
+    program: Program,
+    running: Program,
+    data: Mapping[str, Any],
+    reading: Reading,
+    native: bool,
+) -> Density:
+    """The density of a program; ``running`` is it, told which rows of its plates to read."""
+    check_latents(reading.sites)
+    latents = lay_out(reading.layout)
+    traced = trace_density(language, running, data, latents, reading.discrete, reading.point, native=native)
+    runs = Runs(language, program, running, data, latents)
+    return Density(
+        engine=language.name,
+        program=program,
+        data=data,
+        sites=reading.sites,
+        latents=latents,
+        graph=traced.graph,
+        inputs=traced.inputs,
+        invert=runs.invert,
+        simulate=runs.simulate,
+        draw_prior=runs.draw_prior,
+        infer_discrete=drawer(traced.summed, traced.inputs.arrays),
+    )

@@ -20,7 +20,7 @@ from ppgen.program import numpyro_bounds
 from ppgen.program.density import Density, float64
 from ppgen.program.family import Program
 from ppgen.program.jaxprs.graph import Inputs, trace
-from ppgen.program.languages.numpyro.program import numpyro_density
+from ppgen.program.read import read_density
 
 __all__ = ["read_numpyro_rows"]
 
@@ -32,7 +32,7 @@ def read_numpyro_rows(subject: Subject, example: np.ndarray, label: int | None) 
     programs = _Programs(subject, label)
     with float64():
         programs.check(np.stack([example] * _TRIAL))
-    density = numpyro_density(programs.model, {"x": example[None]})
+    density = read_density(programs.model, {"x": example[None]}, engine="numpyro")
     if len(density.inputs.arrays) != 1:
         raise UnsupportedProgram(
             "model",

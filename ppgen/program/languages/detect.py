@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, cast, get_args
+from functools import partial
+from typing import Any, NoReturn
 
-import numpy as np
+from ppgen.errors import InvalidArgument, ProgramError
+from ppgen.program.arguments import is_array
+from ppgen.program.family import Program
+from ppgen.program.languages.language import Language, find_language, imported_languages
 
-from ppgen.errors import InvalidArgument, ProgramError, UnknownName
-from ppgen.program.family import Engine, Program
-
-__all__ = ["detect_engine"]
+__all__ = ["detect_engine", "language_of"]
 
 
-def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None = None) -> Engine:
-    """Say whether a callable is a Pyro or a NumPyro program.
+def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None = None) -> str:
+    """The name of the language that a program is written in.
 
     An explicit ``engine`` is taken at its word; so is a program's own ``engine`` attribute. Otherwise
-    the program is started once with a probe on both languages' handler stacks, and the first
-    statement that reaches either decides. A language that is not imported cannot have written a
-    program, so nothing is imported to find out.
+    the program is started once with a probe for every language, and the first statement that reaches
+    a probe decides. A language that is not imported cannot have written a program, so nothing is
+    imported to find out.
 
     Args:
         program: a callable with ``sample`` statements.
@@ -31,15 +31,20 @@ def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None 
         engine: ``"pyro"`` or ``"numpyro"``.
 
     Raises:
-        UnknownName: if ``engine`` is neither.
+        UnknownName: if there is no such language.
         InvalidArgument: if the names in ``data`` are not the program's arguments.
-        ProgramError: if the program has no statement of either language, or fails before its first.
+        ProgramError: if the program has no statement of any language, or fails before its first.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist
         >>> detect_engine(lambda: numpyro.sample("x", dist.Normal(0, 1)), {})
         'numpyro'
     """
+    return language_of(program, data, engine).name
+
+
+def language_of(program: Program, data: Mapping[str, Any], engine: str | None = None) -> Language:
+    """The language that a program is written in, as :func:`detect_engine` finds it."""
     if not callable(program):
         raise InvalidArgument(
             "program",
@@ -49,11 +54,7 @@ def detect_engine(program: Program, data: Mapping[str, Any], engine: str | None 
         )
     _check_arguments(program, data)
     declared = engine or getattr(program, "engine", None)
-    if declared is not None:
-        if declared not in get_args(Engine):
-            raise UnknownName("engine", declared, get_args(Engine))
-        return cast(Engine, declared)
-    return _probe(program, data)
+    return _probe(program, data) if declared is None else find_language(declared)
 
 
 def _check_arguments(program: Program, data: Mapping[str, Any]) -> None:
@@ -76,24 +77,24 @@ def _check_arguments(program: Program, data: Mapping[str, Any]) -> None:
 class _FirstStatement(BaseException):
     """Carries the answer out of the program; a program's own ``except Exception`` cannot swallow it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, language: Language) -> None:
+        self.language = language
 
 
-def _probe(program: Program, data: Mapping[str, Any]) -> Engine:
-    """Run the program until its first statement, with data in the arrays of either language."""
+def _probe(program: Program, data: Mapping[str, Any]) -> Language:
+    """Run the program until its first statement: on the data as they are, and in each language's arrays."""
     failure: Exception | None = None
     # The first entry stands twice: a program that imports its language itself is caught the second time.
-    for convert in (_as_given, _as_given, _to_jax, _to_torch):
+    for arrays in (None, None, *imported_languages()):
         try:
             with ExitStack() as stack:
                 # Handlers may complain of a program that is cut short; the real run will say what is true.
                 stack.enter_context(warnings.catch_warnings(action="ignore"))
-                for probe in _probes():
-                    stack.enter_context(probe)
-                program(**{name: convert(value) for name, value in data.items()})
+                for language in imported_languages():
+                    stack.enter_context(language.probe(partial(_found, language)))
+                program(**(data if arrays is None else _converted(data, arrays)))
         except _FirstStatement as found:
-            return found.engine
+            return found.language
         except Exception as error:  # any failure of the user's own code; it is reported below
             failure = failure or error
     if failure is not None:
@@ -111,38 +112,9 @@ def _probe(program: Program, data: Mapping[str, Any]) -> Engine:
     )
 
 
-def _probes() -> Iterator[Any]:
-    """A handler for each imported language that raises on the first statement to reach it."""
-    if "numpyro" in sys.modules:
-        yield sys.modules["jax"].enable_x64(True)  # as in the real run: rounding must not fail a check
-        from numpyro.primitives import Messenger as NumPyroMessenger
-
-        class NumPyroProbe(NumPyroMessenger):
-            def process_message(self, msg: Any) -> None:
-                raise _FirstStatement("numpyro")
-
-        yield NumPyroProbe()
-    if "pyro" in sys.modules:
-        from pyro.poutine.messenger import Messenger as PyroMessenger
-
-        class PyroProbe(PyroMessenger):
-            def _process_message(self, msg: Any) -> None:
-                raise _FirstStatement("pyro")
-
-        yield PyroProbe()
+def _found(language: Language) -> NoReturn:
+    raise _FirstStatement(language)
 
 
-def _as_given(value: Any) -> Any:
-    return value
-
-
-def _to_jax(value: Any) -> Any:
-    if "jax" not in sys.modules or not isinstance(value, np.ndarray):
-        return value
-    return sys.modules["jax"].numpy.asarray(value)
-
-
-def _to_torch(value: Any) -> Any:
-    if "torch" not in sys.modules or not isinstance(value, np.ndarray):
-        return value
-    return sys.modules["torch"].as_tensor(value)
+def _converted(data: Mapping[str, Any], language: Language) -> dict[str, Any]:
+    return {name: language.array(value) if is_array(value) else value for name, value in data.items()}
