@@ -9,11 +9,10 @@ from typing import Any
 from ppgen.checks import check_choice
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import check_data
-from ppgen.program.density import Density, lay_out
+from ppgen.program.density import Density
 from ppgen.program.discrete.enumeration import drawer
 from ppgen.program.family import Program
 from ppgen.program.languages.detect import language_of
-from ppgen.program.languages.language import Language
 from ppgen.program.minibatches import read_minibatches
 from ppgen.program.reading import Reading, read, read_program
 from ppgen.program.runs import Runs
@@ -51,7 +50,8 @@ def read_sites(
         y observed Normal (2,) ('row',)
     """
     checked = check_data(data)
-    return read_program(language_of(program, checked, engine), program, checked).reading.sites
+    reading, _ = read_program(language_of(program, checked, engine), program, checked)
+    return reading.sites
 
 
 def read_density(
@@ -90,12 +90,11 @@ def read_density(
     checked = check_data(data)
     language = language_of(program, checked, engine)
     native = backend == "native" and language.native
-    in_full = read_program(language, program, checked)
-    with read_in_full({plate.name: plate for plate in in_full.subsampled}):
-        density = _density(language, program, in_full.program, checked, in_full.reading, native)
-    if not in_full.subsampled:
+    reading, plates = read_program(language, program, checked)
+    with read_in_full({plate.name: plate for plate in plates}):
+        density = _density(reading, program, native)
+    if not plates:
         return density
-    plates = in_full.subsampled
 
     def read_rows(data: Mapping[str, Any]) -> Density:
         if native:
@@ -106,30 +105,22 @@ def read_density(
                 fix='Leave out backend="native", or subsample_size=.',
             )
         at_rows = language.at_rows(program)
-        return _density(language, at_rows, at_rows, data, read(language, at_rows, data), native)
+        return _density(read(language, at_rows, data), at_rows, native)
 
     return replace(density, in_minibatches=lambda: read_minibatches(density, plates, read_rows))
 
 
-def _density(
-    language: Language,
-    program: Program,
-    running: Program,
-    data: Mapping[str, Any],
-    reading: Reading,
-    native: bool,
-) -> Density:
-    """The density of a program; ``running`` is it, told which rows of its plates to read."""
+def _density(reading: Reading, program: Program, native: bool) -> Density:
+    """The density of a program that has been read, its plates told which rows to read."""
     check_latents(reading.sites)
-    latents = lay_out(reading.layout)
-    traced = trace_density(language, running, data, latents, reading.discrete, reading.point, native=native)
-    runs = Runs(language, program, running, data, latents)
+    traced = trace_density(reading, native=native)
+    runs = Runs(reading, program)
     return Density(
-        engine=language.name,
+        engine=reading.language.name,
         program=program,
-        data=data,
+        data=reading.data,
         sites=reading.sites,
-        latents=latents,
+        latents=reading.latents,
         graph=traced.graph,
         inputs=traced.inputs,
         invert=runs.invert,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppgen.errors import UnsupportedProgram
+from ppgen.program.density import Latent, lay_out
 from ppgen.program.discrete.enumeration import Discrete
 from ppgen.program.family import Program
 from ppgen.program.languages.language import Language
@@ -15,35 +16,35 @@ from ppgen.program.languages.statement import Place, Statement, step_name
 from ppgen.program.sites import Site, check_log_prob_shape
 from ppgen.program.subsampling import Subsampled, read_in_full
 
-__all__ = ["InFull", "Reading", "anywhere", "read_program"]
+__all__ = ["Reading", "anywhere", "read_program"]
 
 
 class Reading(NamedTuple):
-    """What one run shows.
+    """A program on its data, and what one run of it shows.
 
     Attributes:
-        sites: the sites, each with its shapes checked.
-        layout: the unconstrained shape of each continuous latent one.
-        discrete: the discrete latent statements; in a scan each step is one.
-        point: an unconstrained point ``(dim,)`` that the program accepts.
+        language: of the program.
+        program: the program, told which rows of its plates to read.
+        data: its arguments.
+        sites: its sites, each with its shapes checked.
+        latents: where its continuous latent sites lie in an unconstrained vector.
+        discrete: its discrete latent statements; in a scan each step is one.
+        point: an unconstrained point ``(dim,)`` that it accepts.
     """
 
+    language: Language
+    program: Program
+    data: Mapping[str, Any]
     sites: tuple[Site, ...]
-    layout: dict[str, tuple[int, ...]]
+    latents: tuple[Latent, ...]
     discrete: dict[str, Discrete]
     point: np.ndarray
 
 
-class InFull(NamedTuple):
-    """A program that reads all rows of its plates, what it consists of, and its plates that subsample."""
-
-    program: Program
-    reading: Reading
-    subsampled: tuple[Subsampled, ...]
-
-
-def read_program(language: Language, program: Program, data: Mapping[str, Any]) -> InFull:
-    """Read a program on all rows of its plates, with the language's own checks.
+def read_program(
+    language: Language, program: Program, data: Mapping[str, Any]
+) -> tuple[Reading, tuple[Subsampled, ...]]:
+    """Read a program on all rows of its plates, and find those of them that subsample.
 
     Raises:
         ProgramError: if it fails on the data, or a site's parameters and value broadcast.
@@ -52,15 +53,15 @@ def read_program(language: Language, program: Program, data: Mapping[str, Any]) 
     subsampled: dict[str, Subsampled] = {}
     in_full = language.in_full(program, subsampled)
     with read_in_full(subsampled):
-        return InFull(in_full, read(language, in_full, data), tuple(subsampled.values()))
+        return read(language, in_full, data), tuple(subsampled.values())
 
 
 def read(language: Language, program: Program, data: Mapping[str, Any]) -> Reading:
-    """Read a program whose plates are told which rows to read."""
+    """Read a program whose plates are told which rows to read, with the language's own checks."""
     readings: list[Reading] = []
 
     def run(arguments: Mapping[str, Any], near_zero: Callable[..., Any]) -> None:
-        readings.append(_run_once(language, program, arguments, near_zero))
+        readings.append(_run_once(language, program, arguments, near_zero)._replace(data=data))
 
     with language.session(checked=True):
         language.explore(run, data)
@@ -109,10 +110,11 @@ def _run_once(
         if site.discrete:
             discrete |= _discrete(site, listed[site.name], site.name in in_scans)
             continue
-        layout[site.name] = tuple(statement.bijection().inverse_shape(site.shape))
+        layout[site.name] = tuple(statement.bijection().inverse_shape(statement.shape))
         # In a scan one step was placed for all.
         point.append(np.broadcast_to(np.asarray(parts[site.name]), layout[site.name]).ravel())
-    return Reading(sites, layout, discrete, np.concatenate([*point, np.zeros(0)]))
+    start = np.concatenate([*point, np.zeros(0)])
+    return Reading(language, program, arguments, sites, lay_out(layout), discrete, start)
 
 
 def _discrete(site: Site, values: np.ndarray, in_scan: bool) -> dict[str, Discrete]:

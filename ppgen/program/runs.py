@@ -9,11 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ppgen.program.density import Latent
 from ppgen.program.family import Program
-from ppgen.program.languages.language import Language
 from ppgen.program.languages.statement import Place, Statement
-from ppgen.program.reading import anywhere
+from ppgen.program.reading import Reading, anywhere
 
 __all__ = ["Runs"]
 
@@ -23,25 +21,19 @@ class Runs:
     """Runs of one program.
 
     Attributes:
-        language: of the program.
+        reading: the program, told which rows of its plates to read.
         program: the program itself.
-        running: the same, told which rows of its plates to read.
-        data: its arguments.
-        latents: where its continuous latent sites lie in unconstrained space.
     """
 
-    language: Language
+    reading: Reading
     program: Program
-    running: Program
-    data: Mapping[str, Any]
-    latents: tuple[Latent, ...]
 
     def invert(self, values: Mapping[str, Any]) -> jax.Array:
         """The point ``(dim,)`` at which the latent sites have these values."""
-        language = self.language
+        reading, language = self.reading, self.reading.language
         with language.session():
             place = _lookup(language.arguments(values), anywhere(language, np.zeros))
-            return self._unconstrained(language.run(self.running, language.arguments(self.data), place))
+            return self._unconstrained(language.run(reading.program, language.arguments(reading.data), place))
 
     def draw_prior(self, seed: int, n: int) -> np.ndarray:
         """Draws of the latent sites from their priors ``(n, dim)``.
@@ -49,13 +41,13 @@ class Runs:
         Raises:
             UnsupportedProgram: if a prior cannot be drawn from.
         """
-        language = self.language
+        reading, language = self.reading, self.reading.language
 
         def one(key: Any, _: Any) -> jax.Array:
-            return self._unconstrained(language.run(self.running, arguments, _draw, key=key))
+            return self._unconstrained(language.run(reading.program, arguments, _draw, key=key))
 
         with language.session():
-            arguments = language.arguments(self.data)
+            arguments = language.arguments(reading.data)
             return language.repeat(one, seed, n, {})
 
     def simulate(
@@ -68,22 +60,24 @@ class Runs:
             values: of latent sites; the others are drawn from their priors given these.
             data: other arguments of the program than those that it was read with.
         """
-        language = self.language
-        program = self.running if data is None else language.in_full(self.program, {})
+        reading, language = self.reading, self.reading.language
+        program = reading.program if data is None else language.in_full(self.program, {})
 
         def one(key: Any, values: Mapping[str, Any]) -> dict[str, Any]:
             statements = language.run(program, arguments, _lookup(values, _draw), key=key, redraw=True)
             return {statement.name: statement.value for statement in statements if statement.redrawn}
 
         with language.session():
-            arguments = language.arguments(self.data if data is None else data)
+            arguments = language.arguments(reading.data if data is None else data)
             return language.repeat(one, seed, len(next(iter(values.values()))), values)
 
     def _unconstrained(self, statements: list[Statement]) -> jax.Array:
         """The point ``(dim,)`` at which a run had its latent sites."""
         by_name = {statement.name: statement for statement in statements}
-        sites = [by_name[latent.name] for latent in self.latents]
-        return self.language.concatenate([site.bijection().inv(site.value).reshape(-1) for site in sites])
+        sites = [by_name[latent.name] for latent in self.reading.latents]
+        return self.reading.language.concatenate(
+            [site.bijection().inv(site.value).reshape(-1) for site in sites]
+        )
 
 
 def _lookup(values: Mapping[str, Any], otherwise: Place) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,15 +13,14 @@ import numpy as np
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
-from ppgen.program.density import Evaluation, Latent, float64
-from ppgen.program.discrete.enumeration import Discrete, Summed, TermsOf, sum_out
+from ppgen.program.density import Evaluation, float64
+from ppgen.program.discrete.enumeration import Summed, TermsOf, sum_out
 from ppgen.program.discrete.tables import Table
 from ppgen.program.discrete.terms import Statements, Terms, same_scale, sum_up
 from ppgen.program.explain import at_site
-from ppgen.program.family import Program
 from ppgen.program.jaxprs.graph import Graph, Inputs, trace
-from ppgen.program.languages.language import Language
-from ppgen.program.languages.statement import Statement, step_name
+from ppgen.program.languages.statement import Place, Statement, step_name
+from ppgen.program.reading import Reading
 
 __all__ = ["Traced", "trace_density"]
 
@@ -36,82 +35,52 @@ class Traced(NamedTuple):
     summed: Summed | None
 
 
-def trace_density(
-    language: Language,
-    program: Program,
-    data: Mapping[str, Any],
-    latents: tuple[Latent, ...],
-    discrete: Mapping[str, Discrete],
-    point: np.ndarray,
-    *,
-    native: bool = False,
-) -> Traced:
+def trace_density(reading: Reading, *, native: bool = False) -> Traced:
     """Trace a program's log density, with as many of its data as can be as inputs of the graph.
 
     Args:
-        language: of the program.
-        program: whose plates are told which rows to read.
-        data: its arguments.
-        latents: where its continuous latent sites lie in z.
-        discrete: its discrete latent statements.
-        point: at which it can be run.
+        reading: the program.
         native: have the language run the program at each evaluation.
 
     Raises:
         UnsupportedProgram: if it cannot be traced or lowered, or its discrete latents cannot be summed out.
     """
-    if native and discrete:
+    if native and reading.discrete:
         raise UnsupportedProgram(
-            f"site {next(iter(discrete))!r}",
+            f"site {next(iter(reading.discrete))!r}",
             got='a discrete latent under backend="native"',
             expected="continuous latents alone: discrete ones are summed out of a record of the program",
             fix='Leave out backend="native", or sum it out in the program.',
         )
-    with language.session():
+    with reading.language.session(), float64():
         if native:
-            traced = _trace(language, program, data, {}, latents, discrete, point, native)
+            traced = _trace(reading, {}, reading.language.call)
             # Two programs look alike in a graph that only says that something is called.
             text = f"{traced.graph.text}\ncalls the program, {next(_CALLS)}"
             return traced._replace(graph=replace(traced.graph, text=text))
-        for arrays in ways_to_trace(data):
+        for arrays in ways_to_trace(reading.data):
             try:
-                return _trace(language, program, data, arrays, latents, discrete, point, native)
-            except language.needs_numbers:
+                return _trace(reading, arrays, reading.language.lower)
+            except reading.language.needs_numbers:
                 if not arrays:
                     raise
     raise AssertionError("the last way to trace either returns or raises")
 
 
-def _trace(
-    language: Language,
-    program: Program,
-    data: Mapping[str, Any],
-    arrays: Mapping[str, Any],
-    latents: tuple[Latent, ...],
-    discrete: Mapping[str, Discrete],
-    point: np.ndarray,
-    native: bool,
-) -> Traced:
+def _trace(reading: Reading, arrays: Mapping[str, Any], lower: Callable[..., Any]) -> Traced:
     """The program as a graph, these of its data as inputs."""
-    constants, values = language.arguments(data), list(arrays.values())
+    language, discrete, point = reading.language, reading.discrete, reading.point
+    constants, values = language.arguments(reading.data), list(arrays.values())
     known = Statements({}, {}, {}, {})
 
     def evaluate(values: list[Any], z: Any, given: list[Any]) -> Terms:
         arguments = constants | dict(zip(arrays, values, strict=True))
-        return _terms(
-            language, program, arguments, latents, z, dict(zip(discrete, given, strict=True)), known
-        )
+        return _terms(reading, arguments, z, dict(zip(discrete, given, strict=True)), known)
 
     def read(examples: Mapping[str, np.ndarray]) -> tuple[TermsOf, Statements]:
         """The program as a JAX function, for discrete values of these shapes."""
-        given = list(examples.values())
-        others = [
-            np.array(np.broadcast_to(discrete[name].values[-1], v.shape)) for name, v in examples.items()
-        ]
-        if native:
-            lowered = language.call(evaluate, point)
-        else:
-            lowered = language.lower(evaluate, values, point, given, others)
+        others = [np.broadcast_to(discrete[name].values[-1], v.shape).copy() for name, v in examples.items()]
+        lowered = lower(evaluate, values, point, list(examples.values()), others)
         return lambda values, z, given: lowered(values, z, [given[name] for name in discrete]), known
 
     def totals(values: list[Any], z: Any, given: list[Any]) -> dict[str, Any]:
@@ -123,53 +92,34 @@ def _trace(
         found = run(values, z, [given[name] for name in discrete])
         return {name: float(total) for name, total in found.items()}
 
-    with float64():
-        if discrete:
-            summed = sum_out(read, at, values, len(point), discrete)
-            return Traced(*trace(summed.evaluate, values, jnp.zeros(len(point))), summed)
-        terms, _ = read({})
+    if discrete:
+        summed = sum_out(read, at, values, len(point), discrete)
+        return Traced(*trace(summed.evaluate, values, jnp.zeros(len(point))), summed)
+    terms, _ = read({})
 
-        def total(values: list[Any], z: jax.Array) -> Evaluation:
-            return sum_up(jax.tree.map(lambda array: Table((), array), terms(values, z, {})), known)
+    def total(values: list[Any], z: jax.Array) -> Evaluation:
+        return sum_up(jax.tree.map(lambda array: Table((), array), terms(values, z, {})), known)
 
-        return Traced(*trace(total, values, jnp.zeros(len(point))), None)
+    return Traced(*trace(total, values, jnp.zeros(len(point))), None)
 
 
 def _terms(
-    language: Language,
-    program: Program,
-    data: Mapping[str, Any],
-    latents: tuple[Latent, ...],
-    z: Any,
-    discrete: Mapping[str, Any],
-    known: Statements,
+    reading: Reading, arguments: Mapping[str, Any], z: Any, discrete: Mapping[str, Any], known: Statements
 ) -> Terms:
     """What each statement says; what kind of statement it is goes into ``known``."""
-    parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in latents}
-
-    def place(statement: Statement) -> Any:
-        name, index = statement.name, statement.index
-        # Only steps of an unrolled scan have discrete latents of their own.
-        label = step_name(name, index) if isinstance(index, int) else name
-        if name not in parts:
-            return discrete.get(label)
-        bijection, part = statement.bijection(), parts[name]
-        if index is not None and part.ndim > len(bijection.inverse_shape(statement.shape)):
-            part = part[index]  # inside a scan, one step of the whole series
-        return bijection(part)
-
+    language = reading.language
+    parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in reading.latents}
     terms = Terms(language.array(np.zeros(())), {}, {}, {}, {}, {}, {})
     jacobian = terms.jacobian
     unroll = any(name.endswith("]") for name in discrete)
-    for statement in language.run(program, data, place, unroll=unroll):
-        name = statement.name
+    for statement in language.run(reading.program, arguments, _placing(parts, discrete), unroll=unroll):
+        name, role = statement.name, "discrete" if statement.name in discrete else statement.role
         if statement.step is not None:
             known.steps[name] = statement.step
         with at_site(name):
-            if statement.role == "deterministic":
+            if role == "deterministic":
                 terms.deterministics[name] = language.array(statement.value)
                 continue
-            role = "discrete" if name in discrete else statement.role
             if role == "latent":
                 site, step = statement.step or (name, None)
                 part = parts[site] if step is None else parts[site][step]
@@ -185,3 +135,19 @@ def _terms(
                 if known.scales[name] != 1:
                     terms.scale[name] = language.array(statement.scale)
     return terms._replace(jacobian=jacobian)
+
+
+def _placing(parts: Mapping[str, Any], discrete: Mapping[str, Any]) -> Place:
+    """Puts each latent statement at the image of its part of z, or at its discrete value."""
+
+    def place(statement: Statement) -> Any:
+        name, index = statement.name, statement.index
+        if name not in parts:
+            # Only steps of an unrolled scan have discrete latents of their own.
+            return discrete.get(step_name(name, index) if isinstance(index, int) else name)
+        bijection, part = statement.bijection(), parts[name]
+        if index is not None and part.ndim > len(bijection.inverse_shape(statement.shape)):
+            part = part[index]  # inside a scan, one step of the whole series
+        return bijection(part)
+
+    return place

@@ -161,8 +161,10 @@ class Language(ABC):
         """
         return evaluate
 
-    def call(self, evaluate: Callable[..., Any], z: np.ndarray) -> Callable[..., Any]:
-        """The same, of a program without other inputs than z, by running it at each evaluation."""
+    def call(
+        self, evaluate: Callable[..., Any], values: list[Any], z: np.ndarray, *discrete: list[np.ndarray]
+    ) -> Callable[..., Any]:
+        """The same where z is the only input, by running the program at each evaluation."""
         return evaluate
 
     def concrete(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -118,7 +118,9 @@ class Pyro(Language):
         )
         return lambda values, z, given: recording.in_jax(*values, z, *map(jnp.asarray, given))
 
-    def call(self, evaluate: Callable[..., Any], z: np.ndarray) -> Callable[..., Any]:
+    def call(
+        self, evaluate: Callable[..., Any], values: list[Any], z: np.ndarray, *discrete: list[np.ndarray]
+    ) -> Callable[..., Any]:
         def at(z: torch.Tensor) -> Any:
             with self.session():
                 return evaluate([], z, [])

@@ -46,7 +46,7 @@ class PyroStatement(Statement):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.message["fn"].shape() if self.value is None else self.value.shape)
+        return self.message["fn"].shape() if self.value is None else self.value.shape
 
     def bijection(self) -> Bijection:
         support = support_of(self.message["fn"])
