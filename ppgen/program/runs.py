@@ -32,7 +32,8 @@ class Runs:
         """The point ``(dim,)`` at which the latent sites have these values."""
         reading, language = self.reading, self.reading.language
         with language.session():
-            place = _lookup(language.arguments(values), anywhere(language, np.zeros))
+            given = {name: language.array(value) for name, value in values.items()}
+            place = _lookup(given, anywhere(language, np.zeros))
             return self._unconstrained(language.run(reading.program, language.arguments(reading.data), place))
 
     def draw_prior(self, seed: int, n: int) -> np.ndarray:

@@ -386,4 +386,4 @@ def _user_line(stack: traceback.StackSummary) -> str:
 
 
 # Torch and what is installed beside it, this package, and Python's own library.
-_LIBRARIES = (Path(torch.__file__).parents[1], Path(__file__).parent, Path(re.__file__).parents[1])
+_LIBRARIES = (Path(torch.__file__).parents[1], Path(__file__).parents[1], Path(re.__file__).parents[1])

@@ -54,7 +54,7 @@ class Pyro(Language):
 
     def array(self, value: Any) -> torch.Tensor:
         # Of its own memory: a program may write into its data.
-        return torch.tensor(value) if isinstance(value, np.ndarray) else torch.as_tensor(value)
+        return value if isinstance(value, torch.Tensor) else torch.tensor(np.asarray(value))
 
     def arguments(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self.array(value) if is_array(value) else value for name, value in data.items()}
