@@ -483,12 +483,12 @@ ROWS = np.random.default_rng(0).normal(size=(40, 2))
 
 BAD_CALLS = [
     (lambda: GAN((2,), latent_dim=0), InvalidArgument, "latent_dim", "at least 1"),
-    (lambda: GAN((2,), hidden=()), InvalidArgument, "hidden", "one hidden layer"),
+    (lambda: GAN((2,), hidden=()), InvalidArgument, "hidden", "one or more"),
     (lambda: GAN((2,), networks="conv"), InvalidArgument, "networks", "images"),
     (lambda: GAN((4, 4), networks="conv", hidden=(4, 4, 4)), InvalidArgument, "hidden", "from 1 to 2"),
     (lambda: GAN((2,), classes=1), InvalidArgument, "classes", "at least 2"),
     (lambda: FGAN((2,), divergence="kll"), UnknownName, "divergence", "Did you mean 'kl'"),
-    (lambda: make("wgan", (2,), spectral="perhaps"), InvalidArgument, "spectral", "true or false"),
+    (lambda: make("wgan", (2,), spectral="perhaps"), InvalidArgument, "spectral", "True or False"),
     (lambda: tiny().sample(0), InvalidArgument, "n", "at least 1"),
     (lambda: tiny().sample(2, label=1), InvalidArgument, "label", "without classes"),
     (lambda: tiny(classes=2).sample(2, label=2), DataError, "label", "2"),

@@ -77,7 +77,7 @@ def gaussian_mixture(vae, x, weights, means, covariances):
 
 def exact(vae, x):
     with torch.no_grad():
-        prior = vae.prior(vae._posterior)
+        prior = vae.latent_prior(vae._posterior)
         if vae.config["prior"] == "normal":
             return gaussian_mixture(vae, x, [1.0], [np.zeros(2)], [np.eye(2)])
         if vae.config["prior"] == "flow":
@@ -91,7 +91,7 @@ def exact(vae, x):
 def by_quadrature(vae, x, prior):
     line = torch.linspace(-12, 12, 400)
     z = torch.cartesian_prod(line, line)
-    log_joint = prior.log_prob(z).double() + vae._likelihood(z).log_prob(vae.rows(x)[:, None]).double()
+    log_joint = prior.log_prob(z).double() + vae.rows_given(z).log_prob(vae.rows(x)[:, None]).double()
     return (log_joint.logsumexp(1) + 2 * math.log(line[1] - line[0])).numpy()
 
 
@@ -119,19 +119,19 @@ def test_the_prior_of_the_vamp_is_the_mean_of_what_the_guide_infers():
     vae = shaken(VAE((4,), levels=3, latent_dim=2, prior="vamp", components=5, hidden=(8,)))
     z = torch.randn(6, 2)
     with torch.no_grad():
-        inferred = vae._posterior(vae.prior.pseudo_inputs)
+        inferred = vae._posterior(vae.latent_prior.pseudo_inputs)
         expected = inferred.log_prob(z[:, None]).logsumexp(1) - math.log(5)
-        torch.testing.assert_close(vae.prior(vae._posterior).log_prob(z), expected)
+        torch.testing.assert_close(vae.latent_prior(vae._posterior).log_prob(z), expected)
 
 
 def test_training_puts_pseudo_inputs_on_rows_and_moves_them():
     vae = VAE((4,), levels=3, latent_dim=2, prior="vamp", components=5, hidden=(8,))
     rows = np.random.default_rng(0).integers(0, 3, size=(40, 4))
     vae.standardise(rows)
-    start = vae.prior.pseudo_inputs.detach().clone()
+    start = vae.latent_prior.pseudo_inputs.detach().clone()
     torch.testing.assert_close(start, vae.as_input(torch.as_tensor(rows[:5])).float())
     train(vae, rows, epochs=2, progress=False)
-    assert not torch.allclose(vae.prior.pseudo_inputs, start)
+    assert not torch.allclose(vae.latent_prior.pseudo_inputs, start)
 
 
 # -- the weight of the latent term -----------------------------------------------------------------------
@@ -433,7 +433,7 @@ def textbook(vae):
         with pyro.plate("rows", len(x)):
             y = pyro.sample("y", dist.Categorical(vae.class_weights))
             z = pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
-            pyro.sample("x", vae._likelihood(with_class(z, y)), obs=x.float())
+            pyro.sample("x", vae.rows_given(with_class(z, y)), obs=x.float())
 
     def guide(x):
         with pyro.plate("rows", len(x)):

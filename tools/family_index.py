@@ -14,7 +14,6 @@ from typing import Any
 import ppgen.models
 from ppgen.models.family import Family
 from ppgen.models.numpyro_family import NumPyroFamily
-from ppgen.models.pyro_family import PyroFamily
 
 PATH = Path(__file__).parents[1] / "ppgen" / "models" / "index.py"
 
@@ -56,7 +55,7 @@ def families() -> list[Any]:
     for module in pkgutil.walk_packages(ppgen.models.__path__, "ppgen.models."):
         for each in vars(importlib.import_module(module.name)).values():
             own = inspect.isclass(each) and each.__module__ == module.name
-            own = own and issubclass(each, (Family, PyroFamily, NumPyroFamily))
+            own = own and issubclass(each, (Family, NumPyroFamily))
             if own and each.summary and not inspect.isabstract(each):
                 found[each.name] = each
     return [found[name] for name in sorted(found)]

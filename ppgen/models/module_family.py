@@ -103,18 +103,27 @@ class ModuleFamily(Family, nn.Module):
         Raises:
             InvalidArgument: if the model has classes and no label is given, or the other way round.
         """
-        if (label is None) != (self.classes is None):
-            raise InvalidArgument(
-                "label",
-                got="none" if label is None else "classes",
-                expected="the class of each row, since the model was built with classes"
-                if label is None
-                else "none, since the model was built without classes",
-                fix="Write label=torch.tensor([...])." if label is None else "Leave it out.",
-            )
+        self.check_label(label)
         if label is None or self.classes is None:
             return None
         return (label[..., None] == torch.arange(self.classes, device=label.device)).to(self.loc.dtype)
+
+    def check_label(self, label: Tensor | None) -> None:
+        """Refuse labels of a model without classes, and none for one with classes."""
+        if label is None and self.classes is not None:
+            raise InvalidArgument(
+                "label",
+                got="none",
+                expected="the class of each row, since the model was built with classes",
+                fix="Write label=torch.tensor([...]).",
+            )
+        if label is not None and self.classes is None:
+            raise InvalidArgument(
+                "label",
+                got="classes",
+                expected="none, since the model was built without classes",
+                fix="Leave label out, or build the model with classes=10, for example.",
+            )
 
     def with_class(self, vectors: Tensor, label: Tensor | None) -> Tensor:
         """Vectors ``(n, size)``, with the one-hot vector of each row's class behind if there are classes."""

@@ -77,7 +77,8 @@ class Setting:
         if get_origin(self.kind) is Literal:
             return "one of " + ", ".join(map(repr, get_args(self.kind)))
         if get_origin(self.kind) is tuple:
-            return f"integers, such as {self.limits.get('example', (64, 64))}"
+            count = "one or more integers" if self.limits.get("at_least") else "integers"
+            return f"{count}, such as {self.limits.get('example', (64, 64))}"
         if self.kind is bool:
             return "True or False"
         words = {"least": "at least", "most": "at most", "above": "above", "below": "below"}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
+from ppgen.checks import check_integer, check_number
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_positive
 
 __all__ = ["Levels", "Numbers", "Sharpening"]
 
@@ -36,18 +36,10 @@ class Sharpening:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise InvalidArgument(
-                "temperature",
-                got=repr(self.temperature),
-                expected="a positive number",
-                fix="Write temperature=0.8.",
-            )
+        check_number("temperature", self.temperature, above=0.0, example=0.8)
         if self.top_k is not None:
-            check_positive("top_k", self.top_k)
-        if not 0 < self.top_p <= 1:
-            expected = "a number in (0, 1]"
-            raise InvalidArgument("top_p", got=repr(self.top_p), expected=expected, fix="Write top_p=0.95.")
+            check_integer("top_k", self.top_k)
+        check_number("top_p", self.top_p, above=0.0, most=1.0, example=0.95)
 
     def conditional(self, levels: int | None) -> Any:
         """What turns outputs into a distribution: :class:`Levels` or, without levels, :class:`Numbers`.

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 import pyro
-from torch import Tensor
+from torch import Tensor, nn
 
-from ppgen.errors import InvalidArgument
 from ppgen.models.autoregressive.conditionals import Sharpening
 from ppgen.models.distributions import PyroDistribution
 from ppgen.models.distributions.autoregressive import Autoregressive, Conditionals
-from ppgen.models.pyro_family import PyroFamily
+from ppgen.models.family import CLASSES
+from ppgen.models.module_family import ModuleFamily
+from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["AutoregressiveFamily"]
+__all__ = ["COMPONENTS", "AutoregressiveFamily"]
+
+COMPONENTS: Any = setting(default=8, doc="Gaussians in each conditional of continuous data")
 
 
-class AutoregressiveFamily(PyroFamily):
+class AutoregressiveFamily(ModuleFamily):
     r"""A product of conditionals, which a member's ``network`` says.
 
     .. math:: p(x) = \prod_{t=1}^{d} p(x_t \mid x_{<t})
@@ -26,7 +30,17 @@ class AutoregressiveFamily(PyroFamily):
     With ``levels`` each conditional is a categorical; without, a mixture of Gaussians.
     """
 
-    network: Any
+    objectives: ClassVar[tuple[str, ...]] = ("likelihood",)
+
+    classes: int | None = CLASSES
+
+    def build(self) -> None:
+        """Make the network."""
+        self.network: Any = self.conditionals()
+
+    @abstractmethod
+    def conditionals(self) -> nn.Module:
+        """The network that says each conditional."""
 
     def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
         """The program: one site ``x``, whose distribution is the chain rule.
@@ -52,7 +66,7 @@ class AutoregressiveFamily(PyroFamily):
 
         The other arguments, and their errors, are those of :meth:`sample`.
         """
-        self._check_label(label)
+        self.check_label(label)
         sharpening = Sharpening(temperature, top_k, top_p)
         return self.in_data_units(self.chain(sharpening, label))
 
@@ -118,20 +132,3 @@ class AutoregressiveFamily(PyroFamily):
     def outputs(self, components: int) -> int:
         """How many numbers a network says of an entry: a logit a level, or three numbers a Gaussian."""
         return self.levels or 3 * components
-
-    def _check_label(self, label: Tensor | None) -> None:
-        if (label is None) == (self.classes is None):
-            return
-        if label is None:
-            raise InvalidArgument(
-                "label",
-                got="none",
-                expected="a class for each row, since the model was built with classes",
-                fix="Write label=torch.tensor([...]); or density(label) for the classes of some rows.",
-            )
-        raise InvalidArgument(
-            "label",
-            got="classes",
-            expected="none, since the model was built without classes",
-            fix="Leave it out, or build the model with classes=10, for example.",
-        )

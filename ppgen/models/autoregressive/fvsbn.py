@@ -5,7 +5,7 @@ from __future__ import annotations
 from ppgen.errors import InvalidArgument
 from ppgen.models.autoregressive.family import AutoregressiveFamily
 from ppgen.models.networks.fvsbn import SigmoidBeliefNetwork
-from ppgen.models.pyro_family import seeded
+from ppgen.models.settings import setting
 
 __all__ = ["FVSBN"]
 
@@ -17,12 +17,6 @@ class FVSBN(AutoregressiveFamily):
 
     With more than two levels each entry is a softmax regression on indicators of the levels before it. In
     its weights the log likelihood is concave: training finds the one best model of its kind.
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values an entry can take.
-        classes: how many classes the rows have, each with biases of its own; ``None`` for rows without.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if the data is continuous.
@@ -42,17 +36,15 @@ class FVSBN(AutoregressiveFamily):
     name = "fvsbn"
     summary = "fully visible sigmoid belief network, a logistic regression an entry; exact likelihood"
 
-    def __init__(
-        self, shape: tuple[int, ...], levels: int | None = 2, *, classes: int | None = None, seed: int = 0
-    ) -> None:
-        if levels is None:
+    levels: int | None = setting(default=2, kw_only=False, least=2, doc="how many values an entry can take")
+
+    def conditionals(self) -> SigmoidBeliefNetwork:
+        """Logistic or softmax regressions."""
+        if self.levels is None:
             raise InvalidArgument(
                 "levels",
                 got="None, for continuous data",
                 expected="how many values an entry can take",
                 fix="Write levels=2 for binary data; NADE and MADE have continuous entries too.",
             )
-        super().__init__(shape, levels, {"seed": seed}, objectives=("likelihood",), classes=classes)
-        with seeded(seed):
-            self.network = SigmoidBeliefNetwork(self.dims, levels, classes)
-        self.eval()
+        return SigmoidBeliefNetwork(self.dims, self.levels, self.classes)

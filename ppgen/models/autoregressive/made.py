@@ -5,14 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ppgen.errors import InvalidArgument
 from ppgen.models.autoregressive.conditionals import Sharpening
-from ppgen.models.autoregressive.family import AutoregressiveFamily
-from ppgen.models.checks import check_fraction, check_positive, check_sizes
+from ppgen.models.autoregressive.family import COMPONENTS, AutoregressiveFamily
 from ppgen.models.distributions import PyroDistribution
 from ppgen.models.distributions.orders import OrderMixture
 from ppgen.models.networks.made import MaskedPerceptron
-from ppgen.models.pyro_family import seeded
+from ppgen.models.settings import setting
 
 __all__ = ["MADE"]
 
@@ -26,16 +24,6 @@ class MADE(AutoregressiveFamily):
     several orders k the same weights have masks for each; a step of training takes one order at random, and
     the model is the mixture of all, whose density is exact too. A draw takes d steps, which together compute
     each hidden unit once.
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        hidden: widths of the hidden layers.
-        orders: how many orders; the first is the reading order.
-        dropout: on the hidden layers, in training.
-        components: Gaussians in each conditional of continuous data.
-        classes: how many classes the rows have, as an input that comes first; ``None`` for rows without.
-        seed: seed of the initial weights and of the orders.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -54,45 +42,24 @@ class MADE(AutoregressiveFamily):
     name = "made"
     summary = "masked autoencoder, in one order or several; exact likelihood; fast to train"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        hidden: tuple[int, ...] = (512,),
-        orders: int = 1,
-        dropout: float = 0.3,
-        components: int = 8,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        config = {
-            "hidden": check_sizes("hidden", hidden),
-            "orders": check_positive("orders", orders),
-            "dropout": check_fraction("dropout", dropout),
-            "components": check_positive("components", components),
-            "seed": seed,
-        }
-        if not hidden:
-            raise InvalidArgument(
-                "hidden",
-                got="no hidden layers",
-                expected="at least one",
-                fix="Write hidden=(512,); FVSBN is the model without hidden layers.",
-            )
-        super().__init__(shape, levels, config, objectives=("likelihood",), classes=classes)
-        self.orders = orders
-        with seeded(seed):
-            self.network = MaskedPerceptron(
-                self.dims,
-                levels,
-                self.outputs(components),
-                hidden=hidden,
-                orders=orders,
-                dropout=dropout,
-                classes=classes,
-            )
-        self.eval()
+    hidden: tuple[int, ...] = setting(
+        default=(512,), at_least=1, doc="widths of the hidden layers; FVSBN is the model without any"
+    )
+    orders: int = setting(default=1, doc="how many orders; the first is the reading order")
+    dropout: float = setting(default=0.3, least=0.0, below=1.0, doc="on the hidden layers, in training")
+    components: int = COMPONENTS
+
+    def conditionals(self) -> MaskedPerceptron:
+        """A perceptron with masks for each order."""
+        return MaskedPerceptron(
+            self.dims,
+            self.levels,
+            self.outputs(self.components),
+            hidden=self.hidden,
+            orders=self.orders,
+            dropout=self.dropout,
+            classes=self.classes,
+        )
 
     def chain(self, sharpening: Sharpening, label: Tensor | None) -> PyroDistribution:
         """The mixture over the orders; in training, the density in one of them, drawn at random."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ppgen.models.autoregressive.family import AutoregressiveFamily
-from ppgen.models.checks import check_fraction, check_positive
+from ppgen.models.autoregressive.family import COMPONENTS, AutoregressiveFamily
 from ppgen.models.networks.nade import SharedHidden
-from ppgen.models.pyro_family import seeded
+from ppgen.models.settings import setting
 
 __all__ = ["NADE"]
 
@@ -19,15 +18,6 @@ class NADE(AutoregressiveFamily):
     The weights W are shared by all conditionals, so that all hidden layers together cost what one does:
     the sum in them grows by one term a step. With more than two levels the outputs are a softmax; without
     levels, a mixture of Gaussians (RNADE).
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        hidden: how many hidden units.
-        dropout: on the hidden units, in training.
-        components: Gaussians in each conditional of continuous data.
-        classes: how many classes the rows have, each with hidden biases of its own.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -48,26 +38,17 @@ class NADE(AutoregressiveFamily):
     name = "nade"
     summary = "neural autoregressive estimator, one shared hidden layer; exact likelihood"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        hidden: int = 256,
-        dropout: float = 0.3,
-        components: int = 8,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        config = {
-            "hidden": check_positive("hidden", hidden),
-            "dropout": check_fraction("dropout", dropout),
-            "components": check_positive("components", components),
-            "seed": seed,
-        }
-        super().__init__(shape, levels, config, objectives=("likelihood",), classes=classes)
-        with seeded(seed):
-            self.network = SharedHidden(
-                self.dims, levels, self.outputs(components), hidden=hidden, dropout=dropout, classes=classes
-            )
-        self.eval()
+    hidden: int = setting(default=256, doc="how many hidden units")
+    dropout: float = setting(default=0.3, least=0.0, below=1.0, doc="on the hidden units, in training")
+    components: int = COMPONENTS
+
+    def conditionals(self) -> SharedHidden:
+        """A hidden layer that all conditionals share."""
+        return SharedHidden(
+            self.dims,
+            self.levels,
+            self.outputs(self.components),
+            hidden=self.hidden,
+            dropout=self.dropout,
+            classes=self.classes,
+        )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ppgen.errors import InvalidArgument
-from ppgen.models.autoregressive.family import AutoregressiveFamily
-from ppgen.models.checks import check_fraction, check_positive
+from ppgen.models.autoregressive.family import COMPONENTS, AutoregressiveFamily
 from ppgen.models.networks.entries import value_embedding
 from ppgen.models.networks.transformer import Decoder
-from ppgen.models.pyro_family import seeded
+from ppgen.models.settings import setting
 
 __all__ = ["Transformer"]
 
@@ -19,15 +18,6 @@ class Transformer(AutoregressiveFamily):
 
     With ``levels`` each conditional is a categorical; without, a mixture of Gaussians. Rows of text are
     rows of levels (:mod:`ppgen.data.text`).
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        width, layers, heads: the transformer's size; the width is a multiple of the heads.
-        dropout: on the embeddings and residual branches, in training.
-        components: Gaussians in each conditional of continuous data.
-        classes: how many classes the rows have, for p(x | class); ``None`` for rows without.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -49,41 +39,27 @@ class Transformer(AutoregressiveFamily):
     name = "transformer"
     summary = "autoregressive transformer, one entry after the other; exact likelihood; slow to sample"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        width: int = 64,
-        layers: int = 4,
-        heads: int = 4,
-        dropout: float = 0.1,
-        components: int = 8,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        config = {
-            "width": check_positive("width", width),
-            "layers": check_positive("layers", layers),
-            "heads": check_positive("heads", heads),
-            "dropout": check_fraction("dropout", dropout),
-            "components": check_positive("components", components),
-            "seed": seed,
-        }
-        _check_heads(width, heads)
-        super().__init__(shape, levels, config, objectives=("likelihood",), classes=classes)
-        with seeded(seed):
-            self.network = Decoder(
-                value_embedding(levels, width),
-                self.shape,
-                self.outputs(components),
-                width=width,
-                layers=layers,
-                heads=heads,
-                dropout=dropout,
-                classes=classes,
-            )
-        self.eval()
+    width: int = setting(default=64, doc="of the vectors at each position, a multiple of the heads")
+    layers: int = setting(default=4, doc="how many blocks of attention and perceptron")
+    heads: int = setting(default=4, doc="of each block's attention")
+    dropout: float = setting(
+        default=0.1, least=0.0, below=1.0, doc="on the embeddings and residual branches, in training"
+    )
+    components: int = COMPONENTS
+
+    def conditionals(self) -> Decoder:
+        """A decoder over the entries."""
+        _check_heads(self.width, self.heads)
+        return Decoder(
+            value_embedding(self.levels, self.width),
+            self.shape,
+            self.outputs(self.components),
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            dropout=self.dropout,
+            classes=self.classes,
+        )
 
 
 def _check_heads(width: int, heads: int) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppgen.models.checks import check_labels, check_name, check_positive, check_sizes
-from ppgen.models.flow.family import Dequantization, FlowFamily
+from ppgen.checks import check_choice, check_integer
+from ppgen.models.checks import check_labels
+from ppgen.models.flow.family import FlowFamily
+from ppgen.models.module_family import seeded
 from ppgen.models.networks.velocity import VelocityMap
-from ppgen.models.pyro_family import seeded
+from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["ContinuousFlow"]
@@ -38,17 +40,6 @@ class ContinuousFlow(FlowFamily):
     entry, and for many entries Hutchinson's random trace is cheaper; the log density is then an unbiased
     estimate.
 
-    Args:
-        shape: the shape of one row, for example ``(2,)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        hidden: widths of the velocity's network.
-        steps: of the solver.
-        trace: ``"exact"`` or ``"hutchinson"``; by default exact with one or two hidden layers, or for up to
-            16 entries.
-        classes: how many classes the rows have, for a model of rows given their class.
-        dequantization: of discrete rows, ``"uniform"``, or ``"variational"`` for a learned guide.
-        seed: seed of the initial weights.
-
     Raises:
         InvalidArgument: if a setting is out of range.
 
@@ -68,32 +59,19 @@ class ContinuousFlow(FlowFamily):
     name = "continuous-flow"
     summary = "flow along a velocity field (FFJORD); exact, or an estimate with a random trace"
 
-    map: VelocityMap
+    hidden: tuple[int, ...] = setting(default=(64, 64, 64), doc="widths of the velocity's network")
+    steps: int = setting(default=8, doc="of the solver")
+    trace: Trace | None = setting(
+        default=None,
+        doc=f"of the velocity's Jacobian; by default exact with one or two hidden layers, or for up to {FEW} "
+        "entries",
+    )
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        hidden: tuple[int, ...] = (64, 64, 64),
-        steps: int = 8,
-        trace: Trace | None = None,
-        classes: int | None = None,
-        dequantization: Dequantization = "uniform",
-        seed: int = 0,
-    ) -> None:
-        hidden = check_sizes("hidden", hidden)
-        config = {
-            "hidden": hidden,
-            "steps": check_positive("steps", steps),
-            "trace": None if trace is None else check_name("trace", trace, get_args(Trace)),
-        }
-        super().__init__(shape, levels, config, classes=classes, dequantization=dequantization, seed=seed)
-        cheap = self.dims <= FEW or len(hidden) in (1, 2)
-        exact = cheap if trace is None else trace == "exact"
-        with seeded(seed):
-            self.map = VelocityMap(self.dims, self.context, hidden=hidden, steps=steps, exact=exact)
-        self.eval()
+    def make_map(self) -> VelocityMap:
+        """A velocity field, followed by a solver."""
+        cheap = self.dims <= FEW or len(self.hidden) in (1, 2)
+        exact = cheap if self.trace is None else self.trace == "exact"
+        return VelocityMap(self.dims, self.context, hidden=self.hidden, steps=self.steps, exact=exact)
 
     def log_prob(
         self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0, trace: Trace | None = None
@@ -111,11 +89,11 @@ class ContinuousFlow(FlowFamily):
             trace: ``"exact"`` or ``"hutchinson"``; by default what it is trained with.
         """
         if trace is not None:
-            check_name("trace", trace, get_args(Trace))
+            check_choice("trace", trace, get_args(Trace))
         exact = self.map.exact if trace is None else trace == "exact"
         with self._tracing(exact):
             if self.levels is None and not exact:
-                return self._estimate(x, label, check_positive("samples", samples), seed)
+                return self._estimate(x, label, check_integer("samples", samples), seed)
             found = super().log_prob(x, label=label, samples=samples, seed=seed)
         if exact:
             return replace(found, how=f"{found.how}, exact trace, {self.map.steps} solver steps")
@@ -126,7 +104,7 @@ class ContinuousFlow(FlowFamily):
         rows = self.rows(x)
         labels = check_labels(label, self.classes, len(rows))
         draws = []
-        with self._at_rest():
+        with self.evaluation_mode():
             for i, row in enumerate(rows):
                 with seeded(zlib.crc32(row.cpu().numpy().tobytes(), seed)):
                     known = None if labels is None else int(labels[i])

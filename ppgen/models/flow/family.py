@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -14,23 +13,25 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_name
 from ppgen.models.distributions import PyroDistribution
 from ppgen.models.distributions.cell import CellFlow
 from ppgen.models.distributions.flow import Flow
+from ppgen.models.family import CLASSES
+from ppgen.models.module_family import ModuleFamily, seeded
 from ppgen.models.networks.spline import BOUND, spline_map
-from ppgen.models.pyro_family import PyroFamily, seeded
+from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["Dequantization", "FlowFamily"]
+__all__ = ["DROPOUT", "Dequantization", "FlowFamily", "LayeredFlow"]
 
 Dequantization = Literal["uniform", "variational"]
 
+DROPOUT: Any = setting(default=0.0, least=0.0, below=1.0, doc="on the hidden layers, in training")
 SPREAD = 0.3  # of levels around the middle, as a share of their range: about that of uniform noise
 _GUIDE: Mapping[str, Any] = {"transforms": 2, "hidden": (256, 256), "bins": 4, "coupling": False}
 
 
-class FlowFamily(PyroFamily, ABC):
+class FlowFamily(ModuleFamily):
     r"""Noise pushed through an invertible map; a member says which map.
 
     .. math:: u \sim p_0, \qquad y = f^{-1}(u), \qquad
@@ -41,16 +42,8 @@ class FlowFamily(PyroFamily, ABC):
     uniformly or by a flow of its own: what is known as dequantization is this program's ELBO. With classes,
     the map depends on the label too.
 
-    A member sets ``self.map``, a module that gives the map from standardised rows ``(..., d)`` to noise when
-    it is called with a context ``(..., classes)``, or with none.
-
-    Args:
-        shape: the shape of one row.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        config: the member's own settings.
-        classes: how many classes the rows have, for a model of rows given their class.
-        dequantization: how the guide draws y in the cell of discrete rows.
-        seed: seed of the initial weights.
+    A member makes the map: a module that gives the map from standardised rows ``(..., d)`` to noise when it
+    is called with a context ``(..., classes)``, or with none.
 
     References:
         Theis, van den Oord and Bethge, *A note on the evaluation of generative models*, 2015,
@@ -58,32 +51,35 @@ class FlowFamily(PyroFamily, ABC):
         dequantization).
     """
 
-    map: nn.Module
     on_a_box: ClassVar[bool] = False
     """Whether the map takes the box [-BOUND, BOUND] onto itself, so that levels can fill it exactly."""
 
-    def __init__(
-        self,
-        shape: Any,
-        levels: int | None,
-        config: Mapping[str, Any],
-        *,
-        classes: int | None,
-        dequantization: Dequantization,
-        seed: int,
-    ) -> None:
-        check_name("dequantization", dequantization, get_args(Dequantization))
-        _check_needed(dequantization, levels)
-        objectives = ("likelihood",) if levels is None else ("elbo", "iwae")
-        settings = {**config, "dequantization": dequantization, "seed": seed}
-        super().__init__(shape, levels, settings, objectives, classes=classes)
+    dequantization: Dequantization = setting(
+        default="uniform",
+        doc="how the guide draws y in the cell of discrete rows; ``variational`` by a flow that it learns",
+    )
+    classes: int | None = CLASSES
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What can train it, the default first."""
+        return ("likelihood",) if self.levels is None else ("elbo", "iwae")
+
+    def build(self) -> None:
+        """Make the map, and the guide's."""
+        _check_needed(self.dequantization, self.levels)
+        self.cell_map: nn.Module | None = None
         if self.levels is not None:
             self.loc.fill_(self.levels / 2)
             self.scale.fill_(self.levels / (2 * BOUND) if self.on_a_box else self.levels * SPREAD)
-        self.cell_map: nn.Module | None = None
-        if dequantization == "variational":
-            with seeded(seed):
-                self.cell_map = spline_map(self.dims, self.dims + self.context, **_GUIDE)
+        if self.dequantization == "variational":
+            self.cell_map = spline_map(self.dims, self.dims + self.context, **_GUIDE)
+        with seeded(self.seed):  # the same map, whatever the guide
+            self.map: Any = self.make_map()
+
+    @abstractmethod
+    def make_map(self) -> nn.Module:
+        """The map from standardised rows to noise."""
 
     @property
     def context(self) -> int:
@@ -113,8 +109,7 @@ class FlowFamily(PyroFamily, ABC):
         self.register()
         transform = None
         if self.cell_map is not None:
-            told = self.as_input(x).flatten(1)  # (n, d)
-            transform = self.cell_map(told if label is None else torch.cat([told, self._one_hot(label)], 1))
+            transform = self.cell_map(self.with_class(self.as_input(x).flatten(1), label))
         with pyro.plate("rows", len(x)):
             return pyro.sample("y", CellFlow(transform, x, BOUND, len(self.shape)))
 
@@ -124,20 +119,9 @@ class FlowFamily(PyroFamily, ABC):
         Raises:
             InvalidArgument: if the model has classes and no label is given, or the other way round.
         """
-        _check_label(label, self.classes)
-        transform = self.map(None if label is None else self._one_hot(label))
+        transform = self.map(self.one_hot(label))
         batch = () if label is None else tuple(label.shape)
         return Flow(transform, self._base(), self.loc, self.scale, batch, support=self._entry_support())
-
-    def sample(self, n: int, *, seed: int = 0, label: Any = None) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
-
-        Args:
-            n: how many.
-            seed: the same seed gives the same rows.
-            label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-        """
-        return self._draw(n, seed, lambda size, *label: self.model(None, size, *label), label=label)
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
         """The log density of each row of ``x (n, *shape)``: exact if continuous, a lower bound if discrete.
@@ -165,9 +149,12 @@ class FlowFamily(PyroFamily, ABC):
             return constraints.real
         return constraints.interval(0.0, float(self.levels))
 
-    def _one_hot(self, label: Tensor) -> Tensor:
-        """Contexts ``(*batch, classes)`` of labels ``(*batch)``."""
-        return (label[..., None] == torch.arange(self.context, device=label.device)).to(self.loc.dtype)
+
+class LayeredFlow(FlowFamily):
+    """A flow of several layers, each with a network of its own."""
+
+    transforms: int = setting(default=4, doc="how many layers")
+    hidden: tuple[int, ...] = setting(default=(256, 256), doc="widths of each layer's network")
 
 
 def _check_needed(dequantization: str, levels: int | None) -> None:
@@ -178,14 +165,3 @@ def _check_needed(dequantization: str, levels: int | None) -> None:
             expected="a model with levels: continuous rows are not dequantized",
             fix="Leave dequantization out, or write levels=....",
         )
-
-
-def _check_label(label: Tensor | None, classes: int | None) -> None:
-    if (label is None) == (classes is None):
-        return
-    raise InvalidArgument(
-        "label",
-        got="none" if label is None else "labels",
-        expected="the class of each row" if label is None else "none: the model was built without classes",
-        fix="Write label=..." if label is None else "Leave label out, or build it with classes=....",
-    )

@@ -7,10 +7,10 @@ import torch
 
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_fraction, check_positive
-from ppgen.models.flow.family import Dequantization, FlowFamily
+from ppgen.models.flow.family import DROPOUT, FlowFamily
+from ppgen.models.module_family import seeded
 from ppgen.models.networks.glow import GlowMap
-from ppgen.models.pyro_family import seeded
+from ppgen.models.settings import setting
 
 __all__ = ["Glow"]
 
@@ -25,17 +25,6 @@ class Glow(FlowFamily):
     networks. At each scale squares of four pixels become four channels first, and half of the channels leave
     as noise at the end. The first shifts and scales make the training rows' channels have mean 0 and variance
     1.
-
-    Args:
-        shape: of an image, ``(height, width)`` or ``(channels, height, width)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        scales: how many scales; each halves height and width.
-        steps: flow steps at each scale.
-        channels: of the hidden layers of the coupling networks.
-        dropout: on the hidden layers, in training.
-        classes: how many classes the rows have, for a model of rows given their class.
-        dequantization: of discrete rows, ``"uniform"``, or ``"variational"`` for a learned guide.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range, rows are no images, or they are too small or odd for
@@ -55,45 +44,32 @@ class Glow(FlowFamily):
     name = "glow"
     summary = "flow on images at several scales; exact for continuous data, else a lower bound"
 
-    map: GlowMap
+    scales: int = setting(default=2, doc="how many scales; each halves height and width")
+    steps: int = setting(default=8, doc="flow steps at each scale")
+    channels: int = setting(default=64, doc="of the hidden layers of the coupling networks")
+    dropout: float = DROPOUT
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        scales: int = 2,
-        steps: int = 8,
-        channels: int = 64,
-        dropout: float = 0.0,
-        classes: int | None = None,
-        dequantization: Dequantization = "uniform",
-        seed: int = 0,
-    ) -> None:
-        config = {
-            "scales": check_positive("scales", scales),
-            "steps": check_positive("steps", steps),
-            "channels": check_positive("channels", channels),
-            "dropout": check_fraction("dropout", dropout),
-        }
-        super().__init__(shape, levels, config, classes=classes, dequantization=dequantization, seed=seed)
-        image = _as_image(self.shape, scales)
-        with seeded(seed):
-            self.map = GlowMap(
-                image, self.context, scales=scales, steps=steps, channels=channels, dropout=dropout
-            )
-        self.eval()
+    def make_map(self) -> GlowMap:
+        """Steps of normalisation, channel mixing and coupling at each scale."""
+        return GlowMap(
+            _as_image(self.shape, self.scales),
+            self.context,
+            scales=self.scales,
+            steps=self.steps,
+            channels=self.channels,
+            dropout=self.dropout,
+        )
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Fit units and class shares, and the first normalisations, which need a pass of the rows."""
         super().standardise(rows, labels)
-        with self._at_rest(), seeded(self.config["seed"]):
+        with self.evaluation_mode(), seeded(self.seed):
             y = torch.from_numpy(np.asarray(rows)).to(self.loc)
             y = y if self.levels is None else y + torch.rand_like(y)
             context = None
             if self.classes is not None:
                 known = torch.zeros(len(y)) if labels is None else torch.from_numpy(labels)
-                context = self._one_hot(known.to(y.device))
+                context = self.one_hot(known.to(y.device))
             self.map.initialise(((y - self.loc) / self.scale).flatten(1), context)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ppgen.models.checks import check_positive, check_sizes
-from ppgen.models.flow.family import Dequantization, FlowFamily
+from torch import nn
+
+from ppgen.models.flow.family import LayeredFlow
 from ppgen.models.networks.invertible import Inverse
 from ppgen.models.networks.masked_affine import masked_affine_map
-from ppgen.models.pyro_family import seeded
 
 __all__ = ["IAF"]
 
 
-class IAF(FlowFamily):
+class IAF(LayeredFlow):
     r"""An inverse autoregressive flow: the masked autoregressive map, from noise to data.
 
     .. math:: y_i = e^{s_i(u_{<i})} \, u_i + m_i(u_{<i})
@@ -19,15 +19,6 @@ class IAF(FlowFamily):
     in each layer; every second layer reads the noise backwards. A sample is one pass; the density takes one
     pass an entry and layer, and so does each row of a training step: meant for few entries, or as a guide.
     Gradients take none of these passes, but the inverse of a Jacobian for each row.
-
-    Args:
-        shape: the shape of one row, for example ``(2,)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        transforms: how many layers.
-        hidden: widths of each layer's network.
-        classes: how many classes the rows have, for a model of rows given their class.
-        dequantization: of discrete rows, ``"uniform"``, or ``"variational"`` for a learned guide.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -49,24 +40,11 @@ class IAF(FlowFamily):
         "inverse autoregressive flow; exact for continuous data, else a lower bound; fast to sample only"
     )
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        transforms: int = 3,
-        hidden: tuple[int, ...] = (256, 256),
-        classes: int | None = None,
-        dequantization: Dequantization = "uniform",
-        seed: int = 0,
-    ) -> None:
-        config = {
-            "transforms": check_positive("transforms", transforms),
-            "hidden": check_sizes("hidden", hidden),
-        }
-        super().__init__(shape, levels, config, classes=classes, dequantization=dequantization, seed=seed)
-        with seeded(seed):
-            # No dropout: to invert a layer takes several passes, which must all see the same network.
-            from_noise = masked_affine_map(self.dims, self.context, transforms=transforms, hidden=hidden)
-        self.map = Inverse(from_noise)
-        self.eval()
+    transforms: int = 3
+
+    def make_map(self) -> nn.Module:
+        """Masked affine layers, from noise to data."""
+        # No dropout: to invert a layer takes several passes, which must all see the same network.
+        return Inverse(
+            masked_affine_map(self.dims, self.context, transforms=self.transforms, hidden=self.hidden)
+        )

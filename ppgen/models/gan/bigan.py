@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
 from ppgen.models.checks import check_labels
 from ppgen.models.gan.family import ImplicitFamily
-from ppgen.models.networks.codec import Networks, encoder
+from ppgen.models.networks.codec import encoder
 from ppgen.models.networks.initial import keep_variance
-from ppgen.models.pyro_family import CHUNK
 
 __all__ = ["BiGAN"]
 
@@ -35,12 +34,6 @@ class BiGAN(ImplicitFamily):
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.
 
-    Args:
-        shape: the shape of one row.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        latent_dim, networks, hidden, spectral, classes, seed: as of :class:`GAN`; the encoder has the hidden
-            layers of the critic.
-
     Raises:
         InvalidArgument: if a setting is out of range, or the image is too small for the convolutions.
 
@@ -60,30 +53,13 @@ class BiGAN(ImplicitFamily):
 
     divergence: ClassVar[str] = "jensen_shannon"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        latent_dim: int = 16,
-        networks: Networks = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        spectral: bool = False,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            shape,
-            levels,
-            "adversarial",
-            {},
-            latent_dim=latent_dim,
-            networks=networks,
-            hidden=hidden,
-            spectral=spectral,
-            classes=classes,
-            seed=seed,
-            joint=True,
+    joint: ClassVar[bool] = True
+
+    def build(self) -> None:
+        """Make generator and critic, and the encoder, with the hidden layers of the critic."""
+        super().build()
+        self.encoder = keep_variance(
+            encoder(self.networks, self.shape, self.hidden, self.latent_dim, extra=self.classes or 0)
         )
 
     def guide(self, x: Tensor, label: Tensor | None = None) -> Tensor:
@@ -99,31 +75,20 @@ class BiGAN(ImplicitFamily):
             x: rows in the data's own values.
             label: the class of each row, for a model with classes.
         """
-        return self._by_chunks(self._encoded, x, label)
+        return self._of_each(self._encoded, x, label)
 
     def reconstruct(self, x: Any, *, label: Any = None) -> np.ndarray:
         """The rows ``(n, *shape)`` that the generator makes of what :meth:`encode` makes of ``x``."""
-        rows = self._by_chunks(
-            lambda x, label: self._rounded(self.generate(self._encoded(x, label), label)), x, label
-        )
-        return rows.astype(np.float64 if self.levels is None else np.int64)
 
-    def _build(self, kind: Networks, hidden: tuple[int, ...], spectral: bool, joint: bool) -> None:
-        super()._build(kind, hidden, spectral, joint)
-        self.encoder = keep_variance(
-            encoder(kind, self.shape, hidden, self.latent_dim, extra=self.classes or 0)
-        )
+        def again(rows: Tensor, label: Tensor | None = None) -> Tensor:
+            return self.generate(self._encoded(rows, label), label)
 
-    def _encoded(self, x: Tensor, label: Tensor | None) -> Tensor:
-        return self.encoder(self._with_class(self.as_input(x).flatten(1), label))
+        return self._in_values(self._of_each(again, x, label))
 
-    def _by_chunks(self, what: Any, x: Any, label: Any) -> np.ndarray:
-        rows, labels = self.rows(x), check_labels(label, self.classes, len(x))
-        with self._at_rest():
-            each = (
-                [None] * len(rows)
-                if labels is None
-                else torch.from_numpy(labels).to(rows.device).split(CHUNK)
-            )
-            chunks = zip(rows.split(CHUNK), each, strict=False)
-            return torch.cat([what(chunk, of_chunk) for chunk, of_chunk in chunks]).cpu().numpy()
+    def _encoded(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.encoder(self.with_class(self.as_input(x).flatten(1), label))
+
+    def _of_each(self, function: Callable[..., Tensor], x: Any, label: Any) -> np.ndarray:
+        rows = self.rows(x)
+        with self.evaluation_mode():
+            return self._by_chunks(function, rows, check_labels(label, self.classes, len(rows)))

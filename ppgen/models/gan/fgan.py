@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
-from ppgen.models.checks import check_name
 from ppgen.models.gan.family import ImplicitFamily
-from ppgen.models.networks.codec import Networks
+from ppgen.models.settings import setting
 
 __all__ = ["FGAN", "Divergences"]
 
@@ -27,14 +26,6 @@ class FGAN(ImplicitFamily):
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.
 
-    Args:
-        shape: the shape of one row.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        divergence: ``"kl"`` (:math:`\int p \log \frac pq`, p the data and q the samples), ``"reverse_kl"``
-            (:math:`\int q \log \frac qp`), ``"jensen_shannon"`` (at most log 2), ``"pearson"``
-            (:math:`\int (p - q)^2 / q`) or ``"squared_hellinger"`` (:math:`\int (\sqrt p - \sqrt q)^2`).
-        latent_dim, networks, hidden, spectral, classes, seed: as of :class:`GAN`.
-
     Raises:
         InvalidArgument: if a setting is out of range, or the image is too small for the convolutions.
 
@@ -51,29 +42,9 @@ class FGAN(ImplicitFamily):
     name = "fgan"
     summary = "adversarial network for an f-divergence (KL, reverse KL, Pearson, …); no likelihood"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        divergence: Divergences = "kl",
-        latent_dim: int = 16,
-        networks: Networks = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        spectral: bool = False,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.divergence = check_name("divergence", divergence, get_args(Divergences))
-        super().__init__(
-            shape,
-            levels,
-            "adversarial",
-            {"divergence": divergence},
-            latent_dim=latent_dim,
-            networks=networks,
-            hidden=hidden,
-            spectral=spectral,
-            classes=classes,
-            seed=seed,
-        )
+    divergence: Divergences = setting(
+        default="kl",
+        doc=r"``kl`` (:math:`\int p \log \frac pq`, p the data and q the samples), ``reverse_kl`` "
+        r"(:math:`\int q \log \frac qp`), ``jensen_shannon`` (at most log 2), ``pearson`` "
+        r"(:math:`\int (p - q)^2 / q`) or ``squared_hellinger`` (:math:`\int (\sqrt p - \sqrt q)^2`)",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ppgen.models.gan.family import ImplicitFamily
-from ppgen.models.networks.codec import Networks
 
 __all__ = ["GAN"]
 
@@ -26,19 +25,6 @@ class GAN(ImplicitFamily):
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.
 
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        latent_dim: the length of z.
-        networks: ``"mlp"``, or ``"conv"`` for images.
-        hidden: widths of the generator's hidden layers, in reverse those of the critic; for ``"conv"`` the
-            channels after each halving of the image. By default ``(256, 256)`` and ``(64, 128)``.
-        spectral: divide the matrix of each of the critic's layers by its largest singular value, which bounds
-            its slope.
-        classes: how many classes the rows have, for a model of rows given their label: the generator reads
-            it beside z, the critic by a projection.
-        seed: seed of the initial weights.
-
     Raises:
         InvalidArgument: if a setting is out of range, or the image is too small for the convolutions.
 
@@ -57,28 +43,3 @@ class GAN(ImplicitFamily):
     summary = "generative adversarial network, non-saturating; no likelihood; fast to sample"
 
     divergence: ClassVar[str] = "jensen_shannon"
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        latent_dim: int = 16,
-        networks: Networks = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        spectral: bool = False,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            shape,
-            levels,
-            "adversarial",
-            {},
-            latent_dim=latent_dim,
-            networks=networks,
-            hidden=hidden,
-            spectral=spectral,
-            classes=classes,
-            seed=seed,
-        )

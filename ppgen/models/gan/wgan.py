@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ppgen.models.gan.family import ImplicitFamily
-from ppgen.models.networks.codec import Networks
 
 __all__ = ["WGAN"]
 
@@ -21,12 +20,6 @@ class WGAN(ImplicitFamily):
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.
 
-    Args:
-        shape: the shape of one row.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        latent_dim, networks, hidden, classes, seed: as of :class:`GAN`.
-        spectral: bound the critic's slope layer by layer too; with the penalty there is rarely a need.
-
     Raises:
         InvalidArgument: if a setting is out of range, or the image is too small for the convolutions.
 
@@ -42,28 +35,4 @@ class WGAN(ImplicitFamily):
 
     name = "wgan"
     summary = "adversarial network for the Wasserstein distance, with gradient penalty; no likelihood"
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        latent_dim: int = 16,
-        networks: Networks = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        spectral: bool = False,
-        classes: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            shape,
-            levels,
-            "wasserstein",
-            {},
-            latent_dim=latent_dim,
-            networks=networks,
-            hidden=hidden,
-            spectral=spectral,
-            classes=classes,
-            seed=seed,
-        )
+    objectives = ("wasserstein",)
