@@ -275,13 +275,13 @@ def work(name: str, seed: int, folder: Path) -> None:
 def _trained(name: str, seed: int, folder: Path, data: Any) -> tuple[Any, float]:
     """The family, and the seconds that its training took: of the one thread, whatever else runs beside it."""
     import ppgen
-    from ppgen.models import make
+    from ppgen.models.registry import family_class
 
     recipe, weights = RECIPES[name], folder / f"{name}-{seed}.ppgen"
     facts = folder / f"{name}-{seed}.trained"
     if weights.exists() and facts.exists():
         return ppgen.load(weights), json.loads(facts.read_text())["seconds"]
-    family = make(recipe.family, data.shape, data.levels, seed=seed, **recipe.settings)
+    family = family_class(recipe.family).like(data, seed=seed, **recipe.settings)
     begin = time.process_time()
     run = ppgen.train(
         family, _with_labels(data, recipe.labelled), seed=seed, progress=False, **recipe.training

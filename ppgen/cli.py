@@ -10,17 +10,29 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ppgen.errors import InvalidArgument, PpgenError, StorageError
-
-if TYPE_CHECKING:
-    from ppgen.data import Dataset
+from ppgen.cli_arguments import (
+    Data,
+    Grey,
+    Lazy,
+    Levels,
+    Seed,
+    Settings,
+    Size,
+    named_again,
+    read_dataset,
+    read_json_object,
+    read_key_values,
+    read_program,
+    read_values,
+)
+from ppgen.errors import InvalidArgument, PpgenError
 
 __all__ = ["app", "main"]
 
@@ -36,29 +48,6 @@ app = typer.Typer(
 
 _OUT = Console()
 _ERR = Console(stderr=True)
-
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data", help="A dataset's name (`ppgen datasets`), a .npy, .npz or .csv file, a folder of pictures."
-    ),
-]
-Levels = Annotated[int | None, typer.Option(help="For your own integers: how many values an entry can take.")]
-Size = Annotated[
-    str | None, typer.Option(metavar="HxW", help="For pictures: scale and crop to a size, such as 32x32.")
-]
-Grey = Annotated[
-    bool | None, typer.Option("--grey/--colour", help="For pictures; by default colour if any has some.")
-]
-Lazy = Annotated[
-    bool | None,
-    typer.Option("--lazy/--eager", help="Read an .npy file or pictures as needed; by default if large."),
-]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the family or method; may be repeated."),
-]
 
 
 def main() -> None:
@@ -93,13 +82,21 @@ def demo(
 
 
 @app.command()
-def models() -> None:
-    """List the families of generative models and their settings."""
-    from ppgen.models.registry import describe
+def models(
+    family: Annotated[str | None, typer.Argument(help="One of them, to list its settings.")] = None,
+) -> None:
+    """List the families of generative models, or the settings of one of them."""
+    from ppgen.models.registry import describe, family_class
 
-    table = Table("family", "what it is")
-    for name, summary in describe().items():
-        table.add_row(name, summary)
+    if family is None:
+        table = Table("family", "what it is")
+        for name, summary in describe().items():
+            table.add_row(name, summary)
+    else:
+        table = Table("setting", "default", "values", "what it is", show_lines=True)
+        for each in family_class(family).declared_settings():
+            if each.kw_only:  # the others come with the data
+                table.add_row(*map(escape, (each.name, each.default_text, each.range, each.plain_doc)))
     _OUT.print(table)
 
 
@@ -162,12 +159,12 @@ def train(
     from ppgen import storage
     from ppgen.inference.training.train import train as fit
     from ppgen.models.files import save
-    from ppgen.models.registry import make
+    from ppgen.models.registry import family_class, parsed_settings
 
     storage.check_writable(out)
-    dataset = _dataset(data, levels, size, grey, lazy)
-    model = make(family, dataset.shape, dataset.levels, seed=seed, **_key_values(settings))
-    objective_options: dict[str, Any] = {k: _number(value) for k, value in _key_values(options).items()}
+    dataset = read_dataset(data, levels, size, grey, lazy)
+    build = family_class(family)
+    model = build.like(dataset, seed=seed, **parsed_settings(build, read_key_values(settings)))
     run = fit(
         model,
         dataset,
@@ -184,10 +181,10 @@ def train(
         resume=resume,
         device=cast(Any, device),
         precision=cast(Any, precision),
-        **objective_options,
+        **read_values(options),
     )
     save(model, out)
-    same = _said(data=data, levels=levels, size=size, grey=grey, lazy=lazy)
+    same = named_again(data=data, levels=levels, size=size, grey=grey, lazy=lazy)
     _OUT.print(f"{run}\nWrote {out}. Next: ppgen evaluate {out} {same}", highlight=False)
 
 
@@ -218,7 +215,7 @@ def sample(
         storage.check_writable(plot)
     model: Any = load(file)
     draw = _picture(model.shape) if plot is not None else None
-    rows = model.sample(n, seed=seed, **sampling_options(model, _key_values(settings)))
+    rows = model.sample(n, seed=seed, **sampling_options(model, read_key_values(settings)))
     with out.open("wb") as stream:  # a stream, since savez adds .npz to a name without it
         np.savez_compressed(stream, samples=rows)
     _OUT.print(f"Wrote {n} rows of shape {rows.shape[1:]} to {out}.", highlight=False)
@@ -259,7 +256,7 @@ def evaluate(
         if path is not None:
             storage.check_writable(path)
     models = {file.stem: load(file) for file in files}
-    rows = _dataset(data, levels, size, grey, lazy)
+    rows = read_dataset(data, levels, size, grey, lazy)
     card = measure(models, rows, features=features, generated=generated, seed=seed)
     _OUT.print(str(card), highlight=False, markup=False)
     if json is not None:
@@ -295,16 +292,15 @@ def infer(
     for path in (out, report):
         if path is not None:
             storage.check_writable(path)
-    options: dict[str, Any] = {key: _number(value) for key, value in _key_values(settings).items()}
     post = draw(
-        _program(program),
-        _json_object(data),
+        read_program(program),
+        read_json_object(data),
         method,
         draws=draws,
         tune=tune,
         chains=chains,
         seed=seed,
-        **options,
+        **read_values(settings),
     )
     _OUT.print(post.summary().to_string(), highlight=False, markup=False)
     _OUT.print(str(post.diagnostics), highlight=False, markup=False)
@@ -318,128 +314,6 @@ def infer(
     if report is not None:
         make_report(post, path=report, seed=seed)
         _OUT.print(f"Wrote {report}.", highlight=False)
-
-
-# -- reading arguments -----------------------------------------------------------------------------------
-
-
-def _dataset(
-    source: str, levels: int | None, size: str | None, grey: bool | None, lazy: bool | None
-) -> Dataset:
-    from ppgen.data import Dataset, load
-
-    found = load(source, levels=levels, size=_height_and_width(size), grey=grey, lazy=lazy)
-    if not isinstance(found, Dataset):
-        raise InvalidArgument(
-            "--data",
-            got=f"{source!r}, the data of one Bayesian program",
-            expected="rows to model, such as digits or two_moons",
-            fix="Use `ppgen infer` for programs, or choose another of `ppgen datasets`.",
-        )
-    return found
-
-
-def _said(*, grey: bool | None, lazy: bool | None, **options: object) -> str:
-    """How the data were named on the command line."""
-    words = [f"--{name} {value}" for name, value in options.items() if value is not None]
-    switches = {("--grey", "--colour"): grey, ("--lazy", "--eager"): lazy}
-    words += [yes if value else no for (yes, no), value in switches.items() if value is not None]
-    return " ".join(words)
-
-
-def _height_and_width(size: str | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    height, _, width = size.partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        raise InvalidArgument("--size", got=repr(size), expected="HEIGHTxWIDTH", fix="Write --size 32x32.")
-    return int(height), int(width)
-
-
-def _key_values(settings: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise InvalidArgument(
-                "--set", got=repr(setting), expected="KEY=VALUE", fix="Write --set latent_dim=16."
-            )
-        pairs[key.strip()] = value.strip()
-    return pairs
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _program(target: str) -> Any:
-    """The function named by ``FILE.py:function``."""
-    import importlib.util
-
-    file, _, name = target.rpartition(":")
-    if not file.endswith(".py") or not name:
-        raise InvalidArgument(
-            "program", got=repr(target), expected="FILE.py:function", fix="Write schools.py:model."
-        )
-    if not Path(file).is_file():
-        raise StorageError(
-            "program", got=f"{file}, which does not exist", expected="a Python file", fix="Check the path."
-        )
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    assert spec is not None
-    assert spec.loader is not None  # a .py file always has one
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(Path(file).resolve().parent))  # as Python does for a script
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InvalidArgument(
-            "program",
-            got=f"{file}, which fails with {type(error).__name__}: {error}",
-            expected="a Python file that can be imported",
-            fix=f"Run `python {file}` to see where.",
-        ) from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        functions = [
-            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-        ]
-        raise InvalidArgument(
-            "program",
-            got=f"{name!r}, which {file} does not define",
-            expected="the name of one of its functions",
-            fix=f"It has: {', '.join(functions) or 'none'}.",
-        )
-    return found
-
-
-def _json_object(path: Path | None) -> dict[str, Any]:
-    import json
-
-    if path is None:
-        return {}
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            "--data",
-            got=f"{path}, which cannot be read as JSON ({error})",
-            expected="a JSON object of arrays and numbers",
-            fix='Write a file such as {"sigma": [15, 10], "y": [28, 8]}.',
-        ) from error
-    if not isinstance(content, dict):
-        raise InvalidArgument(
-            "--data",
-            got=f"a JSON {type(content).__name__}",
-            expected="an object with the program's arguments by name",
-            fix='Write a file such as {"sigma": [15, 10], "y": [28, 8]}.',
-        )
-    return content
 
 
 def _picture(shape: tuple[int, ...]) -> Callable[[str, Any, int | None], Any]:

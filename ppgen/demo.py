@@ -22,7 +22,7 @@ from ppgen.inference.posterior import Posterior
 from ppgen.inference.training.train import TrainingRun, train
 from ppgen.models.bayesian.eight_schools import eight_schools, eight_schools_centred
 from ppgen.models.files import save
-from ppgen.models.registry import make
+from ppgen.models.registry import family_class
 from ppgen.reports import Section
 from ppgen.reports.report import report
 from ppgen.reports.result_chapters import best_of, write_scorecard
@@ -143,7 +143,7 @@ _RECIPES = {
 def _train_families(digits: Dataset, quick: bool, seed: int, progress: bool) -> dict[str, _Trained]:
     trained = {}
     for name, recipe in _RECIPES.items():
-        model = make(name, digits.shape, digits.levels, seed=seed, **recipe.settings)
+        model = family_class(name).like(digits, seed=seed, **recipe.settings)
         epochs = recipe.quick_epochs if quick else recipe.epochs
         run = train(model, digits, epochs=epochs, seed=seed, progress=progress)
         trained[name] = _Trained(model, run)
@@ -208,7 +208,7 @@ def _write_again(section: Section, quick: bool) -> None:
         'post = ppgen.infer(eight_schools, ppgen.data.load("eight_schools"), target_accept=0.95)\n'
         "post.summary()\n\n"
         'digits = ppgen.data.load("digits")\n'
-        "vae = ppgen.models.VAE(digits.shape, levels=17, likelihood='discretized_logistic')\n"
+        "vae = ppgen.models.VAE.like(digits, likelihood='discretized_logistic')\n"
         "ppgen.train(vae, digits, epochs=60)\n"
         'card = ppgen.evaluate({"vae": vae}, digits)\n'
         'ppgen.report(post, card, path="report.html")'

@@ -69,7 +69,12 @@ def folder(tmp_path_factory):
 
 
 def test_lists(ppgen):
-    for command, words in (("models", "transformer"), ("datasets", "two_moons"), ("--help", "demo")):
+    for command, words in (
+        ("models", "transformer"),
+        ("models vae", "latent_dim"),
+        ("datasets", "two_moons"),
+        ("--help", "demo"),
+    ):
         done = ppgen(command)
         assert done.returncode == 0
         assert words in done.stdout

@@ -1,11 +1,13 @@
 """The .ppgen file: what is written is read back bit for bit, and no other file passes for one."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import ppgen
 from ppgen import storage
 from ppgen.errors import StorageError
 from ppgen.storage import Stored
@@ -101,3 +103,32 @@ def test_refuses_paths_that_cannot_be_written(tmp_path, content):
         storage.check_writable(tmp_path / "nowhere" / "model.ppgen")
     with pytest.raises(StorageError, match="is a folder"):
         storage.write(tmp_path, content)
+
+
+# -- families that older versions wrote ------------------------------------------------------------------
+
+OLD = Path(__file__).parent / "files"
+
+
+@pytest.mark.parametrize("name", ["vae", "rbm"])
+def test_a_family_of_an_older_version_gives_the_same_numbers(name):
+    numbers = json.loads((OLD / "numbers_0.1.0.json").read_text())[name]
+    family = ppgen.load(OLD / f"{name}_0.1.0.ppgen")
+    np.testing.assert_array_equal(family.sample(4, seed=1), numbers["sample"])
+    np.testing.assert_allclose(family.log_prob(numbers["rows"]).values, numbers["log_prob"], rtol=1e-6)
+
+
+def test_settings_of_an_older_name_are_known_and_others_name_the_version(tmp_path):
+    stored = storage.read(OLD / "vae_0.1.0.ppgen")
+    assert stored.version == "0.1.0"
+    config = dict(stored.document["config"])
+    config["covariance"] = config.pop("posterior")
+    path = storage.write(
+        tmp_path / "old.ppgen", Stored(stored.tensors, {**stored.document, "config": config})
+    )
+    assert ppgen.load(path).posterior == "diagonal"
+    config["colour"] = "red"
+    storage.write(path, Stored(stored.tensors, {**stored.document, "config": config}))
+    with pytest.raises(StorageError, match=r"written by ppgen 0\.1\.0") as caught:
+        ppgen.load(path)
+    assert "Load it with ppgen 0.1.0" in str(caught.value)

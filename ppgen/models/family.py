@@ -61,6 +61,7 @@ class Family(HasSettings, ABC):
         kw_only=False,
         expected="the shape of one row, such as (8, 8) or (2,)",
         at_least=1,
+        example=(8, 8),
         doc="the shape of one row",
     )
     levels: int | None = setting(

@@ -76,6 +76,11 @@ class NumPyroFamily(ABC):
         self.scale = np.ones(self.shape, np.float32)
         self.class_weights = np.full(classes or 1, 1 / (classes or 1), np.float32)
 
+    @classmethod
+    def like(cls, data: Any, **settings: Any) -> Any:
+        """The family for the rows of a dataset."""
+        return cls(data.shape, data.levels, **settings)
+
     @abstractmethod
     def model(self, x: Any = None, n: int = 1) -> Any:
         """The program: the rows ``x`` are observed where they are given, else n are sampled.

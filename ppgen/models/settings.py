@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
@@ -89,8 +90,15 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """Its default as it is written; empty where it has none, or where that depends on other settings."""
-        return "" if self.default is MISSING else repr(self.default)
+        """Its default as it is written, or whether it has one."""
+        if self.factory is not None:
+            return "automatic"
+        return "required" if self.required else repr(self.default)
+
+    @property
+    def plain_doc(self) -> str:
+        """Its sentence without markup."""
+        return re.sub(r":\w+:`~?([^`]*)`", r"\1", self.doc).replace("``", "")
 
 
 def setting(

@@ -44,7 +44,7 @@ class FGAN(ImplicitFamily):
 
     divergence: Divergences = setting(
         default="kl",
-        doc=r"``kl`` (:math:`\int p \log \frac pq`, p the data and q the samples), ``reverse_kl`` "
-        r"(:math:`\int q \log \frac qp`), ``jensen_shannon`` (at most log 2), ``pearson`` "
-        r"(:math:`\int (p - q)^2 / q`) or ``squared_hellinger`` (:math:`\int (\sqrt p - \sqrt q)^2`)",
+        doc="``kl`` (∫ p log(p / q), p the data and q the samples), ``reverse_kl`` (∫ q log(q / p)), "
+        "``jensen_shannon`` (at most log 2), ``pearson`` (∫ (p - q)² / q) or ``squared_hellinger`` "
+        "(∫ (√p - √q)²)",
     )

@@ -65,7 +65,7 @@ class SemiSupervisedVAE(VAE):
     alpha: float = setting(
         default=50.0,
         above=0.0,
-        doc=r"weight in training of the classifier's own :math:`\log q(y \mid x)` on rows with labels, from "
+        doc="weight in training of the classifier's own log q(y | x) on rows with labels, from "
         "which it would learn nothing otherwise. No bound that is reported has it",
     )
 

@@ -72,7 +72,7 @@ class VAE(LatentFamily):
     beta: float = setting(
         default=1.0,
         above=0.0,
-        doc=r"weight of :math:`\log q(z \mid x) - \log p(z)` in training; above 1 for independent latent "
+        doc="weight of log q(z | x) - log p(z) in training; above 1 for independent latent "
         "entries. Validation and :meth:`log_prob` ignore it: they report the bound itself",
     )
     networks: Networks = setting(default="mlp", doc="``conv`` for images")

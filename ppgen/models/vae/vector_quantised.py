@@ -69,7 +69,11 @@ class VQVAE(DecodedFamily):
     codes: int = setting(default=64, least=2, doc="how many vectors there are in the codebook")
     positions: int = setting(default=16, doc="the number T of codes for a row")
     code_dim: int = setting(default=8, doc="the length of a vector")
-    commitment: float = setting(default=0.25, above=0.0, doc=r":math:`\kappa`")
+    commitment: float = setting(
+        default=0.25,
+        above=0.0,
+        doc="κ, the weight of the loss that draws the encoder's vectors to the codebook",
+    )
     networks: Networks = setting(default="mlp", doc="``conv`` for images")
     hidden: tuple[int, ...] = setting(
         factory=lambda chosen: HIDDEN[chosen.networks],
