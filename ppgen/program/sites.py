@@ -8,7 +8,16 @@ from typing import Literal
 
 from ppgen.errors import ProgramError, UnsupportedProgram
 
-__all__ = ["Plate", "Role", "Site", "check_latents", "check_log_prob_shape", "no_prior_draws"]
+__all__ = [
+    "Plate",
+    "Role",
+    "Site",
+    "check_latents",
+    "check_log_prob_shape",
+    "free_parameter",
+    "no_bijection",
+    "no_prior_draws",
+]
 
 Role = Literal["latent", "observed", "deterministic", "factor"]
 
@@ -95,6 +104,26 @@ def no_prior_draws(name: str, distribution: str) -> UnsupportedProgram:
         expected="a proper prior for each latent site, where draws from the prior are needed",
         fix="Give it a proper prior, for example a wide Normal, or take a method that starts elsewhere: "
         "nuts, svi, laplace or pathfinder.",
+    )
+
+
+def no_bijection(name: str, distribution: str, support: object, engine: str) -> UnsupportedProgram:
+    """The error for a latent site whose support no bijection reaches from unconstrained space."""
+    return UnsupportedProgram(
+        f"site {name!r}",
+        got=f"a latent {distribution} on the support {support}",
+        expected="a support that has a bijection from unconstrained space",
+        fix=f"Sample an unconstrained value and compute this one from it, with {engine}.deterministic.",
+    )
+
+
+def free_parameter(name: str, engine: str, hold_fixed: str) -> UnsupportedProgram:
+    """The error for what a posterior has no place for: a parameter without a prior."""
+    return UnsupportedProgram(
+        f"site {name!r}",
+        got=f"a {engine}.param without a prior",
+        expected="sample sites only: a posterior method draws what has a prior",
+        fix=f"Give it a prior with {engine}.sample, or hold it fixed: {hold_fixed}.",
     )
 
 

@@ -13,14 +13,13 @@ from numpyro import handlers
 from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.primitives import Messenger
 
-from ppgen.errors import UnsupportedProgram
 from ppgen.program.family import Program
 from ppgen.program.languages.language import Language
 from ppgen.program.languages.numpyro.plates import ReadPlates, at_given_rows
 from ppgen.program.languages.numpyro.scans import UnrollScans
 from ppgen.program.languages.numpyro.statements import REDRAWN, NumPyroStatement
 from ppgen.program.languages.statement import Place, Statement
-from ppgen.program.sites import no_prior_draws
+from ppgen.program.sites import free_parameter, no_prior_draws
 from ppgen.program.subsampling import Subsampled
 
 __all__ = ["LANGUAGE"]
@@ -106,13 +105,8 @@ class _NoFreeParameters(Messenger):
 
     def process_message(self, msg: Any) -> None:
         if msg["type"] == "param" and msg["value"] is None:
-            raise UnsupportedProgram(
-                f"site {msg['name']!r}",
-                got="a numpyro.param without a value",
-                expected="sample sites only: a posterior method draws what has a prior",
-                fix="Give it a prior with numpyro.sample, or hold it fixed: "
-                f'numpyro.handlers.substitute(program, data={{"{msg["name"]}": value}}).',
-            )
+            fixed = f'numpyro.handlers.substitute(program, data={{"{msg["name"]}": value}})'
+            raise free_parameter(msg["name"], "numpyro", fixed)
 
 
 class _Drawing(Messenger):

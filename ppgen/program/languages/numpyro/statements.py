@@ -10,10 +10,9 @@ import numpy as np
 from numpyro.distributions import Delta, Distribution, ExpandedDistribution, Unit, biject_to
 from numpyro.distributions.distribution import Independent, MaskedDistribution
 
-from ppgen.errors import UnsupportedProgram
 from ppgen.program.discrete.enumeration import all_combinations, not_finite
 from ppgen.program.languages.statement import Bijection, Statement
-from ppgen.program.sites import Plate, Role
+from ppgen.program.sites import Plate, Role, no_bijection
 
 __all__ = ["REDRAWN", "STEP", "NumPyroStatement", "base_of"]
 
@@ -57,12 +56,7 @@ class NumPyroStatement(Statement):
         try:
             return biject_to(self.message["fn"].support)
         except NotImplementedError:
-            raise UnsupportedProgram(
-                f"site {self.name!r}",
-                got=f"a latent {self.distribution} on the support {self.message['fn'].support}",
-                expected="a support that has a bijection from unconstrained space",
-                fix="Sample an unconstrained value and compute this one from it, with numpyro.deterministic.",
-            ) from None
+            raise no_bijection(self.name, self.distribution, self.message["fn"].support, "numpyro") from None
 
     def log_prob(self) -> jax.Array:
         log_prob = self.message["fn"].log_prob(self.value)

@@ -26,7 +26,7 @@ from ppgen.program.languages.pyro.statements import REDRAWN, PyroStatement, role
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.lowering.callback import call_torch
 from ppgen.program.lowering.recording import Recording, record
-from ppgen.program.sites import no_prior_draws
+from ppgen.program.sites import free_parameter, no_prior_draws
 from ppgen.program.subsampling import Subsampled
 
 __all__ = ["LANGUAGE"]
@@ -230,16 +230,13 @@ class _NoFreeParameters(Messenger):
     """Refuses what a posterior has no place for: parameters without a prior."""
 
     def _pyro_param(self, msg: Any) -> None:
-        if msg["value"] is not None:  # fixed by the user
-            return
-        raise UnsupportedProgram(
-            f"site {msg['name']!r}",
-            got="a pyro.param without a prior",
-            expected="sample sites only: a posterior method draws what has a prior",
-            fix="Give it a prior with pyro.sample or PyroSample, or hold it fixed: "
-            "module.requires_grad_(False) for a network, or "
-            f'pyro.poutine.substitute(program, data={{"{msg["name"]}": value}}).',
-        )
+        if msg["value"] is None:  # else the user has fixed it
+            raise free_parameter(
+                msg["name"],
+                "pyro",
+                "module.requires_grad_(False) for a network, or "
+                f'pyro.poutine.substitute(program, data={{"{msg["name"]}": value}})',
+            )
 
 
 # -- recording -----------------------------------------------------------------------------------------

@@ -11,11 +11,10 @@ from pyro import distributions as dist
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 
-from ppgen.errors import UnsupportedProgram
 from ppgen.program.discrete.enumeration import all_combinations, not_finite
 from ppgen.program.languages.pyro.bijections import find_bijection
 from ppgen.program.languages.statement import Bijection, Statement
-from ppgen.program.sites import Plate, Role
+from ppgen.program.sites import Plate, Role, no_bijection
 
 __all__ = ["REDRAWN", "PyroStatement", "base_of", "role_of", "support_of"]
 
@@ -53,12 +52,7 @@ class PyroStatement(Statement):
         try:
             return find_bijection(support)
         except NotImplementedError:
-            raise UnsupportedProgram(
-                f"site {self.name!r}",
-                got=f"a latent {self.distribution} on the support {support}",
-                expected="a support that has a bijection from unconstrained space",
-                fix="Sample an unconstrained value and compute this one from it, with pyro.deterministic.",
-            ) from None
+            raise no_bijection(self.name, self.distribution, support, "pyro") from None
 
     def log_prob(self) -> torch.Tensor:
         mask = self.message["mask"]
