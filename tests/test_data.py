@@ -11,8 +11,8 @@ from PIL import Image
 
 import ppgen
 from ppgen.data import Dataset, Labels, LazyRows, as_dataset, describe, lazy, load, names
-from ppgen.data.dataset import check_rows
 from ppgen.data.files import read_array
+from ppgen.data.rows import check_rows
 from ppgen.errors import DataError, InvalidArgument, StorageError, UnknownName
 from ppgen.inference.training.checkpoint import digest
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.dataset import Dataset, Labels, as_array, as_dataset, as_labels
+from ppgen.data.dataset import Dataset, Labels, as_dataset
 from ppgen.data.lazy import LIMIT
+from ppgen.data.rows import as_array, as_labels
 from ppgen.errors import DataError, InvalidArgument, PpgenError, StorageError, UnknownName
 
 __all__ = ["read_array", "read_dataset"]

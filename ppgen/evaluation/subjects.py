@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppgen.data import Dataset, Observations
-from ppgen.data.dataset import as_array, check_rows
+from ppgen.data.rows import as_array, check_rows
 from ppgen.errors import DataError, InvalidArgument
 from ppgen.program.family import HasLogProb
 from ppgen.program.likelihood import Space

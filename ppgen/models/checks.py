@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.dataset import as_labels, as_rows_of
+from ppgen.data.rows import as_labels, as_rows_of
 from ppgen.errors import DataError, InvalidArgument, UnknownName
 
 __all__ = [

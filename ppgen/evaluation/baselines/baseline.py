@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ppgen.data import Dataset
-from ppgen.data.dataset import as_rows_of
+from ppgen.data.rows import as_rows_of
 from ppgen.errors import DataError
 from ppgen.program.likelihood import Likelihood
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ppgen import storage
 from ppgen.data import Dataset
-from ppgen.data.dataset import UNKNOWN
+from ppgen.data.rows import UNKNOWN
 from ppgen.errors import DataError
 from ppgen.evaluation.features.rows import RowFeatures, scaled, training_rows
 

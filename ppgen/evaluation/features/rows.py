@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppgen.data import Dataset
-from ppgen.data.arrays import describe_array, is_numeric, to_numpy
+from ppgen.data.rows import as_array
 from ppgen.errors import DataError
 from ppgen.evaluation.features.spec import Features, FeatureSpec, digest
 
@@ -54,7 +54,7 @@ class RowFeatures(ABC):
 
 def _check_rows(rows: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
     """Rows ``(n, *shape)`` of finite numbers, or an error that says what they are instead."""
-    values = _as_array(rows)
+    values = as_array(rows, argument="rows")
     if values.shape[1:] != shape:
         raise DataError(
             "rows",
@@ -85,7 +85,7 @@ def as_images(rows: Any, levels: int | None) -> np.ndarray:
     Raises:
         DataError: if they are no images of one size, or outside their levels.
     """
-    values = _as_array(rows)
+    values = as_array(rows, argument="rows")
     if not (values.ndim == 3 or (values.ndim == 4 and values.shape[1] in (1, 3))):
         raise DataError(
             "rows",
@@ -120,15 +120,3 @@ def training_rows(data: Any) -> np.ndarray:
             fix="Write ppgen.data.as_dataset(array).",
         )
     return np.asarray(data.train)
-
-
-def _as_array(rows: Any) -> np.ndarray:
-    values = to_numpy(rows)
-    if not is_numeric(values) or values.ndim < 2:
-        raise DataError(
-            "rows",
-            got=describe_array(values),
-            expected="numbers (n, *shape): all rows of one size",
-            fix="Scale images to one size first, for example by ppgen.data.load(folder, size=(64, 64)).",
-        )
-    return values

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ppgen.data.arrays import describe_array, is_numeric
+from ppgen.data.rows import describe_array, is_numeric
 from ppgen.errors import DataError
 
 __all__ = ["FeatureSpec", "Features", "Takes", "digest"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
-from ppgen.data.dataset import as_array, check_rows
+from ppgen.data.rows import as_array, check_rows
 from ppgen.errors import DataError, InvalidArgument, UnknownName
 from ppgen.program.family import Engine, Program
 from ppgen.program.jaxprs.graph import Graph, Inputs

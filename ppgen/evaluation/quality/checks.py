@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.arrays import describe_array, is_numeric, to_numpy
+from ppgen.data.rows import describe_array, is_numeric, to_numpy
 from ppgen.errors import DataError, EvaluationWarning, InvalidArgument
 from ppgen.evaluation.features.spec import Features, FeatureSpec
 from ppgen.evaluation.quality.measurement import Better, Measurement

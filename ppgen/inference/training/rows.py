@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.data.dataset import UNKNOWN, Dataset, as_dataset, as_labels, as_rows, check_rows
+from ppgen.data.dataset import Dataset, as_dataset
 from ppgen.data.lazy import RowArray, select
+from ppgen.data.rows import UNKNOWN, as_labels, as_rows, check_rows
 from ppgen.errors import DataError, InvalidArgument
 from ppgen.program.family import TrainableFamily
 
