@@ -10,17 +10,38 @@ import torch
 from pyro.infer import RenyiELBO, Trace_ELBO
 
 from ppgen.errors import ProgramError, UnsupportedProgram
-from ppgen.program.bounds import (
-    elbo,
-    importance_weighted,
-    log_density,
-    log_weights,
-    row_bounds,
-    wake_sleep,
-)
-from ppgen.program.pairing import check_pair
+from ppgen.program import bounds, pairing
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
 
 ROWS = torch.tensor([[0.5, -0.3], [1.2, 0.1], [-2.0, 0.7], [0.0, 0.0]])
+
+
+PYRO = find_language("pyro").rows
+
+
+def joints(model, guide, x, samples=1, **settings):
+    return bounds.log_joints(PYRO, model, guide, Batch(x), samples, **settings)
+
+
+def elbo(model, guide, x, samples=1):
+    return bounds.elbo(joints(model, guide, x, samples))
+
+
+def importance_weighted(model, guide, x, samples):
+    return bounds.importance_weighted(joints(model, guide, x, samples))
+
+
+def row_bounds(model, guide, x, **settings):
+    return bounds.row_bounds(PYRO, model, guide, x, **settings)
+
+
+def log_density(model, x):
+    return bounds.log_density(PYRO, model, Batch(x))
+
+
+def check_pair(model, guide, x):
+    pairing.check_pair(PYRO, model, guide, Batch(x))
 
 
 def model(x):
@@ -93,13 +114,13 @@ def test_bounds_are_ordered_and_reach_the_exact_value():
 
 
 def test_standard_error_is_the_spread_over_seeds():
-    bounds = [row_bounds(model, guide, ROWS, samples=400, seed=seed) for seed in range(60)]
-    spread = np.std([bound.values for bound in bounds], axis=0)
-    claimed = np.mean([bound.stderr for bound in bounds], axis=0)
+    found = [row_bounds(model, guide, ROWS, samples=400, seed=seed) for seed in range(60)]
+    spread = np.std([bound.values for bound in found], axis=0)
+    claimed = np.mean([bound.stderr for bound in found], axis=0)
     np.testing.assert_allclose(claimed, spread, rtol=0.35)
 
 
-def test_a_row_does_not_depend_on_the_rows_beside_it():
+def test_a_row_does_not_depend_on_the_rows_next_to_it():
     state = torch.get_rng_state()
     whole = row_bounds(model, guide, ROWS, samples=8, seed=3).values
     np.testing.assert_array_equal(row_bounds(model, guide, ROWS[[2]], samples=8, seed=3).values, whole[[2]])
@@ -152,7 +173,7 @@ def broadcasts(x):
 )
 def test_refuses_sites_that_are_not_one_number_a_row(program, site, fix):
     with pytest.raises(ProgramError, match=fix) as caught:
-        log_weights(program, lambda x: program(x) if program is global_site else None, ROWS[:, :2])
+        joints(program, lambda x: program(x) if program is global_site else None, ROWS[:, :2])
     assert site in caught.value.argument
 
 
@@ -219,7 +240,7 @@ def test_wake_sleep_has_the_gradients_of_its_definition():
 
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        bound = wake_sleep(model, guide, x, 5)
+        bound = bounds.wake_sleep(joints(model, guide, x, 5, fixed_draws=True))
     gradients = torch.autograd.grad(bound.sum(), (loc, slope))
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -15,7 +15,6 @@ from scipy.stats import chisquare, multivariate_normal, norm
 
 from ppgen.errors import DataError, InvalidArgument, UnknownName
 from ppgen.inference.training import train
-from ppgen.inference.training.objectives import Batch
 from ppgen.inference.training.objectives.denoising import MultilevelDenoising, NoisePrediction
 from ppgen.inference.training.objectives.flow_matching import FlowMatching as FlowMatchingObjective
 from ppgen.inference.training.objectives.flow_matching import optimal_pairs
@@ -29,7 +28,15 @@ from ppgen.models.diffusion.schedules import CosineSchedule, VarianceExploding, 
 from ppgen.models.diffusion.score_sde import predictor_corrector, probability_flow_velocity
 from ppgen.models.networks.denoiser import denoiser
 from ppgen.models.networks.winograd import _by_winograd
-from ppgen.program import numpyro_bounds
+from ppgen.program.bounds import log_joints
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
+
+
+def log_weights(family, key, rows, samples):
+    batch = Batch(rows, key=key)
+    return log_joints(find_language("numpyro").rows, family.model, family.guide, batch, samples).log_weights
+
 
 TINY = {"width": 16, "depth": 1, "dropout": 0.0}
 
@@ -173,9 +180,7 @@ def test_log_prob_of_levels_is_the_programs_elbo_and_a_bound(name, prediction):
     family = awake(LEVELLED[name](prediction=prediction))
     rows, n = jnp.asarray(every_row(2, 3)), 300
     found = family.log_prob(rows, samples=64)
-    weights = jax.jit(
-        lambda key: numpyro_bounds.log_weights(family.model, family.guide, key, rows, samples=n)
-    )(jax.random.key(0))
+    weights = jax.jit(lambda key: log_weights(family, key, rows, n))(jax.random.key(0))
     error = np.sqrt(np.asarray(weights.var(0)) / n + found.stderr**2)
     assert np.all(np.abs(weights.mean(0) - found.values) < 4 * error + 1e-3)
     assert np.exp(found.values).sum() < 1 + 1e-2
@@ -254,9 +259,7 @@ def rows_of(family):
 
 def test_the_programs_elbo_is_the_bound_in_expectation(chain):
     rows, n = rows_of(chain), 20_000
-    weights = jax.jit(lambda key: numpyro_bounds.log_weights(chain.model, chain.guide, key, rows, samples=n))(
-        jax.random.key(0)
-    )
+    weights = jax.jit(lambda key: log_weights(chain, key, rows, n))(jax.random.key(0))
     each_row = [jnp.broadcast_to(row, (n, 2)) for row in rows]
     drawn = jnp.stack([chain.bound(x, jax.random.key(i)) for i, x in enumerate(each_row)], 1)
     error = jnp.sqrt((weights.var(0) + drawn.var(0)) / n)
@@ -273,7 +276,7 @@ def test_log_prob_is_the_programs_elbo(chain):
     rows = rows_of(chain)
     found = chain.log_prob(rows, samples=400)
     assert found.kind == "lower_bound"
-    expected = numpyro_bounds.log_weights(chain.model, chain.guide, jax.random.key(0), rows, samples=20_000)
+    expected = log_weights(chain, jax.random.key(0), rows, 20_000)
     error = np.asarray(expected.std(0)) / math.sqrt(20_000)
     # The error of eight draws is itself uncertain: Student's t.
     assert np.all(np.abs(found.values - expected.mean(0)) < 7 * (found.stderr + error) + 1e-4)

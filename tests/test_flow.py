@@ -14,7 +14,20 @@ from ppgen.models.distributions.cell import CellFlow
 from ppgen.models.networks.glow import ActNorm, squeeze, unsqueeze
 from ppgen.models.networks.spline import BOUND
 from ppgen.models.networks.velocity import VelocityMap
-from ppgen.program.bounds import elbo, log_weights
+from ppgen.program import bounds
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
+
+PYRO = find_language("pyro").rows
+
+
+def joints(model, guide, x, samples=1, *, label=None, **settings):
+    return bounds.log_joints(PYRO, model, guide, Batch(x, label), samples, **settings)
+
+
+def elbo(model, guide, x, samples=1, *, label=None):
+    return bounds.elbo(joints(model, guide, x, samples, label=label))
+
 
 VECTORS = {
     "nice": (NICE, {"hidden": (16,)}),
@@ -180,7 +193,7 @@ def test_bounds_on_all_rows_sum_to_at_most_one_and_grow_with_samples(name, dequa
 def many_log_weights(flow, rows, samples):
     torch.manual_seed(0)
     with torch.no_grad():
-        return log_weights(flow.model, flow.guide, flow.rows(rows), samples)
+        return joints(flow.model, flow.guide, flow.rows(rows), samples).log_weights
 
 
 def cell_integral(flow, corner, points=60):

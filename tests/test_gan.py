@@ -24,12 +24,13 @@ from ppgen.inference.training.objectives import Batch
 from ppgen.inference.training.objectives.adversarial import DIVERGENCES, Adversarial
 from ppgen.inference.training.objectives.penalties import r1_penalty, slopes_between
 from ppgen.inference.training.objectives.wasserstein import Wasserstein
-from ppgen.inference.training.pyro_subject import PyroSubject
 from ppgen.inference.training.rows import rows_for_program
 from ppgen.inference.training.settings import Optimizer, Plan
+from ppgen.inference.training.subject import subject_of
 from ppgen.models import FGAN, GAN, WGAN, BiGAN, load, make, save
 from ppgen.models.networks.critic import Critic
 from ppgen.program.family import TrainableFamily
+from ppgen.program.languages.language import find_language
 
 SMALL = {"latent_dim": 2, "hidden": (8,)}
 
@@ -210,7 +211,7 @@ def play(objective, program, data, *, guide=None, epochs=4, batch_size=1000, lea
     job = Job("game", rows, plan, optimizer, None, {}, nowhere, Log(None), progress=False)
     with torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(0)
-        return job.fit(objective.learner(PyroSubject(program, guide), job))
+        return job.fit(objective.learner(subject_of(find_language("pyro"), program, guide, None), job))
 
 
 def network(inputs, width):
@@ -495,7 +496,12 @@ BAD_CALLS = [
     (lambda: tiny(classes=2).model(n=2), InvalidArgument, "label", "class of each row"),
     (lambda: train(tiny(classes=2), ROWS), DataError, "labels", "without labels"),
     (lambda: train(tiny(), ROWS, objective="elbo"), UnknownName, "objective", "'adversarial'"),
-    (lambda: train(tiny(), ROWS, samples=3), UnknownName, "option", "'critic_steps'"),
+    (
+        lambda: train(tiny(), ROWS, samples=3),
+        UnknownName,
+        "option of adversarial",
+        "'critic_steps'",
+    ),
     (lambda: train(tiny(), ROWS, critic=lambda x: x), InvalidArgument, "critic", "torch module"),
     (lambda: train(tiny(), ROWS, critic=nn.Linear(2, 2)), InvalidArgument, "critic", "one number a row"),
     (lambda: train(GAN((2,), 3, **SMALL), ROWS), DataError, "data", "integers 0 … 2"),

@@ -13,11 +13,12 @@ import ppgen.data
 from ppgen.errors import UnsupportedProgram
 from ppgen.inference.training import train
 from ppgen.inference.training.lowered_learner import LoweredLearner
-from ppgen.inference.training.objectives import Batch
 from ppgen.inference.training.settings import Optimizer
 from ppgen.inference.training.torch_learner import TorchLearner
 from ppgen.models import VAE, NeuralSplineFlow, Transformer
 from ppgen.program import bounds
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
 from ppgen.program.lowering.recording import record_loss
 
 DIGITS = ppgen.data.load("digits")
@@ -30,9 +31,10 @@ FAMILIES = {
 
 
 def loss_of(family):
+    rows = find_language("pyro").rows
     if family.objectives[0] == "likelihood":
-        return lambda batch: -bounds.log_density(family.model, batch.x)
-    return lambda batch: -bounds.elbo(family.model, family.guide, batch.x, 1)
+        return lambda batch: -bounds.log_density(rows, family.model, batch)
+    return lambda batch: -bounds.elbo(bounds.log_joints(rows, family.model, family.guide, batch))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -208,7 +210,7 @@ def test_what_a_record_cannot_hold_is_refused_and_trained_by_torch_otherwise(nam
     rows = np.random.default_rng(0).normal(size=(64, 2))
     with pytest.raises(UnsupportedProgram, match=message):
         train(make(), rows, epochs=1, compile="always", progress=False)
-    monkeypatch.setattr("ppgen.inference.training.torch_training.WORTH_COMPILING", 1)
+    monkeypatch.setattr("ppgen.inference.training.torch_learner.WORTH_COMPILING", 1)
     assert train(make(), rows, epochs=1, progress=False).best_epoch == 1  # "auto" falls back on torch
 
 
@@ -221,7 +223,7 @@ def test_auto_compiles_long_plans_alone(monkeypatch):
     rows = DIGITS.train[:64]
     train(FAMILIES["vae"](), rows, epochs=2, progress=False)
     assert not made
-    monkeypatch.setattr("ppgen.inference.training.torch_training.WORTH_COMPILING", 4)
+    monkeypatch.setattr("ppgen.inference.training.torch_learner.WORTH_COMPILING", 4)
     train(FAMILIES["vae"](), rows, epochs=2, progress=False)
     assert made
 

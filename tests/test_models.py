@@ -42,8 +42,21 @@ from ppgen.models import (
     save,
 )
 from ppgen.models.registry import FAMILIES, sampling_options
-from ppgen.program.bounds import elbo, log_density
+from ppgen.program import bounds
 from ppgen.program.family import TrainableFamily
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
+
+PYRO = find_language("pyro").rows
+
+
+def joints(model, guide, x, samples=1, *, label=None, **settings):
+    return bounds.log_joints(PYRO, model, guide, Batch(x, label), samples, **settings)
+
+
+def elbo(model, guide, x, samples=1, *, label=None):
+    return bounds.elbo(joints(model, guide, x, samples, label=label))
+
 
 SMALL = {"width": 16, "layers": 2, "heads": 2}
 
@@ -228,7 +241,7 @@ def test_log_prob_is_the_density_of_the_program(case, trained):
         pytest.skip("a bound, checked in its own tests")
     rows = case.rows(5)
     with pyro.get_param_store().scope(), torch.no_grad():
-        program = log_density(trained.model, trained.rows(rows))
+        program = bounds.log_density(PYRO, trained.model, Batch(trained.rows(rows)))
     assert trained.log_prob(rows).kind == "exact"
     np.testing.assert_allclose(trained.log_prob(rows).values, program.double().numpy(), rtol=1e-6)
 

@@ -14,10 +14,12 @@ from scipy.optimize import minimize
 from ppgen.data import Dataset
 from ppgen.errors import InvalidArgument, TrainingError
 from ppgen.inference.training import train
-from ppgen.inference.training.numpyro_subject import read_program
+from ppgen.inference.training.jax_learner import parameterised
 from ppgen.inference.training.objectives import OBJECTIVES, Batch, StatefulObjective, make_objective
 from ppgen.inference.training.objectives.unnormalised import langevin
+from ppgen.inference.training.subject import subject_of
 from ppgen.models import RBM, EnergyModel
+from ppgen.program.languages.language import find_language
 
 LOC, PRECISION = np.array([1.0, -0.5]), np.array([[2.0, 0.8], [0.8, 1.0]])
 ROWS = np.random.default_rng(0).multivariate_normal(LOC, np.linalg.inv(PRECISION), size=2000)
@@ -82,9 +84,13 @@ def batch_of(rows, seed=0):
     return Batch(jnp.asarray(rows, jnp.float32), None, jax.random.key(seed))
 
 
+def parameterised_program(program, rows, labels=None):
+    return parameterised(subject_of(find_language("numpyro"), program, None, None), (rows, labels), 0)
+
+
 @pytest.fixture(scope="module")
 def subject():
-    return read_program(gaussian, None, ROWS[:3], None, 0)
+    return parameterised_program(gaussian, ROWS[:3])
 
 
 def test_score_matching_is_its_formula(subject):
@@ -110,7 +116,7 @@ def test_a_perfect_density_cannot_tell_rows_from_noise():
             numpyro.factor("density", -0.5 * (x**2).sum(-1) - log_z)
 
     rows = np.random.default_rng(0).normal(size=(20_000, 2))
-    subject = read_program(standard, None, rows[:3], None, 0)
+    subject = parameterised_program(standard, rows[:3])
     losses = make_objective("nce", ("nce",), {"noise_samples": 3})(subject, batch_of(rows))
     chance = np.log(4) + 3 * np.log(4 / 3)
     assert abs(float(losses.mean()) - chance) < 0.01
@@ -298,7 +304,7 @@ def test_persistent_chains_keep_no_labels():
 
     labels = np.arange(100) % 2
     rows = ROWS[:100] + 5 * labels[:, None]
-    subject = read_program(conditional, None, rows[:3], labels[:3], 0)
+    subject = parameterised_program(conditional, rows[:3], labels[:3])
     batch = batch_of(rows)._replace(label=jnp.asarray(labels))
     with pytest.raises(TrainingError, match="labels"):
         make_objective("pcd", ("pcd",), {}).begin(subject, batch)

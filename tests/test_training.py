@@ -30,6 +30,7 @@ from ppgen.inference.training.loop import Steps, fit
 from ppgen.inference.training.rows import Rows
 from ppgen.inference.training.settings import Plan
 from ppgen.models import VAE, NeuralSplineFlow, Transformer
+from ppgen.program import bounds
 
 
 def build(seed=0):
@@ -130,7 +131,9 @@ class Script:
         self.losses, self.valid = iter(losses), iter(valid)
         self.done = 0
 
-    def appetite(self):
+    keeps_last = False
+
+    def batches_per_call(self):
         return 1
 
     def steps(self, x, label):
@@ -216,16 +219,15 @@ def test_a_validation_that_is_not_finite_is_an_error_too():
 
 def test_ctrl_c_in_train_warns_and_returns(monkeypatch):
     vae = build()
-    elbo = "ppgen.program.bounds.elbo"
     calls = iter(range(10_000))
-    from ppgen.program.bounds import elbo as genuine
+    genuine = bounds.elbo
 
-    def interrupted(*args, **context):
+    def interrupted(joints):
         if next(calls) == 30:
             raise KeyboardInterrupt
-        return genuine(*args, **context)
+        return genuine(joints)
 
-    monkeypatch.setattr(elbo, interrupted)
+    monkeypatch.setattr(bounds, "elbo", interrupted)
     with pytest.warns(TrainingWarning, match="interrupted after"):
         run = train(vae, twins(), epochs=100, batch_size=16, progress=False)
     assert run.stopped == "interrupted"
@@ -503,14 +505,14 @@ ROWS = np.random.default_rng(0).normal(size=(20, 2))
 DIGITS = ppgen.data.load("digits")
 
 BAD_CALLS = [
-    (lambda: train(build(), twins(), epochs=0), InvalidArgument, "epochs", "positive integer"),
-    (lambda: train(build(), twins(), batch_size=0), InvalidArgument, "batch_size", "positive integer"),
-    (lambda: train(build(), twins(), patience=0), InvalidArgument, "patience", "positive integer"),
-    (lambda: train(build(), twins(), samples=0), InvalidArgument, "samples", "positive integer"),
-    (lambda: train(build(), twins(), learning_rate=-1.0), InvalidArgument, "learning_rate", "positive"),
-    (lambda: train(build(), twins(), learning_rate=math.nan), InvalidArgument, "learning_rate", "positive"),
-    (lambda: train(build(), twins(), weight_decay=-1.0), InvalidArgument, "weight_decay", "positive"),
-    (lambda: train(build(), twins(), seed=-1), InvalidArgument, "seed", "from 0 up"),
+    (lambda: train(build(), twins(), epochs=0), InvalidArgument, "epochs", "an integer, at least 1"),
+    (lambda: train(build(), twins(), batch_size=0), InvalidArgument, "batch_size", "an integer, at least 1"),
+    (lambda: train(build(), twins(), patience=0), InvalidArgument, "patience", "an integer, at least 1"),
+    (lambda: train(build(), twins(), samples=0), InvalidArgument, "samples", "an integer, at least 1"),
+    (lambda: train(build(), twins(), learning_rate=-1.0), InvalidArgument, "learning_rate", "above 0"),
+    (lambda: train(build(), twins(), learning_rate=math.nan), InvalidArgument, "learning_rate", "above 0"),
+    (lambda: train(build(), twins(), weight_decay=-1.0), InvalidArgument, "weight_decay", "at least 0"),
+    (lambda: train(build(), twins(), seed=-1), InvalidArgument, "seed", "at least 0"),
     (lambda: train(build(), twins(), objective="elb"), UnknownName, "objective", "Did you mean 'elbo'"),
     (lambda: train(build(), twins(), guide=mixture_guide), InvalidArgument, "guide", "brings its own"),
     (lambda: train(build(), DIGITS), DataError, "data", r"VAE\(\(8, 8\)"),
@@ -530,7 +532,7 @@ BAD_CALLS = [
     (lambda: train(lambda: None, ROWS), ProgramError, "program", "without arguments"),
     (lambda: train(build(), twins(), batch_size=1000), InvalidArgument, "batch_size", "batch_size=108"),
     (lambda: train(build(), twins(), average=1.0), InvalidArgument, "average", "average=0.999"),
-    (lambda: train(build(), twins(), alpha=0.3), UnknownName, "option", "samples"),
+    (lambda: train(build(), twins(), alpha=0.3), UnknownName, "option of elbo", "samples"),
     (lambda: train(build(), twins(), resume=True), InvalidArgument, "resume", "checkpoint"),
     (lambda: train(build(), twins(), labels=np.zeros(3, int)), DataError, "labels", "one a row"),
     (lambda: train(numpyro_mixture, ROWS), ProgramError, "guide", "latent sites 'z'"),

@@ -24,7 +24,20 @@ from ppgen.models.distributions.mixture import Mixture
 from ppgen.models.distributions.selected import OneHot, Selected, SelectedOfEach
 from ppgen.models.networks.convolution import ImageDecoder, ImageEncoder, halvings
 from ppgen.models.vae.posteriors import posterior
-from ppgen.program.bounds import elbo, log_weights, row_bounds, wake_sleep
+from ppgen.program import bounds
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
+
+PYRO = find_language("pyro").rows
+
+
+def joints(model, guide, x, samples=1, *, label=None, **settings):
+    return bounds.log_joints(PYRO, model, guide, Batch(x, label), samples, **settings)
+
+
+def elbo(model, guide, x, samples=1, *, label=None):
+    return bounds.elbo(joints(model, guide, x, samples, label=label))
+
 
 NOISE = 0.6
 
@@ -105,7 +118,7 @@ def test_bounds_lie_below_the_closed_form_and_reach_it(prior, posterior):
     rows = vae.rows(x)
     torch.manual_seed(0)
     with torch.no_grad():
-        weights = log_weights(vae.model, vae.guide, rows, 4000).double()
+        weights = joints(vae.model, vae.guide, rows, 4000).log_weights.double()
     means = [(weights.reshape(k, -1, 8).logsumexp(0) - math.log(k)).mean(0).numpy() for k in (1, 5, 50)]
     assert (means[0] < means[1]).all()
     assert (means[1] < means[2]).all()
@@ -170,7 +183,7 @@ def test_beta_weighs_the_divergence_in_training_and_nothing_at_rest():
     np.testing.assert_array_equal(heavy.log_prob(rows).values, plain.log_prob(rows).values)
     assert heavy.training
     heavy.eval()
-    bound = row_bounds(heavy.model, heavy.guide, x, samples=64, seed=0)
+    bound = bounds.row_bounds(PYRO, heavy.model, heavy.guide, x, samples=64, seed=0)
     np.testing.assert_array_equal(bound.values, plain.log_prob(rows).values)
 
 
@@ -192,7 +205,7 @@ def test_wake_sleep_moves_a_guide_that_is_a_flow():
     x = vae.rows(every_row(3, 2))
     with pyro.get_param_store().scope():
         torch.manual_seed(0)
-        wake_sleep(vae.model, vae.guide, x, 4).sum().backward()
+        bounds.wake_sleep(joints(vae.model, vae.guide, x, 4, fixed_draws=True)).sum().backward()
     ours = [parameter.grad.clone() for parameter in vae.encoder.parameters()]
     vae.zero_grad()
     with pyro.get_param_store().scope():

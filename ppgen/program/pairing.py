@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-import pyro
-import torch
-from pyro import poutine
-from torch import Tensor
-from torch.distributions import Distribution
-
 from ppgen.errors import ProgramError, UnsupportedProgram
-from ppgen.program.bounds import log_weights
+from ppgen.program.bounds import log_density, log_joints
 from ppgen.program.family import Program
+from ppgen.program.languages.rows import Batch, RowPrograms
 
-__all__ = ["check_pair", "latent_sites"]
+__all__ = ["check_exact", "check_pair"]
 
 
 def check_pair(
-    model: Program, guide: Program, x: Tensor, *, reparameterised: bool = True, **context: Any
+    rows: RowPrograms, model: Program, guide: Program, batch: Batch, *, reparameterised: bool = True
 ) -> None:
     """Refuse a program and a guide that the ELBO cannot be written for.
 
-    Both are run once on ``x`` in a parameter store of their own, so that nothing is left behind.
+    Both are run once, and leave nothing behind.
 
     Args:
-        model, guide: Pyro programs whose first argument is the minibatch.
-        x: a few rows ``(n, *shape)``.
+        rows: how their language runs programs on rows.
+        model, guide: programs whose first argument is the minibatch.
+        batch: a few rows ``(n, *shape)``.
         reparameterised: whether each site of the guide must have a gradient through its draws.
-        context: further arguments of both, such as ``label``.
 
     Raises:
         ProgramError: if a latent site is in one of the two and not in the other, if its shapes differ,
@@ -36,55 +32,64 @@ def check_pair(
         UnsupportedProgram: if the guide draws a site without a gradient, as discrete ones are.
 
     Example:
-        >>> import pyro, pyro.distributions as dist
+        >>> import torch, pyro, pyro.distributions as dist
+        >>> from ppgen.program.languages.language import find_language
         >>> def model(x):
         ...     with pyro.plate("rows", len(x)):
         ...         z = pyro.sample("z", dist.Normal(0.0, 1.0))
         ...         pyro.sample("x", dist.Normal(z, 1.0), obs=x)
-        >>> check_pair(model, lambda x: None, torch.zeros(3))
+        >>> check_pair(find_language("pyro").rows, model, lambda x: None, Batch(torch.zeros(3)))
         Traceback (most recent call last):
         ...
         ppgen.errors.ProgramError: guide: got no site 'z', expected ... in the guide.
     """
-    with pyro.get_param_store().scope(), torch.random.fork_rng(devices=[]), torch.no_grad():
-        wanted, given = latent_sites(model, x, **context), latent_sites(guide, x, **context)
-        _check_names(set(wanted), set(given))
+    with rows.trial():
+        wanted, given = rows.run(model, batch).latent, rows.run(guide, batch).latent
+        _check_names(rows.sample, wanted.keys(), given.keys())
         for name, site in given.items():
-            _check_shapes(name, wanted[name]["value"].shape, site["value"].shape)
-            if reparameterised:
-                _check_gradient(name, site["fn"])
-        log_weights(model, guide, x, **context)
+            _check_shapes(name, wanted[name].value.shape, site.value.shape)
+            if reparameterised and not rows.is_reparameterised(site.distribution):
+                raise _no_gradient(name, site.distribution)
+        log_joints(rows, model, guide, batch)
 
 
-def latent_sites(program: Program, x: Tensor, **context: Any) -> dict[str, Any]:
-    """What a program samples and does not observe, by name: Pyro's own record of each site."""
-    trace = poutine.trace(program).get_trace(x, **context)
-    return {name: trace.nodes[name] for name in trace.stochastic_nodes if not _is_subsample(trace, name)}
+def check_exact(rows: RowPrograms, model: Program, batch: Batch) -> None:
+    """Refuse a program whose rows have no log density of their own.
+
+    Raises:
+        ProgramError: if it has latent sites, or if a site's log density is not one number a row.
+    """
+    with rows.trial():
+        latent = rows.run(model, batch).latent
+        if latent:
+            raise ProgramError(
+                "guide",
+                got=f"none, and a program with the latent sites {_listed(latent)}",
+                expected="a guide that samples them, given the minibatch",
+                fix="Write guide=..., or ppgen.infer(program, data) for a posterior.",
+            )
+        log_density(rows, model, batch)
 
 
-def _is_subsample(trace: poutine.Trace, name: str) -> bool:
-    return poutine.util.site_is_subsample(trace.nodes[name])
-
-
-def _check_names(wanted: set[str], given: set[str]) -> None:
-    missing, extra = sorted(wanted - given), sorted(given - wanted)
+def _check_names(sample: str, wanted: Collection[str], given: Collection[str]) -> None:
+    missing, extra = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing:
         raise ProgramError(
             "guide",
             got=f"no site {_listed(missing)}",
-            expected=f"a site for each latent site of the program: {_listed(sorted(wanted))}",
-            fix=f"Write pyro.sample({missing[0]!r}, ...) in the guide.",
+            expected=f"a site for each latent site of the program: {_listed(wanted)}",
+            fix=f"Write {sample}({missing[0]!r}, ...) in the guide.",
         )
     if extra:
         raise ProgramError(
             "guide",
             got=f"a site {_listed(extra)} that the program does not sample",
-            expected=f"the latent sites of the program alone: {_listed(sorted(wanted))}",
+            expected=f"the latent sites of the program alone: {_listed(wanted)}",
             fix="Give it the name that it has in the program, or take it out of the guide.",
         )
 
 
-def _check_shapes(name: str, wanted: torch.Size, given: torch.Size) -> None:
+def _check_shapes(name: str, wanted: tuple[int, ...], given: tuple[int, ...]) -> None:
     if wanted != given:
         raise ProgramError(
             f"site {name!r}",
@@ -94,16 +99,16 @@ def _check_shapes(name: str, wanted: torch.Size, given: torch.Size) -> None:
         )
 
 
-def _check_gradient(name: str, fn: Distribution) -> None:
-    if not fn.has_rsample:
-        fn = getattr(fn, "base_dist", fn)  # what .to_event(...) was written after
-        raise UnsupportedProgram(
-            f"site {name!r}",
-            got=f"a guide that draws it from {type(fn).__name__}, which has no gradient through its draws",
-            expected="a reparameterised distribution, such as Normal",
-            fix='Train with objective="wake_sleep", which needs none, or sum the site out by hand.',
-        )
+def _no_gradient(name: str, distribution: Any) -> UnsupportedProgram:
+    while hasattr(distribution, "base_dist"):  # what .to_event(...) was written after
+        distribution = distribution.base_dist
+    return UnsupportedProgram(
+        f"site {name!r}",
+        got=f"a guide with {type(distribution).__name__}, which has no gradient through its draws",
+        expected="a reparameterised distribution, such as Normal",
+        fix='Train with objective="wake_sleep", which needs none, or sum the site out by hand.',
+    )
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names))

@@ -16,10 +16,12 @@ from numpyro.primitives import Messenger
 
 from ppgen.errors import ProgramError, UnsupportedProgram
 from ppgen.evaluation.likelihood.latent_rows import LatentRows, RowPair, Simulated, Start, Subject
-from ppgen.program import numpyro_bounds
+from ppgen.program.bounds import log_density
 from ppgen.program.density import Density, float64
 from ppgen.program.family import Program
 from ppgen.program.jaxprs.graph import Inputs, trace
+from ppgen.program.languages.numpyro import LANGUAGE as NUMPYRO
+from ppgen.program.languages.rows import Batch
 from ppgen.program.read import read_density
 
 __all__ = ["read_numpyro_rows"]
@@ -93,7 +95,7 @@ class _Programs:
         key = jax.random.key(0)
         drawn = handlers.trace(handlers.seed(self.model, key)).get_trace(jnp.asarray(x))
         _check_scales(drawn)
-        numpyro_bounds.log_density(self.model, key, jnp.asarray(x))
+        log_density(NUMPYRO.rows, self.model, Batch(jnp.asarray(x), key=key))
         wanted = _latent(drawn)
         if not wanted:
             raise ProgramError(

@@ -16,9 +16,9 @@ from torch import Tensor
 from ppgen.data.lazy import RowArray
 from ppgen.inference.training.game import Game
 from ppgen.inference.training.loop import Steps
-from ppgen.inference.training.objectives.objective import Batch
 from ppgen.inference.training.settings import Optimizer
 from ppgen.inference.training.torch_learner import TorchLearner
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["AdversarialLearner"]
 
@@ -53,8 +53,8 @@ class AdversarialLearner:
         """Whether the last parameters are kept; a critic alone is validated by its own loss."""
         return self.program is not None
 
-    def appetite(self) -> int:
-        """One minibatch at a time, as a single program."""
+    def batches_per_call(self) -> int:
+        """One, as for a single program."""
         return 1
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
@@ -93,7 +93,7 @@ class AdversarialLearner:
         return self._of_players(lambda player: player.state())
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from such a state, bit for bit."""
+        """Resume from such a state, bit for bit."""
         for name, player in self._players().items():
             player.resume(_under(name, state))
 

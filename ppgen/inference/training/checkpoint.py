@@ -1,4 +1,4 @@
-"""What a long training leaves behind every few minutes, so that the next call can go on."""
+"""What a long training leaves behind every few minutes, so that the next call can resume."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Checkpoint:
 
     Args:
         folder: where; made if it is not there. ``None`` keeps nothing.
-        run: what the training is, as JSON values: only a training of the same description may go on.
+        run: what the training is, as JSON values: only a training of the same description may resume.
         minutes: between two writes, at least.
-        resume: go on from what the folder holds.
+        resume: continue from what the folder holds.
 
     Raises:
         StorageError: if the folder cannot be written, holds a training although ``resume`` is not set,
@@ -68,12 +68,12 @@ class Checkpoint:
 
     def _find(self, resume: bool) -> Stored | None:
         if self._path is None or not self._path.exists():
-            return None  # a run that was killed before its first checkpoint starts anew
+            return None  # a run that was killed before its first checkpoint starts afresh
         if not resume:
             raise StorageError(
                 "checkpoint",
                 got=f"{self._path.parent}, which holds a training already",
-                expected="an empty folder, or resume=True to go on",
+                expected="an empty folder, or resume=True to continue",
                 fix="Write resume=True (--resume), or give another folder.",
             )
         stored = read(self._path)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppgen.errors import InvalidArgument, ProgramError
-from ppgen.inference.training.objectives.objective import Batch
-from ppgen.inference.training.pyro_subject import PyroSubject
+from ppgen.inference.training.subject import Subject
+from ppgen.inference.training.torch_learner import modules_of
+from ppgen.program.capabilities import HasCritic, HasGuide
 from ppgen.program.family import Program
+from ppgen.program.languages.rows import Batch, RowPrograms, RowTrace
 
 __all__ = ["Game"]
 
@@ -24,6 +25,7 @@ class Game:
     """What an adversarial objective asks of a program and a critic.
 
     Args:
+        rows: how their language runs programs on rows.
         model: a program that returns as many rows as there are in its first argument, whatever they hold.
         guide: of the same arguments, with a site for each latent one of the program that the critic is to
             see; ``None`` for none.
@@ -34,7 +36,9 @@ class Game:
         InvalidArgument: if the critic is no module with parameters.
     """
 
-    def __init__(self, model: Program, guide: Program | None, critic: Any, as_input: Any = None) -> None:
+    def __init__(
+        self, rows: RowPrograms, model: Program, guide: Program | None, critic: Any, as_input: Any = None
+    ) -> None:
         if not isinstance(critic, nn.Module) or not any(p.requires_grad for p in critic.parameters()):
             raise InvalidArgument(
                 "critic",
@@ -42,34 +46,32 @@ class Game:
                 expected="a torch module that gives a number for each row",
                 fix="Write critic=nn.Sequential(nn.Linear(2, 64), nn.SiLU(), nn.Linear(64, 1)), for example.",
             )
-        self.model, self.guide, self.critic = model, guide, critic
+        self.rows, self.model, self.guide, self.critic = rows, model, guide, critic
         self._as_input = as_input
         self._names: list[str] = []  # of the sites that the critic sees, in the guide's order
 
     @classmethod
-    def of(cls, subject: Any, critic: Any = None) -> Game:
+    def of(cls, subject: Subject, critic: Any = None) -> Game:
         """The game of a family, or of a program with its guide; ``critic`` instead of the family's own."""
-        return cls(
-            subject.model,
-            getattr(subject, "guide", None),
-            getattr(subject, "critic", None) if critic is None else critic,
-            getattr(subject, "as_input", None),
-        )
+        rows, family = subject.language.rows, subject.family
+        guide = subject.guide if isinstance(subject, HasGuide) else None
+        if not isinstance(family, HasCritic):
+            return cls(rows, subject.model, guide, critic)
+        return cls(rows, subject.model, guide, family.critic if critic is None else critic, family.as_input)
 
     def real(self, batch: Batch) -> list[Tensor]:
         """What the critic reads of real rows: ``(n, *shape)``, and what the guide infers of them."""
         rows = [self._read(batch.x)]
         if self.guide is None:
             return rows
-        sites = poutine.trace(self.guide).get_trace(batch.x, **_context(batch)).nodes
-        return rows + _values(sites, _latent(sites))
+        return rows + [site.value for site in self.rows.run(self.guide, batch).latent.values()]
 
     def fake(self, batch: Batch) -> list[Tensor]:
         """What the critic reads of as many samples, and the latent values that they were made of."""
         if self.guide is None:
-            return [self._read(self.model(batch.x, **_context(batch)))]
-        sites = poutine.trace(self.model).get_trace(batch.x, **_context(batch)).nodes
-        return [self._read(_values(sites, ["_RETURN"])[0]), *_values(sites, self._names)]
+            return [self._read(self.model(batch.x, **batch.context))]
+        run: RowTrace = self.rows.run(self.model, batch)
+        return [self._read(run.returned), *(run.sites[name].value for name in self._names)]
 
     def score(self, rows: Sequence[Tensor], label: Tensor | None) -> Tensor:
         """The critic's number for each row ``(n,)``."""
@@ -111,7 +113,7 @@ class Game:
 
     def modules(self) -> tuple[nn.Module, ...]:
         """The modules behind the players, whose training mode is switched."""
-        owners = PyroSubject(self.model, self.guide).modules()
+        owners = modules_of(self.model, *([] if self.guide is None else [self.guide]))
         inside = {id(module) for owner in owners for module in owner.modules()}
         return owners if id(self.critic) in inside else (*owners, self.critic)
 
@@ -143,8 +145,8 @@ class Game:
     def _find_names(self, batch: Batch) -> None:
         if self.guide is None:
             return
-        self._names = _latent(poutine.trace(self.guide).get_trace(batch.x, **_context(batch)).nodes)
-        known = _latent(poutine.trace(self.model).get_trace(batch.x, **_context(batch)).nodes)
+        self._names = list(self.rows.run(self.guide, batch).latent)
+        known = self.rows.run(self.model, batch).latent
         missing = [name for name in self._names if name not in known]
         if missing:
             raise ProgramError(
@@ -163,22 +165,6 @@ class Game:
                 fix="End it with return pyro.deterministic('x', net(z)).",
             )
         return (x if self._as_input is None else self._as_input(x)).to(torch.get_default_dtype())
-
-
-def _context(batch: Batch) -> dict[str, Tensor]:
-    return {} if batch.label is None else {"label": batch.label}
-
-
-def _latent(sites: Any) -> list[str]:
-    return [
-        name
-        for name, site in sites.items()
-        if site["type"] == "sample" and not site["is_observed"] and not poutine.util.site_is_subsample(site)
-    ]
-
-
-def _values(sites: Any, names: Sequence[str]) -> list[Tensor]:
-    return [sites[name]["value"] for name in names]
 
 
 def _distances(rows: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:

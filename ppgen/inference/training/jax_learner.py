@@ -1,11 +1,14 @@
-"""A JAX subject as a learner: many AdamW steps in one compiled loop on the device."""
+"""Learning in JAX: many AdamW steps in one compiled loop on the device."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,17 +16,105 @@ import optax
 from jax import lax
 
 from ppgen.data.lazy import RowArray
+from ppgen.errors import InvalidArgument
+from ppgen.inference.compilation import use_persistent_cache
+from ppgen.inference.training.job import Job, Trained, no_parameters
 from ppgen.inference.training.loop import Steps
-from ppgen.inference.training.numpyro_subject import as_array
-from ppgen.inference.training.objectives import Batch, StatefulObjective
+from ppgen.inference.training.objectives import HasMonitor, Objective, StatefulObjective
 from ppgen.inference.training.settings import WARMUP, Optimizer
+from ppgen.inference.training.subject import Subject
+from ppgen.program.languages.rows import Batch
 
-__all__ = ["JaxLearner"]
+__all__ = ["JaxLearner", "learn", "parameterised"]
 
 CHUNK = 256  # held-out rows in one pass
 MOST_STEPS = 256  # in one call of the compiled loop
 MOST_BYTES = 2**25  # that its minibatches may take
 SECONDS_A_CALL = 0.3  # so that the bar moves and Ctrl-C is heard
+
+
+def learn(subject: Subject, objective: Objective, job: Job) -> Trained:
+    """Train a family in place; the fitted parameters of a user's own program are in the result."""
+    with _on_device(job):
+        trial = parameterised(subject, job.example(), job.plan.seed)
+        learner = JaxLearner(
+            trial,
+            objective,
+            job.example(),
+            job.optimizer,
+            job.planned_steps,
+            job.plan.steps_an_epoch(len(job.rows.train)),
+            job.plan.seed,
+        )
+        fit = job.fit(learner)
+        learned = learner.subject
+    if subject.family is not None:
+        subject.family.network = learned.family.network
+        return Trained(objective.name, fit)
+    return Trained(objective.name, fit, jax.tree.map(np.asarray, dict(learned.constrain(learned.parameters))))
+
+
+def parameterised(subject: Subject, example: tuple[np.ndarray, np.ndarray | None], seed: int) -> Subject:
+    """A subject apart from its parameters: the arrays of a family's network, or what a program declares.
+
+    Raises:
+        TrainingError: if a program declares none.
+    """
+    return _of_family(subject) if subject.family is not None else _of_program(subject, example, seed)
+
+
+def _of_family(subject: Subject) -> Subject:
+    network = subject.family.network
+
+    def put(arrays: Any) -> dict[str, Any]:
+        family = subject.family.with_network(eqx.combine(arrays, network))
+        return {"family": family} | {name: getattr(family, name) for name in subject.programs}
+
+    return replace(subject, parameters=eqx.filter(network, eqx.is_inexact_array), put=put)
+
+
+def _of_program(subject: Subject, example: tuple[np.ndarray, np.ndarray | None], seed: int) -> Subject:
+    programs = subject.programs
+    free = subject.language.rows.parameters(programs.values(), _batch(*example, jax.random.key(seed)))
+    if not free.start:
+        raise no_parameters("numpyro.param('w', jnp.zeros(3)), numpyro.contrib.module.eqx_module(...)")
+
+    def put(parameters: Any) -> dict[str, Any]:
+        return {name: free.put(program, parameters) for name, program in programs.items()}
+
+    return replace(subject, parameters=free.start, put=put, constrain=free.constrain)
+
+
+def _batch(x: np.ndarray, label: np.ndarray | None, key: jax.Array) -> Batch:
+    return Batch(as_array(x), None if label is None else jnp.asarray(label), key)
+
+
+def as_array(rows: np.ndarray) -> jax.Array:
+    """Rows as a program takes them: floats in single precision, integers as they are."""
+    return jnp.asarray(rows, jnp.float32) if rows.dtype.kind == "f" else jnp.asarray(rows)
+
+
+def _on_device(job: Job) -> AbstractContextManager[Any]:
+    use_persistent_cache()
+    if job.precision != "float32":
+        raise InvalidArgument(
+            "precision",
+            got=repr(job.precision),
+            expected="'float32' for programs on JAX",
+            fix="Cast inside the network where that helps: equinox modules take their own dtype.",
+        )
+    if job.device is None:
+        return nullcontext()
+    try:
+        return jax.default_device(jax.devices({"cuda": "gpu"}.get(job.device, job.device))[0])
+    except RuntimeError as error:
+        there = ", ".join(sorted({device.platform for device in jax.devices()}))
+        raise InvalidArgument(
+            "device",
+            got=repr(job.device),
+            expected=f"a device that JAX finds here: {there}",
+            fix="Write device='cpu', or install a CUDA build of JAX.",
+        ) from error
 
 
 class _Carry(NamedTuple):
@@ -49,6 +140,8 @@ class JaxLearner:
         steps_an_epoch: no call is handed more.
         seed: seed of the noise.
     """
+
+    keeps_last = False
 
     def __init__(
         self,
@@ -81,8 +174,8 @@ class JaxLearner:
         self._seconds_a_step: float | None = None
         self._calls = 0
 
-    def appetite(self) -> int:
-        """As many minibatches as take some tenths of a second; a few where that is not known yet."""
+    def batches_per_call(self) -> int:
+        """As many as take some tenths of a second; a few where that is not known yet."""
         if self._seconds_a_step is None:
             return min(2, self._room)
         return int(np.clip(SECONDS_A_CALL / self._seconds_a_step, 1, self._room))
@@ -123,7 +216,7 @@ class JaxLearner:
         return _arrays(self.carry)
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from such a state, bit for bit."""
+        """Resume from such a state, bit for bit."""
         self.carry = _filled(self.carry, state)
 
     def _kept(self) -> Any:
@@ -132,11 +225,7 @@ class JaxLearner:
     def _begin(self, subject: Any, example: tuple[np.ndarray, np.ndarray | None]) -> Any:
         if not isinstance(self.objective, StatefulObjective):
             return ()
-        x, label = example
-        key = jax.random.fold_in(self._key, 2**31 - 2)
-        return self.objective.begin(
-            subject, Batch(as_array(x), None if label is None else jnp.asarray(label), key)
-        )
+        return self.objective.begin(subject, _batch(*example, jax.random.fold_in(self._key, 2**31 - 2)))
 
 
 def _transform(optimizer: Optimizer, steps: int) -> optax.GradientTransformation:
@@ -198,7 +287,7 @@ def _make_loop(
 
 
 def _make_held_out(subject: Any, objective: Any) -> Callable[..., jax.Array]:
-    monitor = getattr(objective, "monitor", objective)
+    monitor = objective.monitor if isinstance(objective, HasMonitor) else objective
 
     def held_out(parameters: Any, key: jax.Array, x: jax.Array, label: jax.Array | None) -> jax.Array:
         return monitor(subject.with_parameters(parameters), Batch(x, label, key))

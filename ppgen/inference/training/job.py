@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.errors import TrainingError
 from ppgen.inference.training.checkpoint import Checkpoint
 from ppgen.inference.training.log import Log
 from ppgen.inference.training.loop import Fit, Learner, fit
@@ -16,7 +17,7 @@ from ppgen.inference.training.progress import TrainingProgress
 from ppgen.inference.training.rows import Rows
 from ppgen.inference.training.settings import Optimizer, Plan
 
-__all__ = ["Job", "Trained"]
+__all__ = ["Job", "Trained", "no_parameters"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Job:
         objective: a name, an objective of the user's own, or ``None`` for the first choice.
         options: the settings of the objective.
         checkpoint: where to leave the state of the run.
-        log: where to write the history as it comes.
+        log: where to write the history, epoch by epoch.
         progress: whether to show a bar.
         device, precision: where to compute, and how exactly.
         compile: whether a torch program's steps are lowered to JAX.
@@ -78,3 +79,13 @@ class Trained:
     fit: Fit
     params: Mapping[str, Any] = field(default_factory=dict)
     store: Any = None
+
+
+def no_parameters(declare: str) -> TrainingError:
+    """What is said of a program with nothing to learn."""
+    return TrainingError(
+        "program",
+        got="no parameters",
+        expected="at least one to learn",
+        fix=f"Declare them in the program: {declare}.",
+    )

@@ -1,4 +1,4 @@
-"""The history of a training as it comes, into a CSV file or TensorBoard."""
+"""The history of a training, streamed into a CSV file or TensorBoard."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Log:
 
 
 class _Csv:
-    """A line an epoch; a resumed run goes on below what is there."""
+    """A line an epoch; a resumed run continues below what is there."""
 
     def __init__(self, bar: Reporter, path: Path) -> None:
         self._bar, self._path = bar, path

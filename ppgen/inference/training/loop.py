@@ -1,6 +1,6 @@
 """The training loop: epochs of minibatches, validation, early stopping, the best parameters kept.
 
-It knows nothing of engines. A :class:`Learner` does: one file an engine.
+It knows nothing of arrays. A :class:`Learner` does: one file for each library.
 """
 
 from __future__ import annotations
@@ -37,10 +37,15 @@ class Steps(NamedTuple):
 
 @runtime_checkable
 class Learner(Protocol):
-    """A program with its parameters and optimizer, in whatever engine."""
+    """A program with its parameters and optimizer, in arrays of its own."""
 
-    def appetite(self) -> int:
-        """How many minibatches it likes to take at once: some tenths of a second's worth."""
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last parameters are kept, not the best: the players of a game have no best moment."""
+        ...
+
+    def batches_per_call(self) -> int:
+        """How many minibatches it takes at once: some tenths of a second's worth."""
         ...
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
@@ -67,13 +72,13 @@ class Learner(Protocol):
         ...
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from such a state, bit for bit."""
+        """Resume from such a state, bit for bit."""
         ...
 
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Who hears how training goes."""
+    """Receives progress events."""
 
     def step(self, count: int) -> None:
         """So many minibatches are done."""
@@ -127,8 +132,8 @@ def fit(learner: Learner, rows: Rows, plan: Plan, reporter: Reporter, checkpoint
         learner: the program to train.
         rows: what to train on; ``rows.valid`` may be empty.
         plan: how long.
-        reporter: hears of each step and epoch.
-        checkpoint: keeps what the next call needs to go on, and may hold what an earlier one left.
+        reporter: receives each step and epoch.
+        checkpoint: keeps what is needed to resume, and may hold what an earlier one left.
 
     Raises:
         TrainingError: if a loss is not finite; the learner is back at its last good parameters.
@@ -163,7 +168,7 @@ class _Run:
         self._resume()
 
     def seconds(self) -> float:
-        """Of this call and of those that it goes on from."""
+        """Of this call and of those that it resumes."""
         return self._seconds_before + time.perf_counter() - self._start
 
     def go(self) -> None:
@@ -178,7 +183,7 @@ class _Run:
     def _finish_epoch(self) -> None:
         order = self.plan.order(len(self.rows.train), self.epoch.number)
         while self.epoch.step < len(order):
-            take = order[self.epoch.step : self.epoch.step + self.learner.appetite()]
+            take = order[self.epoch.step : self.epoch.step + self.learner.batches_per_call()]
             steps = self.learner.steps(*self.rows.batches(take))
             self._check_steps(steps)
             self.epoch.add(steps)
@@ -197,9 +202,7 @@ class _Run:
         record = EpochRecord(self.epoch.number, loss, valid, self.seconds(), means)
         self.history.append(record)
         self.reporter.epoch(record)
-        # The players of a game have no best moment: what is kept is where the game has come to.
-        keeps_last = valid is None or getattr(self.learner, "keeps_last", False)
-        if keeps_last or (valid is not None and valid < self.best.loss):
+        if valid is None or self.learner.keeps_last or valid < self.best.loss:
             loss = math.inf if valid is None else valid
             self.best = _Best(self.learner.snapshot(), self.epoch.number, loss)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,10 @@ from ppgen.data.lazy import RowArray
 from ppgen.errors import UnsupportedProgram
 from ppgen.inference.compilation import use_persistent_cache
 from ppgen.inference.training.jax_learner import CHUNK, JaxLearner
+from ppgen.inference.training.job import Job
 from ppgen.inference.training.loop import Steps
-from ppgen.inference.training.objectives import Batch
-from ppgen.inference.training.torch_learner import TorchLearner
+from ppgen.inference.training.settings import Optimizer
+from ppgen.program.languages.rows import Batch
 from ppgen.program.lowering.recording import Recording, record_loss
 
 __all__ = ["LoweredLearner"]
@@ -30,51 +31,56 @@ __all__ = ["LoweredLearner"]
 TOLERANCE = 1e-3  # of recorded gradients, relative to the largest entry, in single precision
 
 
+class _Eager(Protocol):
+    """What is lowered: a learner in torch, whose steps Python takes."""
+
+    loss: Any
+    parameters: list[Tensor]
+    buffers: list[Tensor]
+    optimizer: Optimizer
+    seed: int
+
+    def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch: ...
+
+    def training(self, on: bool) -> None: ...
+
+
 class LoweredLearner:
-    """The steps of a :class:`TorchLearner`, on JAX.
+    """The steps of a learner in torch, on JAX.
 
     Args:
         learner: holds the loss, the parameters to learn and the optimizer's settings.
-        x, label: training rows, enough for two minibatches.
-        batch_size: rows a step.
-        held_out: how many rows validation has.
-        steps: how many updates are planned.
+        job: holds the rows and the plan.
 
     Raises:
         UnsupportedProgram: if the loss cannot be recorded, or the record does not do what the loss does: it
             keeps a state of its own from step to step, or has gradients that its operations do not show.
     """
 
-    def __init__(
-        self,
-        learner: TorchLearner,
-        x: RowArray,
-        label: np.ndarray | None,
-        *,
-        batch_size: int,
-        held_out: int,
-        steps: int,
-    ) -> None:
+    keeps_last = False
+
+    def __init__(self, learner: _Eager, job: Job) -> None:
         use_persistent_cache()
+        x, label, size = job.rows.train, job.rows.train_labels, job.plan.batch_size
         self.torch = learner
-        self.parameters = _learned(learner, _batch(learner, x, label, 0, batch_size))
+        self.parameters = _learned(learner, _batch(learner, x, label, 0, size))
         with jax.enable_x64(True):  # each result has the dtype that torch gave it
-            example = (x[:batch_size], None if label is None else label[:batch_size])
-            recording = self._record(x, label, batch_size)
-            objective = _Replay(recording, self._record_held_out(x, label, min(CHUNK, held_out)))
+            example = (x[:size], None if label is None else label[:size])
+            recording = self._record(x, label, size)
+            held_out = self._record_held_out(x, label, min(CHUNK, len(job.rows.valid)))
             self.jax = JaxLearner(
                 _Subject(tuple(_to_jax(parameter) for parameter in self.parameters)),
-                objective,
+                _Replay(recording, held_out),
                 example,
                 learner.optimizer,
-                steps,
-                len(x) // batch_size + 1,
+                job.planned_steps,
+                len(x) // size + 1,
                 learner.seed,
             )
 
-    def appetite(self) -> int:
-        """As many minibatches as take some tenths of a second."""
-        return self.jax.appetite()
+    def batches_per_call(self) -> int:
+        """As many as take some tenths of a second."""
+        return self.jax.batches_per_call()
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
         """Update the parameters on minibatches ``(k, batch, *shape)``, in their order."""
@@ -103,14 +109,14 @@ class LoweredLearner:
         return self.jax.state()
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from such a state, bit for bit."""
+        """Resume from such a state, bit for bit."""
         with jax.enable_x64(True):
             self.jax.resume(state)
 
     # -- recording, and the proof that the record is right -----------------------------------------------
 
     def _record(self, x: RowArray, label: np.ndarray | None, size: int) -> Recording:
-        """Record the loss of a minibatch in training mode, and hold it against torch."""
+        """Record the loss of a minibatch in training mode, and compare it with torch."""
         self.torch.training(True)
         buffers = [buffer.clone() for buffer in self.torch.buffers]
         first, second = (_batch(self.torch, x, label, start, size) for start in (0, size))
@@ -153,7 +159,7 @@ class LoweredLearner:
                 raise _unlike("gradients that its operations do not show (autograd.Function, hooks)")
 
     def _check_elsewhere(self, recording: Recording, batch: Batch, seed: int) -> None:
-        """A number that Python took in silence, or a state that moves on, would be the first call's."""
+        """A value silently converted to a Python number, or a state, stays frozen at the first call."""
         drawn = self._recorded(batch, seed).drawn
         with torch.no_grad():
             inputs = (batch.x,) if batch.label is None else (batch.x, batch.label)
@@ -209,12 +215,12 @@ def _to_jax(value: Any) -> Any:
     return jnp.asarray(value.detach().numpy()) if isinstance(value, Tensor) else value
 
 
-def _batch(learner: TorchLearner, x: RowArray, label: np.ndarray | None, start: int, size: int) -> Batch:
+def _batch(learner: _Eager, x: RowArray, label: np.ndarray | None, start: int, size: int) -> Batch:
     index = np.arange(start, start + size) % len(x)
     return learner.batch(x[index], None if label is None else label[index])
 
 
-def _learned(learner: TorchLearner, batch: Batch) -> Sequence[Tensor]:
+def _learned(learner: _Eager, batch: Batch) -> Sequence[Tensor]:
     """The parameters that the loss depends on; others stay as they are, as under torch's own optimizers."""
     learner.training(True)
     with torch.random.fork_rng(devices=[]):

@@ -11,6 +11,7 @@ from ppgen.data.dataset import Dataset, as_dataset
 from ppgen.data.lazy import RowArray, select
 from ppgen.data.rows import UNKNOWN, as_labels, as_rows, check_rows
 from ppgen.errors import DataError, InvalidArgument
+from ppgen.program.capabilities import IsSemiSupervised
 from ppgen.program.family import TrainableFamily
 
 __all__ = ["Rows", "rows_for_family", "rows_for_program"]
@@ -84,7 +85,7 @@ def _rows(dataset: Dataset, family: TrainableFamily) -> Rows:
 
 def _check_known(labels: np.ndarray, family: TrainableFamily) -> None:
     unknown = int((labels == UNKNOWN).sum())
-    if unknown == len(labels) or (unknown and not getattr(family, "semi_supervised", False)):
+    if unknown == len(labels) or (unknown and not isinstance(family, IsSemiSupervised)):
         raise DataError(
             "labels",
             got=f"{unknown} of {len(labels)} rows whose class is not known (-1)",
@@ -97,8 +98,8 @@ def _with_labels(dataset: Dataset, labels: Any) -> Dataset:
     if labels is not None:
         raise InvalidArgument(
             "labels",
-            got="labels beside a dataset",
-            expected="labels inside the dataset, or beside an array",
+            got="labels next to a dataset",
+            expected="labels inside the dataset, or next to an array",
             fix="Write Dataset(..., labels=Labels(train, valid, test, classes)).",
         )
     return dataset

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_integer, check_number
 
-__all__ = ["Optimizer", "Plan", "Schedule", "check_count", "check_positive"]
+__all__ = ["Optimizer", "Plan", "Schedule"]
 
 Schedule = Literal["cosine", "constant"]
 
@@ -37,19 +37,11 @@ class Optimizer:
     average: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("learning_rate", self.learning_rate, example=1e-3)
-        check_positive("clip", self.clip, example=1.0)
-        if self.weight_decay != 0:
-            check_positive("weight_decay", self.weight_decay, example=0.01)
-        if self.schedule not in get_args(Schedule):
-            raise UnknownName("schedule", self.schedule, get_args(Schedule))
-        if not (isinstance(self.average, (int, float)) and 0 <= self.average < 1):
-            raise InvalidArgument(
-                "average",
-                got=repr(self.average),
-                expected="a decay from 0 up to but not 1",
-                fix="Write average=0.999, or 0 to keep the last parameters themselves.",
-            )
+        check_number("learning_rate", self.learning_rate, above=0, example=1e-3)
+        check_number("clip", self.clip, above=0, example=1)
+        check_number("weight_decay", self.weight_decay, least=0, example=0.01)
+        check_choice("schedule", self.schedule, get_args(Schedule))
+        check_number("average", self.average, least=0, below=1, example=0.999)
 
     def rate(self, progress: float) -> float:
         """The learning rate as a fraction of the full one: a short rise, then the schedule."""
@@ -71,14 +63,11 @@ class Plan:
     seed: int
 
     def __post_init__(self) -> None:
-        check_count("epochs", self.epochs, example=100)
-        check_count("batch_size", self.batch_size, example=64)
+        check_integer("epochs", self.epochs, example=100)
+        check_integer("batch_size", self.batch_size, example=64)
         if self.patience is not None:
-            check_count("patience", self.patience, example=30)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise InvalidArgument(
-                "seed", got=repr(self.seed), expected="an integer from 0 up", fix="Write seed=0."
-            )
+            check_integer("patience", self.patience, example=30)
+        check_integer("seed", self.seed, least=0)
 
     def steps_an_epoch(self, rows: int) -> int:
         """How many updates one pass over the rows makes."""
@@ -96,19 +85,3 @@ class Plan:
         """
         shuffled = np.random.default_rng((self.seed, epoch)).permutation(rows)
         return np.resize(shuffled, (self.steps_an_epoch(rows), self.batch_size))
-
-
-def check_count(name: str, value: Any, example: int) -> None:
-    """Refuse what is no positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidArgument(
-            name, got=repr(value), expected="a positive integer", fix=f"Write {name}={example}."
-        )
-
-
-def check_positive(name: str, value: Any, example: float) -> None:
-    """Refuse what is no positive, finite number."""
-    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
-        raise InvalidArgument(
-            name, got=repr(value), expected="a positive number", fix=f"Write {name}={example}."
-        )

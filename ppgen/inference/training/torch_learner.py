@@ -1,4 +1,4 @@
-"""A Pyro program as a learner: gradients by torch, parameters where Pyro keeps them."""
+"""Learning in torch: gradients by torch, parameters where Pyro keeps them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,53 @@ import torch
 from torch import Tensor, nn
 
 from ppgen.data.lazy import RowArray
-from ppgen.errors import TrainingError
-from ppgen.inference.training.loop import Steps
-from ppgen.inference.training.objectives import Batch
+from ppgen.errors import InvalidArgument, UnsupportedProgram
+from ppgen.inference.training.job import Job, Trained, no_parameters
+from ppgen.inference.training.loop import Learner, Steps
+from ppgen.inference.training.objectives import BringsLearner, Objective
 from ppgen.inference.training.settings import Optimizer
+from ppgen.inference.training.subject import Subject
+from ppgen.program.family import Program
+from ppgen.program.languages.pyro.rows import as_tensor
+from ppgen.program.languages.rows import Batch
 
-__all__ = ["TorchLearner", "as_tensor"]
+__all__ = ["TorchLearner", "learn", "modules_of"]
 
 Loss = Callable[[Batch], Tensor]
 
 CHUNK = 512  # held-out rows in one pass
+WORTH_COMPILING = 2000  # steps; a compilation takes some seconds, and saves a millisecond or two a step
+
+
+def learn(subject: Subject, objective: Objective, job: Job) -> Trained:
+    """Train a family in place, or a user's own program in a parameter store of its own."""
+    modules = modules_of(*subject.programs.values())
+    if isinstance(subject.family, nn.Module):
+        subject.family.to(_asked_device(job.device))
+    # Pyro's checks were made on a few rows before; a NaN is the loop's to report.
+    with (
+        pyro.get_param_store().scope(),
+        torch.random.fork_rng(devices=[]),
+        pyro.validation_enabled(False),
+    ):
+        torch.manual_seed(job.plan.seed)
+        try:
+            fit = job.fit(_learner(subject, objective, modules, job))
+        finally:
+            for module in modules:
+                module.eval()
+        if subject.family is not None:
+            return Trained(objective.name, fit)
+        store = pyro.get_param_store()
+        params = {name: _array(value) for name, value in store.items()}
+        return Trained(objective.name, fit, params, store.get_state())
+
+
+def modules_of(*programs: Program) -> tuple[nn.Module, ...]:
+    """The modules behind programs, whose training mode is switched."""
+    # A method's module is its owner; model and guide of one family are one module.
+    owners = {id(owner): owner for owner in (getattr(program, "__self__", program) for program in programs)}
+    return tuple(owner for owner in owners.values() if isinstance(owner, nn.Module))
 
 
 class TorchLearner:
@@ -41,6 +78,8 @@ class TorchLearner:
     Raises:
         TrainingError: if the loss has no parameters.
     """
+
+    keeps_last = False
 
     def __init__(
         self,
@@ -68,8 +107,8 @@ class TorchLearner:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adam, self._rate)
         self.done = 0
 
-    def appetite(self) -> int:
-        """One minibatch at a time: a step of torch is work enough for a call."""
+    def batches_per_call(self) -> int:
+        """One: a step of torch is work enough for a call."""
         return 1
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
@@ -112,7 +151,7 @@ class TorchLearner:
         return state
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from such a state, bit for bit."""
+        """Resume from such a state, bit for bit."""
         self.restore(state)
         _fill("average", self.average or [], state)
         memory: dict[int, dict[str, Tensor]] = {}
@@ -153,19 +192,13 @@ class TorchLearner:
         # Two names for one tensor, as of tied weights, are one parameter.
         found = {id(tensor): tensor for tensor in (*registered, *owned)}
         if not found:
-            raise TrainingError(
-                "program",
-                got="no parameters",
-                expected="at least one to learn",
-                fix="Declare them in the program: pyro.param('w', torch.zeros(3)), pyro.module('net', net).",
-            )
+            raise no_parameters("pyro.param('w', torch.zeros(3)), pyro.module('net', net)")
         return list(found.values())
 
     def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch:
         """Rows ``(n, *shape)`` and labels ``(n,)`` as the loss takes them."""
-        return Batch(
-            as_tensor(x).to(self.device), None if label is None else torch.from_numpy(label).to(self.device)
-        )
+        labels = None if label is None else torch.from_numpy(label).to(self.device)
+        return Batch(as_tensor(x).to(self.device), labels)
 
     def _chunks(self, x: RowArray, label: np.ndarray | None) -> Iterable[Batch]:
         for start in range(0, len(x), CHUNK):
@@ -191,10 +224,64 @@ class TorchLearner:
             module.train(on)
 
 
-def as_tensor(rows: np.ndarray) -> Tensor:
-    """Rows as a program takes them: floats in the default precision, integers as they are."""
-    tensor = torch.from_numpy(np.ascontiguousarray(rows))
-    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+def _learner(subject: Subject, objective: Objective, modules: Sequence[nn.Module], job: Job) -> Learner:
+    if isinstance(objective, BringsLearner):  # a game, with an optimizer for each player
+        player: Learner = objective.learner(subject, job)
+        return player
+    learner = TorchLearner(
+        lambda batch: objective(subject, batch),
+        modules,
+        job.example(),
+        job.optimizer,
+        job.planned_steps,
+        job.plan.seed,
+        bf16=job.precision == "bf16",
+    )
+    return _compiled(learner, job)
+
+
+def _compiled(learner: TorchLearner, job: Job) -> Learner:
+    """The same steps on JAX, where that was asked for or pays."""
+    possible = learner.device.type == "cpu" and not learner.bf16
+    if job.compile == "never" or (job.compile == "auto" and not (possible and _pays(learner, job))):
+        return learner
+    if not possible:
+        raise InvalidArgument(
+            "compile",
+            got=f"'always', on {learner.device.type} in {job.precision}",
+            expected="training on the CPU in single precision",
+            fix="Leave compile out.",
+        )
+    from ppgen.inference.training.lowered_learner import LoweredLearner  # JAX takes seconds to import
+
+    try:
+        return LoweredLearner(learner, job)
+    except UnsupportedProgram:
+        if job.compile == "always":
+            raise
+        return learner  # torch can do it; compilation was only for speed
+
+
+def _pays(learner: TorchLearner, job: Job) -> bool:
+    """Whether the steps that are planned save more than a compilation costs.
+
+    A rule of the plan and the network, not a race: the same call must make the same choice.
+    """
+    convolutions = any(
+        isinstance(part, nn.modules.conv._ConvNd) for module in learner.modules for part in module.modules()
+    )
+    return job.planned_steps >= WORTH_COMPILING and not convolutions
+
+
+def _asked_device(name: str | None) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InvalidArgument(
+            "device",
+            got="'cuda'",
+            expected="a device that this machine has: torch finds no GPU",
+            fix="Write device='cpu', or install a CUDA build of torch.",
+        )
+    return torch.device(name or "cpu")
 
 
 def _device(modules: Sequence[nn.Module]) -> torch.device:

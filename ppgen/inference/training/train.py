@@ -5,20 +5,34 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, ProgramError, TrainingWarning, UnknownName
+from ppgen.checks import check_choice
+from ppgen.errors import InvalidArgument, ProgramError, TrainingWarning
 from ppgen.inference.training.checkpoint import Checkpoint, digest
 from ppgen.inference.training.job import Job, Trained
 from ppgen.inference.training.log import Log
-from ppgen.inference.training.objectives import Objective
+from ppgen.inference.training.objectives import (
+    OBJECTIVES,
+    BringsLearner,
+    Objective,
+    check_requirements,
+    make_objective,
+)
+from ppgen.inference.training.objectives.elbo import Bound
 from ppgen.inference.training.rows import Rows, rows_for_family, rows_for_program
 from ppgen.inference.training.run import TrainingRun
 from ppgen.inference.training.settings import Optimizer, Plan, Schedule
+from ppgen.inference.training.subject import GuidedSubject, Subject, subject_of
 from ppgen.program.family import Engine, Program, TrainableFamily, TrainingFacts
 from ppgen.program.languages.detect import detect_engine
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch
+from ppgen.program.pairing import check_exact, check_pair
 
 __all__ = ["train"]
 
@@ -27,7 +41,11 @@ Precision = Literal["float32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 
 _BATCH = 32  # rows a step, where nothing else is asked for
-_EXAMPLE = 3  # rows that a program's language is found out with
+_EXAMPLE = 3  # rows that a program is tried with
+_LEARNERS = {
+    "jax": "ppgen.inference.training.jax_learner",
+    "torch": "ppgen.inference.training.torch_learner",
+}  # by the library of a language's arrays; none is imported for programs of another
 
 
 def train(
@@ -67,7 +85,7 @@ def train(
     nor changed.
 
     Ctrl-C ends training early and keeps the best parameters so far. A run with a ``checkpoint`` that was
-    killed goes on with ``resume=True``, and ends with the same weights, bit for bit.
+    killed resumes with ``resume=True``, and ends with the same weights, bit for bit.
 
     Args:
         program: a family of ``ppgen.models``; or a Pyro or NumPyro program whose first argument is the
@@ -89,10 +107,10 @@ def train(
         patience: stop after so many epochs without a better validation loss; ``None`` never does.
         seed: of shuffling, noise and dropout.
         progress: show a bar with losses, speed and time left.
-        log: write the history as it comes: a path ending in ``.csv``, or a folder for TensorBoard.
-        checkpoint: a folder that is kept up to date with all that it takes to go on.
+        log: write the history epoch by epoch: a path ending in ``.csv``, or a folder for TensorBoard.
+        checkpoint: a folder that is kept up to date with what is needed to resume.
         checkpoint_minutes: how often.
-        resume: go on from the checkpoint, if it holds something.
+        resume: continue from the checkpoint, if it holds something.
         device: ``"cpu"`` or ``"cuda"``; by default where the engine computes by itself.
         precision: ``"bf16"`` computes losses of torch programs in bfloat16 where autocast deems it safe.
         compile: of a Pyro program on the CPU, run the steps on JAX: ``"auto"`` where that pays (long plans,
@@ -125,22 +143,19 @@ def train(
     # The settings are checked before the rows: they cost nothing.
     optimizer = Optimizer(learning_rate, weight_decay, clip, schedule, average)
     plan = Plan(epochs, _BATCH if batch_size is None else batch_size, patience, seed)
-    for name, value, known in (
-        ("device", device, (None, *get_args(Device))),
-        ("precision", precision, get_args(Precision)),
-        ("compile", compile, get_args(Compile)),
-    ):
-        if value not in known:
-            raise UnknownName(name, str(value), [str(option) for option in known])
+    if device is not None:
+        check_choice("device", device, get_args(Device))
+    check_choice("precision", precision, get_args(Precision))
+    check_choice("compile", compile, get_args(Compile))
     history = Log(log)
     family = program if isinstance(program, TrainableFamily) else None
     if family is not None:
         _check_no_guide(guide)
         rows = rows_for_family(family, data, labels, seed)
-        language: Engine = family.engine
+        language = find_language(family.engine)
     else:
         rows = rows_for_program(data, labels, seed)
-        language = _language(program, rows, engine)
+        language = find_language(_engine(program, rows, engine))
     plan = _with_batch(plan, batch_size, len(rows.train))
     run = _description(program, family, objective, options, plan, optimizer, precision, rows, checkpoint)
     job = Job(
@@ -157,7 +172,7 @@ def train(
         precision=precision,
         compile=compile,
     )
-    trained = _train(program, guide, language, family, job)
+    trained = _train(subject_of(language, program, guide, family), job)
     if family is not None:
         family.trained = _facts(family.trained, trained, job)
     if trained.fit.stopped == "interrupted":
@@ -174,20 +189,40 @@ def train(
     )
 
 
-def _train(
-    program: Any, guide: Program | None, language: Engine, family: TrainableFamily | None, job: Job
-) -> Trained:
-    # Neither engine is imported for a program of the other.
-    if language == "pyro":
-        from ppgen.inference.training.torch_training import train_pyro_family, train_pyro_program
+def _train(subject: Subject, job: Job) -> Trained:
+    family = subject.family
+    if family is not None:
+        possible = family.objectives
+    else:
+        first = "elbo" if isinstance(subject, GuidedSubject) else "likelihood"
+        possible = (first, *(name for name in OBJECTIVES if name != first))
+    objective = make_objective(job.objective, possible, job.options)
+    check_requirements(objective, subject)
+    # A family that was trained before resumes in the units that it learned in.
+    if family is not None and family.trained is None:
+        family.standardise(job.rows.train, job.rows.train_labels)
+    # A game asks for samples, not for densities: its learner makes checks of its own.
+    if family is None and not isinstance(objective, BringsLearner):
+        _check_program(subject, objective, job)
+    learn: Callable[..., Trained] = import_module(_LEARNERS[subject.language.arrays]).learn
+    return learn(subject, objective, job)
 
-        return train_pyro_program(program, guide, job) if family is None else train_pyro_family(family, job)
-    from ppgen.inference.training.jax_training import train_numpyro_family, train_numpyro_program
 
-    return train_numpyro_program(program, guide, job) if family is None else train_numpyro_family(family, job)
+def _check_program(subject: Subject, objective: Objective, job: Job) -> None:
+    """Refuse a user's own program that cannot be trained, on a few rows before any training."""
+    rows, (x, label) = subject.language.rows, job.example()
+    with rows.seeded(job.plan.seed) as key:
+        few = Batch(
+            rows.as_array(x[:_EXAMPLE]), None if label is None else rows.as_array(label[:_EXAMPLE]), key
+        )
+        if isinstance(subject, GuidedSubject):
+            fixed = isinstance(objective, Bound) and objective.fixed_draws
+            check_pair(rows, subject.model, subject.guide, few, reparameterised=not fixed)
+        else:
+            check_exact(rows, subject.model, few)
 
 
-def _language(program: Any, rows: Rows, engine: Engine | None) -> Engine:
+def _engine(program: Any, rows: Rows, engine: Engine | None) -> Engine:
     if not callable(program):
         return detect_engine(program, {})  # says what a program is
     # A torch module is called through its own (*args, **kwargs).

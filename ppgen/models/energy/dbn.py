@@ -21,8 +21,10 @@ from ppgen.models.energy.partition import LogPartition, LogPartitionBracket
 from ppgen.models.energy.rbm import RBM
 from ppgen.models.networks.boltzmann import Bipartite
 from ppgen.models.numpyro_family import NumPyroFamily
+from ppgen.program.bounds import elbo, importance_weighted, log_joints
+from ppgen.program.languages.numpyro import LANGUAGE as NUMPYRO
+from ppgen.program.languages.rows import Batch
 from ppgen.program.likelihood import Kind, Likelihood
-from ppgen.program.numpyro_bounds import importance_weighted
 
 __all__ = ["DBN"]
 
@@ -179,7 +181,7 @@ class DBN(NumPyroFamily):
         """The bound ``(n,)`` with a quick estimate of the constant, in JAX, to follow a training by."""
         noise, chains = jax.random.split(key)
         log_z = self.machines()[-1].rough_log_partition(chains)
-        return importance_weighted(self.model, self.guide, noise, x, 1) - log_z
+        return elbo(log_joints(NUMPYRO.rows, self.model, self.guide, Batch(x, key=noise))) - log_z
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Begin with the frequencies of the training rows ``(n, *shape)``."""
@@ -257,8 +259,10 @@ class _Bound:
     def __call__(self, family: DBN, rows: jax.Array) -> jax.Array:
         # One row at a time with the same noise: no row's bound depends on its neighbours.
         def of_one(row: jax.Array) -> jax.Array:
-            key = jax.random.key(self.seed)
-            return importance_weighted(family.model, family.guide, key, row[None], self.samples)[0]
+            batch = Batch(row[None], key=jax.random.key(self.seed))
+            return importance_weighted(
+                log_joints(NUMPYRO.rows, family.model, family.guide, batch, self.samples)
+            )[0]
 
         return jax.vmap(of_one)(rows)
 

@@ -16,13 +16,14 @@ from ppgen.models.networks.codec import Networks, decoder
 from ppgen.models.networks.critic import Critic
 from ppgen.models.networks.initial import keep_variance
 from ppgen.models.settings import setting
+from ppgen.program.capabilities import HasCritic
 
 __all__ = ["ImplicitFamily"]
 
 HIDDEN = {"mlp": (256, 256), "conv": (64, 128)}
 
 
-class ImplicitFamily(ModuleFamily):
+class ImplicitFamily(ModuleFamily, HasCritic):
     """A sampler without a density: a latent vector, and a row that is a function of it.
 
     For discrete data the generator emits numbers between the lowest and the highest level, which

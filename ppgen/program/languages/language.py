@@ -11,20 +11,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import errors as jax_errors
 
-from ppgen.errors import UnknownName
+from ppgen.errors import UnknownName, UnsupportedProgram
 from ppgen.program.arguments import ways_to_trace
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.jaxprs.compiler import AT_ONCE
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.subsampling import Subsampled
+
+if TYPE_CHECKING:
+    from ppgen.program.languages.rows import RowPrograms
 
 __all__ = [
     "Explored",
@@ -185,6 +188,20 @@ class Language(ABC):
     def at_rows(self, program: Program) -> Program:
         """A program that reads its plates at the rows that are among its data."""
         return program
+
+    @property
+    def rows(self) -> RowPrograms:
+        """How it runs programs of rows, for training and their likelihoods; a language need not.
+
+        Raises:
+            UnsupportedProgram: if it does not.
+        """
+        raise UnsupportedProgram(
+            "program",
+            got=f"a program in {self.title}, which does not run minibatches of rows",
+            expected="a program in a language that does, such as Pyro or NumPyro",
+            fix="Fit it by ppgen.infer(program, data), or write it in one of these.",
+        )
 
 
 # The adapters that come with ppgen; one is imported when a program of its language is read.

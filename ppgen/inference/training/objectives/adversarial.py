@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppgen.errors import UnknownName
+from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.inference.training.adversarial_learner import AdversarialLearner
 from ppgen.inference.training.game import Game
-from ppgen.inference.training.objectives.objective import Batch
 from ppgen.inference.training.objectives.penalties import Score, r1_penalty
-from ppgen.inference.training.settings import check_count, check_positive
+from ppgen.program.capabilities import HasDivergence
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["DIVERGENCES", "Adversarial", "Divergence", "Divergences"]
 
@@ -94,6 +94,7 @@ class Adversarial:
     """
 
     name: ClassVar[str] = "adversarial"
+    arrays: ClassVar[str] = "torch"
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)  # Radford et al., 2015, arXiv:1511.06434
 
     f: Divergences | None = None
@@ -104,20 +105,20 @@ class Adversarial:
     critic_rate: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.f is not None and self.f not in DIVERGENCES:
-            raise UnknownName("f", self.f, get_args(Divergences))
-        check_count("critic_steps", self.critic_steps, example=1)
-        if self.penalty != 0:
-            check_positive("penalty", self.penalty, example=0.1)
-        check_positive("critic_rate", self.critic_rate, example=1.0)
+        if self.f is not None:
+            check_choice("f", self.f, DIVERGENCES)
+        check_integer("critic_steps", self.critic_steps)
+        check_number("penalty", self.penalty, least=0, example=0.1)
+        check_number("critic_rate", self.critic_rate, above=0, example=1)
 
     def __call__(self, subject: Game, batch: Batch) -> Tensor:
-        """The value of the game at each row and a sample beside it ``(n,)``, in nats."""
+        """The value of the game at each row and a sample next to it ``(n,)``, in nats."""
         return self.value(*subject.scores(batch))
 
     def learner(self, subject: Any, job: Any) -> AdversarialLearner:
         """The two players, for a family or for a program and its guide."""
-        chosen = self if self.f else replace(self, f=getattr(subject, "divergence", "jensen_shannon"))
+        own = subject.family.divergence if isinstance(subject.family, HasDivergence) else None
+        chosen = replace(self, f=self.f or own or "jensen_shannon")
         return AdversarialLearner(chosen, Game.of(subject, self.critic), job)
 
     def value(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_options
+from ppgen.errors import InvalidArgument
 from ppgen.inference.training.objectives.objective import Objective
 
 __all__ = ["OBJECTIVES", "make_objective"]
@@ -24,8 +25,8 @@ OBJECTIVES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "wake_sleep": (f"{_ROOM}.elbo", "WakeSleep"),
         "cd": (f"{_ROOM}.contrastive", "ContrastiveDivergence"),
         "pcd": (f"{_ROOM}.contrastive", "PersistentContrastiveDivergence"),
-        "greedy": (f"{_ROOM}.belief", "Greedy"),
-        "up_down": (f"{_ROOM}.belief", "UpDown"),
+        "greedy": (f"{_ROOM}.deep_belief", "Greedy"),
+        "up_down": (f"{_ROOM}.deep_belief", "UpDown"),
         "score_matching": (f"{_ROOM}.score", "ScoreMatching"),
         "sliced_score_matching": (f"{_ROOM}.score", "SlicedScoreMatching"),
         "denoising_score_matching": (f"{_ROOM}.score", "DenoisingScoreMatching"),
@@ -52,7 +53,7 @@ def make_objective(
 
     Raises:
         UnknownName: if there is no such objective, or it has no such option.
-        InvalidArgument: if options are given beside an objective that has its own.
+        InvalidArgument: if options are given with an objective that has its own.
 
     Example:
         >>> make_objective("iwae", ("elbo", "iwae"), {"samples": 4})
@@ -62,29 +63,13 @@ def make_objective(
         if options:
             raise InvalidArgument(
                 next(iter(options)),
-                got=f"an option beside the objective {type(choice).__name__}",
+                got=f"an option next to the objective {type(choice).__name__}",
                 expected="the options inside the objective itself",
                 fix=f"Write objective={type(choice).__name__}({next(iter(options))}=...).",
             )
         return choice
-    name = possible[0] if choice is None else choice
-    if name not in possible:
-        raise UnknownName("objective", name, possible)
+    name = possible[0] if choice is None else check_choice("objective", choice, possible)
     module, kind = OBJECTIVES[name]
     build = getattr(importlib.import_module(module), kind)
-    known = [field.name for field in fields(build)]
-    for option in options:
-        if option not in known:
-            raise _no_option(option, options[option], name, known)
+    check_options(name, options, [field.name for field in fields(build)])
     return build(**options)
-
-
-def _no_option(option: str, value: Any, objective: str, known: Sequence[str]) -> Exception:
-    if known:
-        return UnknownName("option", option, known)
-    return InvalidArgument(
-        option,
-        got=repr(value),
-        expected=f'nothing: objective="{objective}" has no options',
-        fix=f"Leave {option} out.",
-    )

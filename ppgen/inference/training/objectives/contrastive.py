@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,22 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ppgen.errors import InvalidArgument, TrainingError
-from ppgen.inference.training.objectives.objective import Batch
+from ppgen.checks import check_integer, check_number
+from ppgen.errors import TrainingError
 from ppgen.inference.training.objectives.score import sliced
 from ppgen.inference.training.objectives.unnormalised import (
     LogDensity,
     Points,
+    as_levels,
     as_points,
-    held,
     log_density_of,
+    stop_gradient,
 )
-from ppgen.inference.training.settings import check_count, check_positive
 from ppgen.kernels import mala
 from ppgen.kernels.gibbs import gibbs_sweep
 from ppgen.kernels.pseudo_likelihood import pseudo_log_prob
+from ppgen.program.capabilities import HasPseudoLikelihood, HasTransition
+from ppgen.program.languages.rows import Batch
 
-__all__ = ["ContrastiveDivergence", "PersistentContrastiveDivergence"]
+__all__ = ["ContrastiveDivergence", "PersistentContrastiveDivergence", "gibbs"]
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,15 @@ class ContrastiveDivergence:
     """
 
     name: ClassVar[str] = "cd"
+    requires: ClassVar[type] = object
+    arrays: ClassVar[str] = "jax"
 
     steps: int = 1
     step_size: float = 0.01
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps, example=1)
-        check_positive("step_size", self.step_size, example=0.01)
-        if self.levels is not None:
-            check_count("levels", self.levels, example=2)
+        _check_chains(self.steps, self.step_size, self.levels)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The log step size."""
@@ -87,7 +89,7 @@ class ContrastiveDivergence:
 
 @dataclass(frozen=True)
 class PersistentContrastiveDivergence:
-    r"""Stochastic maximum likelihood: as ``"cd"``, but the chains go on from where the last update left them.
+    r"""Stochastic maximum likelihood: as ``"cd"``, but the chains continue where the last update left them.
 
     As the parameters change slowly the chains stay close to the model's own draws, however far from the
     rows those are. What validation shows is as for ``"cd"``.
@@ -95,7 +97,7 @@ class PersistentContrastiveDivergence:
     Attributes:
         steps: of the chains before each update.
         chains: how many; as many as the minibatch has rows when not given.
-        restart: the share of chains that begin anew at each update, which helps where modes are far apart
+        restart: the share of chains that restart at each update, which helps where modes are far apart
             (a replay buffer).
         step_size: the first of the Langevin steps; a family's in its standardised units.
         levels: how many values an entry takes, for programs of discrete rows.
@@ -108,6 +110,8 @@ class PersistentContrastiveDivergence:
     """
 
     name: ClassVar[str] = "pcd"
+    requires: ClassVar[type] = object
+    arrays: ClassVar[str] = "jax"
 
     steps: int = 1
     chains: int | None = None
@@ -116,19 +120,10 @@ class PersistentContrastiveDivergence:
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps, example=1)
+        _check_chains(self.steps, self.step_size, self.levels)
         if self.chains is not None:
-            check_count("chains", self.chains, example=100)
-        if not 0 <= self.restart < 1:
-            raise InvalidArgument(
-                "restart",
-                got=repr(self.restart),
-                expected="a share from 0 up to but not 1",
-                fix="Write restart=0.05, or 0 for chains that never begin anew.",
-            )
-        check_positive("step_size", self.step_size, example=0.01)
-        if self.levels is not None:
-            check_count("levels", self.levels, example=2)
+            check_integer("chains", self.chains, example=100)
+        check_number("restart", self.restart, least=0, below=1, example=0.05)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The chains, and the log step size.
@@ -149,9 +144,9 @@ class PersistentContrastiveDivergence:
         """The loss of each row ``(n,)``, and the chains and log step size after the update."""
         chains, log_step = memory
         if self.restart:
-            anew = jax.random.bernoulli(jax.random.fold_in(batch.key, 2), self.restart, (len(chains),))
-            anew = anew.reshape(-1, *(1,) * (chains.ndim - 1))
-            chains = jnp.where(anew, self._fresh(subject, batch), chains)
+            restarted = jax.random.bernoulli(jax.random.fold_in(batch.key, 2), self.restart, (len(chains),))
+            restarted = restarted.reshape(-1, *(1,) * (chains.ndim - 1))
+            chains = jnp.where(restarted, self._fresh(subject, batch), chains)
         chains, log_step = _move(subject, batch, chains, log_step, self.steps, self.levels)
         return _contrast(_points(subject, batch, self.levels), chains), (chains, log_step)
 
@@ -167,45 +162,48 @@ class PersistentContrastiveDivergence:
         """Chains at their start: a family's independent units or noise, or a program's rows."""
         n = self.chains or len(batch.x)
         key = jax.random.fold_in(batch.key, 1)
-        family: Any = getattr(subject, "family", None)
-        if hasattr(family, "transition"):
-            return lax.stop_gradient(family.start(key, n))
+        if isinstance(subject.family, HasTransition):
+            return lax.stop_gradient(subject.family.start(key, n))
         places = _points(subject, batch, self.levels).z
-        if family is not None:
+        if subject.family is not None:
             return jax.random.normal(key, (n, *places.shape[1:]))
         return places[np.arange(n) % len(places)]
 
 
+def _check_chains(steps: int, step_size: float, levels: int | None) -> None:
+    check_integer("steps", steps)
+    check_number("step_size", step_size, above=0, example=0.01)
+    if levels is not None:
+        check_integer("levels", levels, example=2)
+
+
 def _points(subject: Any, batch: Batch, levels: int | None) -> Points:
     """Rows as the chains see them: levels stay whole numbers where Gibbs steps move them."""
-    if hasattr(getattr(subject, "family", None), "transition"):
+    if isinstance(subject.family, HasTransition):
         return Points(batch.x, log_density_of(subject, batch))
     if levels is None:
         return as_points(subject, batch)
-    if jnp.issubdtype(batch.x.dtype, jnp.floating):
-        raise TrainingError(
-            "levels",
-            got=f"levels={levels}, and rows of dtype {batch.x.dtype}",
-            expected="whole numbers, 0 … levels - 1",
-            fix="Leave levels out: the chains then make Langevin steps.",
-        )
-    return Points(batch.x, log_density_of(subject, batch))
+    return as_levels(subject, batch, levels, "the chains then make Langevin steps")
 
 
 def _move(
     subject: Any, batch: Batch, chains: jax.Array, log_step: Any, steps: int, levels: int | None
 ) -> tuple[jax.Array, jax.Array]:
     """Chains after some steps of the kernel that the subject has, and the log size of Langevin steps."""
-    fixed, key = held(subject), jax.random.fold_in(batch.key, 3)
-    step = getattr(getattr(fixed, "family", None), "transition", None)
+    fixed, key = stop_gradient(subject), jax.random.fold_in(batch.key, 3)
     points = _points(fixed, batch, levels)
-    if step is None and levels is not None:
-        step = partial(_sweep, points.log_density, levels)
-    if step is None:
-        chains, log_step = mala.run(key, chains, points.log_density, log_step, steps)
+    if isinstance(fixed.family, HasTransition):
+        chains = gibbs(fixed.family.transition, key, chains, steps)
+    elif levels is not None:
+        chains = gibbs(partial(_sweep, points.log_density, levels), key, chains, steps)
     else:
-        chains = lax.fori_loop(0, steps, lambda k, x: step(jax.random.fold_in(key, k), x), chains)
+        chains, log_step = mala.run(key, chains, points.log_density, log_step, steps)
     return lax.stop_gradient(chains), lax.stop_gradient(log_step)
+
+
+def gibbs(step: Callable[..., jax.Array], key: jax.Array, chains: jax.Array, steps: int) -> jax.Array:
+    """Chains ``(n, *shape)`` after some steps of a kernel ``step(key, chains)``."""
+    return lax.fori_loop(0, steps, lambda k, x: step(jax.random.fold_in(key, k), x), chains)
 
 
 def _sweep(log_density: LogDensity, levels: int, key: jax.Array, x: jax.Array) -> jax.Array:
@@ -217,8 +215,8 @@ def _contrast(points: Points, chains: jax.Array) -> jax.Array:
 
 
 def _monitor(subject: Any, batch: Batch, levels: int | None) -> jax.Array:
-    family: Any = getattr(subject, "family", None)
-    if hasattr(family, "pseudo_log_prob") and family.levels is not None:
+    family = subject.family
+    if isinstance(family, HasPseudoLikelihood) and family.levels is not None:
         return -family.pseudo_log_prob(batch.key, batch.x)
     points = _points(subject, batch, levels)
     if levels is not None:

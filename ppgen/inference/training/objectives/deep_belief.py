@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
-from jax import lax
 
-from ppgen.errors import InvalidArgument
-from ppgen.inference.training.objectives.objective import Batch
-from ppgen.inference.training.objectives.unnormalised import held
-from ppgen.inference.training.settings import check_count
+from ppgen.checks import check_integer
+from ppgen.inference.training.objectives.contrastive import gibbs
+from ppgen.inference.training.objectives.unnormalised import stop_gradient
+from ppgen.program.capabilities import HasLayers
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["Greedy", "UpDown"]
 
@@ -34,28 +34,24 @@ class Greedy:
     """
 
     name: ClassVar[str] = "greedy"
+    requires: ClassVar[type] = HasLayers
 
     steps: int = 1
     layer: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps, example=1)
+        check_integer("steps", self.steps)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The sum of the layers' contrastive losses, of each row ``(n,)``."""
-        machines, fixed = subject.family.machines(), held(subject).family.machines()
-        if self.layer is not None and not 0 <= self.layer < len(machines):
-            raise InvalidArgument(
-                "layer",
-                got=repr(self.layer),
-                expected=f"one of the pairs of layers, 0 … {len(machines) - 1}",
-                fix="Write layer=0, or leave it out to train all.",
-            )
+        machines, fixed = subject.family.machines(), stop_gradient(subject).family.machines()
+        if self.layer is not None:
+            check_integer("layer", self.layer, least=0, most=len(machines) - 1)
         states, losses = batch.x, 0.0
         for i, machine in enumerate(machines):
             infer, move = jax.random.split(jax.random.fold_in(batch.key, i))
             if self.layer in (None, i):
-                chains = _gibbs(fixed[i], move, states, self.steps)
+                chains = gibbs(fixed[i].transition, move, states, self.steps)
                 losses += machine.energy(states) - machine.energy(chains)
             states = fixed[i].hidden_given(states).sample(infer)
         return losses
@@ -70,7 +66,7 @@ class UpDown:
     r"""Contrastive wake-sleep: the layers learn together, and the two ways apart.
 
     Awake, layers are inferred from the rows, and the way down learns to generate each from the one above.
-    The RBM on top goes on from there for k steps, and learns from the difference. What it dreams falls
+    The RBM on top continues from there for k steps, and learns from the difference. What it dreams falls
     through the layers, and the way up learns to infer it.
 
     Attributes:
@@ -83,18 +79,19 @@ class UpDown:
     """
 
     name: ClassVar[str] = "up_down"
+    requires: ClassVar[type] = HasLayers
 
     steps: int = 5
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps, example=5)
+        check_integer("steps", self.steps, example=5)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The sum of the three losses, of each row ``(n,)``."""
-        family, fixed = subject.family, held(subject).family
+        family, fixed = subject.family, stop_gradient(subject).family
         up, move, down = jax.random.split(batch.key, 3)
         awake = fixed.rise(up, batch.x)
-        dreamt = _gibbs(fixed.machines()[-1], move, awake[-1], self.steps)
+        dreamt = gibbs(fixed.machines()[-1].transition, move, awake[-1], self.steps)
         dream = fixed.fall(down, dreamt)
         top = family.machines()[-1]
         losses = top.energy(awake[-1]) - top.energy(dreamt)
@@ -106,7 +103,3 @@ class UpDown:
     def monitor(self, subject: Any, batch: Batch) -> Any:
         """Minus the bound on the log density of each row ``(n,)``, its constant roughly estimated."""
         return -subject.family.rough_log_prob(batch.key, batch.x)
-
-
-def _gibbs(machine: Any, key: jax.Array, states: jax.Array, steps: int) -> jax.Array:
-    return lax.fori_loop(0, steps, lambda k, x: machine.transition(jax.random.fold_in(key, k), x), states)

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 import jax
 
-from ppgen.errors import UnknownName
-from ppgen.inference.training.objectives.objective import Batch
+from ppgen.checks import check_choice
+from ppgen.program.capabilities import DropsLabels, HasDiffusion, HasNoisePrediction, HasVariationalBound
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["MultilevelDenoising", "NoisePrediction", "VariationalBound", "with_some_labels"]
 
@@ -28,6 +29,7 @@ class VariationalBound:
     """
 
     name: ClassVar[str] = "variational_bound"
+    requires: ClassVar[type] = HasVariationalBound
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, in nats."""
@@ -35,7 +37,7 @@ class VariationalBound:
         return -subject.family.bound(batch.x, key, label, dropout_key)
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """The same with all labels told and without dropout."""
+        """The same with all labels given and without dropout."""
         return -subject.family.bound(batch.x, batch.key, batch.label)
 
 
@@ -54,6 +56,7 @@ class NoisePrediction:
     """
 
     name: ClassVar[str] = "noise_prediction"
+    requires: ClassVar[type] = HasNoisePrediction
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, summed over its entries."""
@@ -61,7 +64,7 @@ class NoisePrediction:
         return _noise_errors(subject.family, batch.x, key, label, dropout_key)[0]
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """The same with all labels told and without dropout."""
+        """The same with all labels given and without dropout."""
         return _noise_errors(subject.family, batch.x, batch.key, batch.label)[0]
 
 
@@ -92,8 +95,12 @@ class MultilevelDenoising:
     weighting: Weighting = "noise"
 
     def __post_init__(self) -> None:
-        if self.weighting not in get_args(Weighting):
-            raise UnknownName("weighting", str(self.weighting), get_args(Weighting))
+        check_choice("weighting", self.weighting, get_args(Weighting))
+
+    @property
+    def requires(self) -> type:
+        """The likelihood's weights are those of a diffusion."""
+        return HasNoisePrediction if self.weighting == "noise" else HasDiffusion
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, summed over its entries."""
@@ -103,7 +110,7 @@ class MultilevelDenoising:
         )
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """The same with all labels told and without dropout."""
+        """The same with all labels given and without dropout."""
         return self._weighted(subject.family, *_noise_errors(subject.family, batch.x, batch.key, batch.label))
 
     def _weighted(self, family: Any, errors: Any, t: Any) -> Any:
@@ -126,6 +133,6 @@ def with_some_labels(subject: Any, batch: Batch) -> tuple[Any, Any, Any]:
     """Keys of noise and dropout, and labels of which the family leaves some out."""
     label_key, key, dropout_key = jax.random.split(batch.key, 3)
     label = batch.label
-    if label is not None and hasattr(subject.family, "some_labels"):
+    if label is not None and isinstance(subject.family, DropsLabels):
         label = subject.family.some_labels(label, label_key)
     return key, label, dropout_key

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ppgen.errors import InvalidArgument
-from ppgen.inference.training.objectives.objective import Batch
-from ppgen.inference.training.settings import check_count
+from ppgen.checks import check_integer, check_number
+from ppgen.program import bounds
+from ppgen.program.capabilities import HasGuide
+from ppgen.program.languages.rows import Batch
 
-__all__ = ["ELBO", "ImportanceWeighted", "Renyi", "WakeSleep"]
+__all__ = ["ELBO", "Bound", "ImportanceWeighted", "Renyi", "WakeSleep"]
 
 
 @dataclass(frozen=True)
-class ELBO:
+class Bound(ABC):
+    """A lower bound that is maximised, a function of log densities at draws of the guide.
+
+    Attributes:
+        fixed_draws: whether draws are constants, through which no gradient runs.
+        samples: draws from the guide for each row and step.
+    """
+
+    name: ClassVar[str]
+    requires: ClassVar[type] = HasGuide
+    fixed_draws: ClassVar[bool] = False
+
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        check_integer("samples", self.samples, example=8)
+
+    def __call__(self, subject: Any, batch: Batch) -> Any:
+        """The loss of each row ``(n,)``, in nats."""
+        return -self.bound(subject.log_joints(batch, self.samples, fixed_draws=self.fixed_draws))
+
+    @abstractmethod
+    def bound(self, joints: bounds.LogJoints) -> Any:
+        """What is maximised, of each row ``(n,)``."""
+
+
+@dataclass(frozen=True)
+class ELBO(Bound):
     r"""Maximise :math:`\mathbb{E}_q[\log p(x, z) - \log q(z \mid x)]` over program and guide together.
 
     Attributes:
@@ -27,16 +56,13 @@ class ELBO:
 
     samples: int = 1
 
-    def __post_init__(self) -> None:
-        check_count("samples", self.samples, example=8)
-
-    def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
-        return -subject.elbo(batch, self.samples)
+    def bound(self, joints: bounds.LogJoints) -> Any:
+        """What is maximised, of each row ``(n,)``."""
+        return bounds.elbo(joints)
 
 
 @dataclass(frozen=True)
-class ImportanceWeighted:
+class ImportanceWeighted(Bound):
     r"""Maximise the importance-weighted bound :math:`\log \frac1S \sum_s p(x, z_s) / q(z_s \mid x)`.
 
     Attributes:
@@ -48,18 +74,13 @@ class ImportanceWeighted:
 
     name: ClassVar[str] = "iwae"
 
-    samples: int = 8
-
-    def __post_init__(self) -> None:
-        check_count("samples", self.samples, example=8)
-
-    def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
-        return -subject.importance_weighted(batch, self.samples)
+    def bound(self, joints: bounds.LogJoints) -> Any:
+        """What is maximised, of each row ``(n,)``."""
+        return bounds.importance_weighted(joints)
 
 
 @dataclass(frozen=True)
-class Renyi:
+class Renyi(Bound):
     r"""Maximise Rényi's bound :math:`\frac{1}{1-\alpha} \log \frac1S \sum_s w_s^{1-\alpha}`.
 
     It lies between the importance-weighted bound (:math:`\alpha = 0`) and the ELBO (:math:`\alpha \to 1`).
@@ -74,30 +95,23 @@ class Renyi:
 
     name: ClassVar[str] = "renyi"
 
-    samples: int = 8
     alpha: float = 0.5
 
     def __post_init__(self) -> None:
-        check_count("samples", self.samples, example=8)
-        if not 0 <= self.alpha < 1:
-            raise InvalidArgument(
-                "alpha",
-                got=repr(self.alpha),
-                expected="an order from 0 up to but not 1",
-                fix='Write alpha=0.5; objective="elbo" is the limit at 1.',
-            )
+        super().__post_init__()
+        check_number("alpha", self.alpha, least=0, below=1, example=0.5)
 
-    def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
-        return -subject.renyi(batch, self.samples, self.alpha)
+    def bound(self, joints: bounds.LogJoints) -> Any:
+        """What is maximised, of each row ``(n,)``."""
+        return bounds.renyi(joints, self.alpha)
 
 
 @dataclass(frozen=True)
-class WakeSleep:
+class WakeSleep(Bound):
     r"""Reweighted wake-sleep: no gradient runs through the draws, so that they may be discrete.
 
     The program follows :math:`\sum_s \bar w_s \nabla \log p(x, z_s)`, the guide
-    :math:`\sum_s \bar w_s \nabla \log q(z_s \mid x)`, with the importance weights :math:`\bar w` held fixed.
+    :math:`\sum_s \bar w_s \nabla \log q(z_s \mid x)`, with constant importance weights :math:`\bar w`.
     The loss that is shown is the importance-weighted bound.
 
     Attributes:
@@ -108,12 +122,8 @@ class WakeSleep:
     """
 
     name: ClassVar[str] = "wake_sleep"
+    fixed_draws: ClassVar[bool] = True
 
-    samples: int = 8
-
-    def __post_init__(self) -> None:
-        check_count("samples", self.samples, example=8)
-
-    def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
-        return -subject.wake_sleep(batch, self.samples)
+    def bound(self, joints: bounds.LogJoints) -> Any:
+        """What is maximised, of each row ``(n,)``."""
+        return bounds.wake_sleep(joints)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.errors import UnknownName
+from ppgen.checks import check_choice
 from ppgen.inference.training.objectives.denoising import with_some_labels
-from ppgen.inference.training.objectives.objective import Batch
+from ppgen.program.capabilities import HasVelocity
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["FlowMatching", "optimal_pairs"]
 
@@ -43,12 +44,12 @@ class FlowMatching:
     """
 
     name: ClassVar[str] = "flow_matching"
+    requires: ClassVar[type] = HasVelocity
 
     pairing: Pairing = "independent"
 
     def __post_init__(self) -> None:
-        if self.pairing not in get_args(Pairing):
-            raise UnknownName("pairing", str(self.pairing), get_args(Pairing))
+        check_choice("pairing", self.pairing, get_args(Pairing))
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, summed over its entries."""
@@ -56,7 +57,7 @@ class FlowMatching:
         return self._errors(subject.family, batch, key, label, dropout_key)
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """The same with all labels told and without dropout."""
+        """The same with all labels given and without dropout."""
         return self._errors(subject.family, batch, batch.key, batch.label, None)
 
     def _errors(self, family: Any, batch: Batch, key: Any, label: Any, dropout_key: Any) -> Any:

@@ -15,6 +15,7 @@ class MaximumLikelihood:
     r"""Maximise :math:`\sum_i \log p(x_i)`."""
 
     name: ClassVar[str] = "likelihood"
+    requires: ClassVar[type] = object
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``, in nats."""

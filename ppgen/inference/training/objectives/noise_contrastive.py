@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 
+from ppgen.checks import check_integer
 from ppgen.errors import TrainingError
-from ppgen.inference.training.objectives.objective import Batch
-from ppgen.inference.training.objectives.unnormalised import LogDensity, as_points, log_density_of
-from ppgen.inference.training.settings import check_count
+from ppgen.inference.training.objectives.unnormalised import Points, as_levels, as_points
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["NoiseContrastiveEstimation"]
 
@@ -43,14 +43,16 @@ class NoiseContrastiveEstimation:
     """
 
     name: ClassVar[str] = "nce"
+    requires: ClassVar[type] = object
+    arrays: ClassVar[str] = "jax"
 
     noise_samples: int = 1
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        check_count("noise_samples", self.noise_samples, example=4)
+        check_integer("noise_samples", self.noise_samples, example=4)
         if self.levels is not None:
-            check_count("levels", self.levels, example=2)
+            check_integer("levels", self.levels, example=2)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """What is known of the rows: counts, or moments."""
@@ -77,17 +79,10 @@ class NoiseContrastiveEstimation:
         """The loss of each row ``(n,)``, against noise fitted to these rows alone."""
         return self.advance(subject, batch, self.begin(subject, batch))[0]
 
-    def _read(self, subject: Any, batch: Batch) -> tuple[jax.Array, LogDensity]:
+    def _read(self, subject: Any, batch: Batch) -> Points:
         if self.levels is not None:
-            if jnp.issubdtype(batch.x.dtype, jnp.floating):
-                raise TrainingError(
-                    "levels",
-                    got=f"levels={self.levels}, and rows of dtype {batch.x.dtype}",
-                    expected="whole numbers, 0 … levels - 1",
-                    fix="Leave levels out: the noise is then a Gaussian.",
-                )
-            return batch.x, log_density_of(subject, batch)
-        if not jnp.issubdtype(batch.x.dtype, jnp.floating) and not hasattr(subject, "family"):
+            return as_levels(subject, batch, self.levels, "the noise is then a Gaussian")
+        if not jnp.issubdtype(batch.x.dtype, jnp.floating) and subject.family is None:
             raise TrainingError(
                 "levels",
                 got="none, and rows of whole numbers",

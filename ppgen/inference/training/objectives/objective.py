@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-__all__ = ["Batch", "Objective", "StatefulObjective"]
+from ppgen.errors import InvalidArgument, TrainingError
+from ppgen.inference.training.subject import GuidedSubject, Subject
+from ppgen.program.capabilities import HasGuide, lacking
+from ppgen.program.languages.rows import Batch
 
-
-class Batch(NamedTuple):
-    """A minibatch in the arrays of one engine.
-
-    Attributes:
-        x: rows ``(n, *shape)``.
-        label: the class of each row ``(n,)``; ``None`` where rows have none.
-        key: JAX's key to the noise of this step; ``None`` on torch, whose generator is global.
-    """
-
-    x: Any
-    label: Any = None
-    key: Any = None
+__all__ = [
+    "Batch",
+    "BringsLearner",
+    "HasMonitor",
+    "Objective",
+    "StatefulObjective",
+    "check_requirements",
+]
 
 
 @runtime_checkable
 class Objective(Protocol):
     """A loss with settings: a frozen dataclass, whose fields are the settings.
+
+    It may say what it needs: ``requires``, a capability of what is trained, and ``arrays``, the library that
+    it computes with.
 
     Attributes:
         name: as ``ppgen.train(..., objective=name)`` calls it.
@@ -47,3 +48,68 @@ class StatefulObjective(Objective, Protocol):
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
         """The loss of each row ``(n,)`` and the memory after the step."""
         ...
+
+
+@runtime_checkable
+class HasMonitor(Protocol):
+    """A loss that validation shows by another figure. (JAX.)"""
+
+    def monitor(self, subject: Any, batch: Batch) -> Any:
+        """What validation shows of each row ``(n,)``."""
+        ...
+
+
+@runtime_checkable
+class BringsLearner(Protocol):
+    """A loss that takes a learner of its own, such as the two players of a game. (torch.)"""
+
+    def learner(self, subject: Any, job: Any) -> Any:
+        """The learner."""
+        ...
+
+
+@runtime_checkable
+class _Requires(Protocol):
+    requires: ClassVar[type]
+
+
+@runtime_checkable
+class _OnArrays(Protocol):
+    arrays: ClassVar[str]
+
+
+def check_requirements(objective: Objective, subject: Subject) -> None:
+    """Refuse an objective that the subject cannot be trained by.
+
+    Raises:
+        TrainingError: naming what the subject lacks.
+        InvalidArgument: if a program comes with a guide that the objective does not read.
+    """
+    language, trained = subject.language, subject if subject.family is None else subject.family
+    what = f"a program in {language.title}" if subject.family is None else f"a {type(trained).__name__}"
+    if isinstance(objective, _OnArrays) and objective.arrays != language.arrays:
+        raise TrainingError(
+            "objective",
+            got=f"{objective.name!r}, which computes with {objective.arrays}, for {what}",
+            expected=f"an objective for {language.arrays}",
+            fix=f"Write the program in a language on {objective.arrays}, or leave objective out.",
+        )
+    if not isinstance(objective, _Requires):
+        return
+    missing = lacking(trained, objective.requires)
+    if missing:
+        raise TrainingError(
+            "objective",
+            got=f"{objective.name!r}, for {what} without {', '.join(missing)}",
+            expected=f"what has {', '.join(missing)}",
+            fix="Write guide=..."
+            if missing == ["guide"]
+            else "Leave objective out, or train another family.",
+        )
+    if trained is subject and isinstance(subject, GuidedSubject) and objective.requires is not HasGuide:
+        raise InvalidArgument(
+            "guide",
+            got=f"a guide, with objective={objective.name!r}",
+            expected="nothing: it reads the program's own density",
+            fix='Leave guide out, or write objective="elbo".',
+        )

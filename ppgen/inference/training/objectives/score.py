@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from ppgen.inference.training.objectives.objective import Batch
+from ppgen.checks import check_integer, check_number
 from ppgen.inference.training.objectives.unnormalised import LogDensity, Points, as_points
-from ppgen.inference.training.settings import check_count, check_positive
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["DenoisingScoreMatching", "ScoreMatching", "SlicedScoreMatching", "sliced"]
 
@@ -32,6 +32,8 @@ class ScoreMatching:
     """
 
     name: ClassVar[str] = "score_matching"
+    requires: ClassVar[type] = object
+    arrays: ClassVar[str] = "jax"
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``."""
@@ -63,11 +65,13 @@ class SlicedScoreMatching:
     """
 
     name: ClassVar[str] = "sliced_score_matching"
+    requires: ClassVar[type] = object
+    arrays: ClassVar[str] = "jax"
 
     projections: int = 1
 
     def __post_init__(self) -> None:
-        check_count("projections", self.projections, example=1)
+        check_integer("projections", self.projections)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``."""
@@ -93,11 +97,13 @@ class DenoisingScoreMatching:
     """
 
     name: ClassVar[str] = "denoising_score_matching"
+    requires: ClassVar[type] = object
+    arrays: ClassVar[str] = "jax"
 
     noise: float = 0.1
 
     def __post_init__(self) -> None:
-        check_positive("noise", self.noise, example=0.1)
+        check_number("noise", self.noise, above=0, example=0.1)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``."""

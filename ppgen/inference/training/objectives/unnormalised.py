@@ -10,9 +10,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from ppgen.errors import TrainingError
-from ppgen.inference.training.objectives.objective import Batch
+from ppgen.program.capabilities import HasDequantisation, HasEnergy
+from ppgen.program.languages.rows import Batch
 
-__all__ = ["LogDensity", "Points", "as_points", "check_has_gradient", "held", "log_density_of"]
+__all__ = [
+    "LogDensity",
+    "Points",
+    "as_levels",
+    "as_points",
+    "log_density_of",
+    "stop_gradient",
+]
 
 LogDensity = Callable[[jax.Array], jax.Array]
 """The log density ``(n,)`` of points ``(n, *shape)``, without its constant."""
@@ -32,8 +40,8 @@ class Points(NamedTuple):
 
 def log_density_of(subject: Any, batch: Batch) -> LogDensity:
     """The log density of rows without its constant, of a family with an energy or of a program."""
-    family: Any = getattr(subject, "family", None)
-    if family is not None and hasattr(family, "energy"):
+    family = subject.family
+    if isinstance(family, HasEnergy):
         return lambda x: -family.energy(x)
     return lambda x: subject.log_density(batch._replace(x=x))
 
@@ -44,11 +52,11 @@ def as_points(subject: Any, batch: Batch) -> Points:
     Raises:
         TrainingError: if rows are whole numbers: then there is no gradient.
     """
-    family: Any = getattr(subject, "family", None)
+    family = subject.family
     x, log_density = batch.x, log_density_of(subject, batch)
-    if hasattr(family, "dequantise"):
+    if isinstance(family, HasDequantisation):
         x = family.dequantise(batch.key, x)
-    check_has_gradient(x)
+    _check_has_gradient(x)
     if family is None:
         return Points(x, log_density)
     loc, scale = family.loc, family.scale
@@ -56,8 +64,28 @@ def as_points(subject: Any, batch: Batch) -> Points:
     return Points((x - loc) / scale, lambda z: log_density(loc + scale * z) + volume)
 
 
-def check_has_gradient(x: jax.Array) -> None:
-    """Refuse rows of whole numbers."""
+def as_levels(subject: Any, batch: Batch, levels: int, otherwise: str) -> Points:
+    """The rows of a batch as points of a grid, for programs of discrete rows.
+
+    Args:
+        subject, batch: what is trained, and the rows.
+        levels: as it was given.
+        otherwise: what the objective does without levels.
+
+    Raises:
+        TrainingError: if rows are floats.
+    """
+    if jnp.issubdtype(batch.x.dtype, jnp.floating):
+        raise TrainingError(
+            "levels",
+            got=f"levels={levels}, and rows of dtype {batch.x.dtype}",
+            expected="whole numbers, 0 … levels - 1",
+            fix=f"Leave levels out: {otherwise}.",
+        )
+    return Points(batch.x, log_density_of(subject, batch))
+
+
+def _check_has_gradient(x: jax.Array) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TrainingError(
             "objective",
@@ -67,6 +95,6 @@ def check_has_gradient(x: jax.Array) -> None:
         )
 
 
-def held(subject: Any) -> Any:
-    """The same subject, through which no gradient runs."""
+def stop_gradient(subject: Any) -> Any:
+    """The same subject with its parameters as constants."""
     return subject.with_parameters(lax.stop_gradient(subject.parameters))

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ppgen.checks import check_integer, check_number
 from ppgen.inference.training.adversarial_learner import AdversarialLearner
 from ppgen.inference.training.game import Game
-from ppgen.inference.training.objectives.objective import Batch
 from ppgen.inference.training.objectives.penalties import Score, slopes_between
-from ppgen.inference.training.settings import check_count, check_positive
+from ppgen.program.languages.rows import Batch
 
 __all__ = ["Wasserstein"]
 
@@ -41,6 +41,7 @@ class Wasserstein:
     """
 
     name: ClassVar[str] = "wasserstein"
+    arrays: ClassVar[str] = "torch"
     betas: ClassVar[tuple[float, float]] = (0.0, 0.9)  # as Gulrajani et al. train
 
     critic: Any = None
@@ -49,12 +50,12 @@ class Wasserstein:
     critic_rate: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("critic_steps", self.critic_steps, example=5)
-        check_positive("penalty", self.penalty, example=10.0)
-        check_positive("critic_rate", self.critic_rate, example=1.0)
+        check_integer("critic_steps", self.critic_steps, example=5)
+        check_number("penalty", self.penalty, above=0, example=10)
+        check_number("critic_rate", self.critic_rate, above=0, example=1)
 
     def __call__(self, subject: Game, batch: Batch) -> Tensor:
-        """The value of the game at each row and a sample beside it ``(n,)``."""
+        """The value of the game at each row and a sample next to it ``(n,)``."""
         return self.value(*subject.scores(batch))
 
     def learner(self, subject: Any, job: Any) -> AdversarialLearner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar
 
 import jax
@@ -18,6 +19,7 @@ from ppgen.program.languages.language import Language
 from ppgen.program.languages.numpyro.plates import ReadPlates, at_given_rows
 from ppgen.program.languages.numpyro.scans import UnrollScans
 from ppgen.program.languages.numpyro.statements import REDRAWN, NumPyroStatement
+from ppgen.program.languages.rows import RowPrograms
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.sites import free_parameter, no_prior_draws
 from ppgen.program.subsampling import Subsampled
@@ -74,6 +76,13 @@ class NumPyro(Language):
 
     def at_rows(self, program: Program) -> Program:
         return at_given_rows(program)
+
+    @cached_property
+    def rows(self) -> RowPrograms:
+        """How NumPyro programs are run on minibatches of rows."""
+        from ppgen.program.languages.numpyro.rows import NumPyroRows
+
+        return NumPyroRows()
 
 
 LANGUAGE = NumPyro()

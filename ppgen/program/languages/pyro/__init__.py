@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, ClassVar
 
 import jax
@@ -23,6 +24,7 @@ from ppgen.program.languages.language import Explored, Language
 from ppgen.program.languages.pyro.plates import at_given_rows, read_plates
 from ppgen.program.languages.pyro.session import SelectByTensor, own_state, unvalidated
 from ppgen.program.languages.pyro.statements import REDRAWN, PyroStatement, role_of
+from ppgen.program.languages.rows import RowPrograms
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.lowering.callback import call_torch
 from ppgen.program.lowering.recording import Recording, record
@@ -152,6 +154,13 @@ class Pyro(Language):
 
     def at_rows(self, program: Program) -> Program:
         return at_given_rows(program)
+
+    @cached_property
+    def rows(self) -> RowPrograms:
+        """How Pyro programs are run on minibatches of rows."""
+        from ppgen.program.languages.pyro.rows import PyroRows
+
+        return PyroRows()
 
 
 LANGUAGE = Pyro()
