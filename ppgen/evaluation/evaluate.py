@@ -24,7 +24,7 @@ from ppgen.evaluation.sample_quality import FEWEST_ROWS, Real
 from ppgen.evaluation.scorecard import Scorecard
 from ppgen.evaluation.subjects import HeldOut, check_model, held_out, named_models
 from ppgen.program.likelihood import Likelihood, Space
-from ppgen.style.bar import progress_bar
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["evaluate"]
 
@@ -101,11 +101,11 @@ def evaluate(
     if baselines and isinstance(data, Dataset):
         subjects += [_Subject(maker.name, maker, fit_to=data) for maker in _BASELINES[test.space]]
     rows = []
-    with progress_bar("Measuring", len(subjects), progress) as advance:
+    with ProgressBar("Measuring", len(subjects), show=progress) as bar:
         for subject in subjects:
-            advance(0, f"Measuring {subject.name}")
+            bar.advance(0, note=subject.name)
             rows.append(_measure(subject, test, real, samples, seed))
-            advance(1)
+            bar.advance()
     unseen = () if real is None else real.of_unseen_rows()
     return Scorecard(test.name, len(test.rows), tuple(rows), unseen)
 

@@ -15,10 +15,10 @@ from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import naming_what_is_impossible
-from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
 from ppgen.inference.smc import Rules, Stage, temper
 from ppgen.program.density import Density
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["AIS", "Schedule", "anneal", "plan"]
 
@@ -106,7 +106,7 @@ class AIS:
         check_integer("samples", samples, least=size)  # one chain a draw
         begin = begin_with(density, self.start, _PILOTS + samples, request.seed)
         path = Path(begin.pair, begin.inputs, request.seed, begin.at_once)
-        with SamplingProgress("AIS", samples, show=request.progress) as bar:
+        with ProgressBar("AIS", samples, show=request.progress, unit="draws") as bar:
             with naming_what_is_impossible(density, request.seed):
                 schedule = plan(path, begin.positions[:_PILOTS], self.temperatures, request.seed)
             parts = []

@@ -23,8 +23,8 @@ from ppgen.inference.markov.starts import find_start
 from ppgen.inference.markov.stuck_chains import looking_points, restart_lost
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.pointwise import constrain_draws
-from ppgen.inference.progress import SamplingProgress
 from ppgen.program.density import Density, float64
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["NUTS"]
 
@@ -96,7 +96,7 @@ class NUTS:
         rules = self._rules(density, request)
         run = fingerprint(space.graph.text, space.inputs, rules, request.tune, request.chains, request.seed)
         checkpoint = Checkpoint(self.checkpoint, run)
-        with SamplingProgress("NUTS", 0, show=request.progress) as bar, float64():
+        with ProgressBar("NUTS", 0, show=request.progress, unit="draws") as bar, float64():
             sampling = Sampling(self._begin(space, rules, request), bar, checkpoint)
             sampling.expect(request.tune + request.draws)
             for steps in looking_points(request.tune):
@@ -111,7 +111,7 @@ class NUTS:
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Go on with the chains where they stopped."""
         space = self._space(density, request, drawn.state)
-        with SamplingProgress("NUTS", 0, show=request.progress) as bar, float64():
+        with ProgressBar("NUTS", 0, show=request.progress, unit="draws") as bar, float64():
             chains = self._begin(space, self._rules(density, request), request)
             chains.restore(drawn.state)
             sampling = Sampling(chains, bar, Checkpoint(None, ""))

@@ -15,9 +15,9 @@ from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import climb, site_of, starting_points
-from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.weights import LogEvidence
 from ppgen.program.density import Density
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["Rejection", "RejectionFit"]
 
@@ -86,7 +86,9 @@ class Rejection:
         density.draw_prior(request.seed, 1)  # an improper prior is refused before anything is climbed
         bound = _find_bound(density, request.seed) if self.log_bound is None else self.log_bound
         raised = 0
-        with SamplingProgress("rejection", request.chains * request.draws, show=request.progress) as bar:
+        with ProgressBar(
+            "rejection", request.chains * request.draws, show=request.progress, unit="draws"
+        ) as bar:
             while True:
                 found = self._accept(density, request, bound, bar)
                 if isinstance(found, Drawn):
@@ -108,9 +110,7 @@ class Rejection:
         """Exact draws: only too few of them could be wrong."""
         return diagnose_draws(draws, findings=drawn.findings)
 
-    def _accept(
-        self, density: Density, request: Request, bound: float, bar: SamplingProgress
-    ) -> Drawn | float:
+    def _accept(self, density: Density, request: Request, bound: float, bar: ProgressBar) -> Drawn | float:
         """The draws, or a log likelihood above the bound."""
         wanted = request.chains * request.draws
         rng = np.random.default_rng(request.seed)

@@ -21,11 +21,11 @@ from ppgen.inference.convergence import rhat
 from ppgen.inference.diagnostics import Diagnostics, scalars_of
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import naming_what_is_impossible
-from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.resampling import diagnose_resampled
 from ppgen.kernels.resampling import systematic_resampling
 from ppgen.kernels.weights import log_effective_size
 from ppgen.program.density import Density
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["SMC", "Rules", "SMCFit", "Stage", "temper"]
 
@@ -139,7 +139,7 @@ class SMC:
         total = runs * request.draws
         with (
             naming_what_is_impossible(density, request.seed),
-            SamplingProgress("SMC", total, show=request.progress) as bar,
+            ProgressBar("SMC", total, show=request.progress, unit="draws") as bar,
         ):
             population = temper(
                 path,

@@ -24,7 +24,7 @@ from ppgen.models.checks import (
 )
 from ppgen.program.family import Engine, TrainingFacts
 from ppgen.program.likelihood import Likelihood, Space
-from ppgen.style.bar import progress_bar
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["NumPyroFamily"]
 
@@ -209,12 +209,12 @@ class NumPyroFamily(ABC):
         n = len(arrays[0])
         size = min(together, n)
         values = []
-        with progress_bar("Scoring rows", n, progress) as advance:
+        with ProgressBar("Scoring rows", n, show=progress) as bar:
             for start in range(0, n, size):
                 # The last chunk is filled up, so that one program is compiled.
                 chunk = [np.resize(array[start : start + size], (size, *array.shape[1:])) for array in arrays]
                 values.append(np.asarray(score(*chunk), np.float64))
-                advance(size)
+                bar.advance(size)
         return np.concatenate(values)[:n]
 
     def _compiled(self, function: Callable[..., Any], *static: int) -> Callable[..., Any]:

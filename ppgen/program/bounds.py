@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ppgen.errors import ProgramError
+from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
 from ppgen.program.languages.rows import Batch, RowPrograms, RowTrace
 
@@ -199,11 +199,9 @@ def row_bounds(
         return rows.as_numpy(joints.log_weights).astype(np.float64)  # (samples, 1)
 
     weights = np.concatenate([log_weights(i) for i in range(len(x))], axis=1)
-    values = logsumexp(weights, axis=0) - math.log(samples)
     if samples == 1:
-        return RowBounds(values, np.full(len(x), np.nan))
-    relative = np.exp(weights - np.where(np.isfinite(values), values, 0.0))  # w / mean(w)
-    return RowBounds(values, relative.std(0, ddof=1) / math.sqrt(samples))
+        return RowBounds(weights[0], np.full(len(x), np.nan))
+    return RowBounds(*log_mean_weight(weights.T))
 
 
 def _row_log_prob(rows: RowPrograms, run: RowTrace, n: int) -> Any:

@@ -38,7 +38,6 @@ class HasGuide(Protocol):
     @property
     def guide(self) -> Callable[..., Any]:
         """A program of the same arguments."""
-        ...
 
 
 @runtime_checkable
@@ -47,7 +46,6 @@ class HasSamples(Protocol):
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Draw ``(n, *shape)`` rows in the data's own values."""
-        ...
 
 
 @runtime_checkable
@@ -57,7 +55,6 @@ class HasParameterCount(Protocol):
     @property
     def n_parameters(self) -> int:
         """How many numbers training changes."""
-        ...
 
 
 @runtime_checkable
@@ -76,7 +73,6 @@ class HasEnergy(Protocol):
 
     def energy(self, x: Any) -> Any:
         """The energy ``(n,)`` of rows ``(n, *shape)``."""
-        ...
 
 
 @runtime_checkable
@@ -85,11 +81,9 @@ class HasTransition(Protocol):
 
     def start(self, key: Any, n: int) -> Any:
         """Where chains begin, ``(n, *shape)``."""
-        ...
 
     def transition(self, key: Any, x: Any) -> Any:
         """One step of chains ``(n, *shape)``."""
-        ...
 
 
 @runtime_checkable
@@ -100,7 +94,6 @@ class HasPseudoLikelihood(Protocol):
 
     def pseudo_log_prob(self, key: Any, x: Any) -> Any:
         """The pseudo log likelihood ``(n,)`` of rows."""
-        ...
 
 
 @runtime_checkable
@@ -109,7 +102,6 @@ class HasDequantisation(Protocol):
 
     def dequantise(self, key: Any, x: Any) -> Any:
         """Rows with noise within their levels."""
-        ...
 
 
 @runtime_checkable
@@ -118,27 +110,21 @@ class HasLayers(Protocol):
 
     def machines(self) -> Sequence[Any]:
         """The RBM of each pair of layers, the lowest first."""
-        ...
 
     def rise(self, key: Any, x: Any) -> list[Any]:
         """Infer the layers from rows."""
-        ...
 
     def fall(self, key: Any, h: Any) -> list[Any]:
         """Generate from the states of the top RBM's lower layer."""
-        ...
 
     def below(self, i: int, h: Any) -> Any:
         """Layer i given the one above."""
-        ...
 
     def above(self, i: int, h: Any) -> Any:
         """Layer i + 1 as inferred from layer i."""
-        ...
 
     def rough_log_prob(self, key: Any, x: Any) -> Any:
         """A bound ``(n,)`` with a quick estimate of the constant."""
-        ...
 
 
 # -- diffusions and velocities -----------------------------------------------------------------------------
@@ -150,17 +136,14 @@ class HasVariationalBound(Protocol):
 
     def bound(self, x: Any, key: Any, label: Any = None, dropout_key: Any = None) -> Any:
         """One draw ``(n,)`` for rows ``(n, *shape)``."""
-        ...
 
 
 class _OnPaths(Protocol):
     def standard_rows(self, x: Any, key: Any) -> Any:
         """Rows in units of about 1."""
-        ...
 
     def random_times(self, key: Any, n: int) -> Any:
         """Times ``(n,)`` in [0, 1]."""
-        ...
 
 
 @runtime_checkable
@@ -169,11 +152,9 @@ class HasNoisePrediction(_OnPaths, Protocol):
 
     def diffused(self, x: Any, t: Any, noise: Any) -> Any:
         """Rows at times ``(n,)``, with this noise."""
-        ...
 
     def noise(self, z: Any, t: Any, label: Any = None, dropout_key: Any = None) -> Any:
         """The noise that is seen in them."""
-        ...
 
 
 @runtime_checkable
@@ -182,11 +163,9 @@ class HasDiffusion(HasNoisePrediction, Protocol):
 
     def diffusion(self, t: Any) -> Any:
         """The diffusion coefficient g ``(n,)``."""
-        ...
 
     def spread(self, t: Any) -> Any:
         r"""The standard deviation :math:`\sigma_t` ``(n,)``."""
-        ...
 
 
 @runtime_checkable
@@ -195,7 +174,6 @@ class HasVelocity(_OnPaths, Protocol):
 
     def velocity(self, z: Any, t: Any, label: Any = None, *, key: Any = None) -> Any:
         """The velocity ``(n, *shape)``."""
-        ...
 
 
 @runtime_checkable
@@ -204,7 +182,6 @@ class DropsLabels(Protocol):
 
     def some_labels(self, label: Any, key: Any) -> Any:
         """The labels ``(n,)``, some of them as unknown."""
-        ...
 
 
 # -- games -----------------------------------------------------------------------------------------------
@@ -225,7 +202,6 @@ class HasCritic(Protocol):
 
     def as_input(self, x: Any) -> Any:
         """Rows as the critic reads them."""
-        ...
 
 
 @runtime_checkable

@@ -30,7 +30,6 @@ class HasLogProb(Protocol):
 
     def log_prob(self, x: Any) -> Likelihood:
         """The log density of each row of ``x (n, *shape)``."""
-        ...
 
 
 @runtime_checkable
@@ -54,15 +53,12 @@ class Family(HasLogProb, Protocol):
     @property
     def config(self) -> Mapping[str, Any]:
         """What it takes to build the same family again."""
-        ...
 
     def model(self, x: Any = None) -> Any:
         """The program: rows are observed where ``x`` is given and sampled where it is not."""
-        ...
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Draw ``(n, *shape)`` rows in the data's own values."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,12 +93,9 @@ class TrainableFamily(Family, Protocol):
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Fit whatever is computed from the training rows once, before the first step."""
-        ...
 
     def tensors(self) -> Mapping[str, np.ndarray]:
         """Everything that training changed, by name."""
-        ...
 
     def load_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`tensors` of another family of the same settings gave."""
-        ...

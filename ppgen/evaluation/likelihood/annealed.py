@@ -36,7 +36,7 @@ from ppgen.inference.compilation import use_persistent_cache
 from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
 from ppgen.program.likelihood import Likelihood
-from ppgen.style.bar import progress_bar
+from ppgen.style.bar import ProgressBar
 
 __all__ = [
     "Plan",
@@ -171,11 +171,11 @@ def annealed_likelihood(
     use_persistent_cache()
     summed = subject.classes is not None and labels is None
     passes = (subject.classes or 1) if summed else 1
-    with progress_bar("Annealing", len(rows) * passes * _work(plan), progress) as report:
+    with ProgressBar("Annealing", len(rows) * passes * _work(plan), show=progress) as bar:
         if not summed:
-            values, stderr = _of_labelled(subject, rows, labels, plan, report)
+            values, stderr = _of_labelled(subject, rows, labels, plan, bar.advance)
         else:
-            values, stderr = _sum_of_classes(subject, rows, plan, report)
+            values, stderr = _sum_of_classes(subject, rows, plan, bar.advance)
     space, dims = subject.space_of(rows), math.prod(rows.shape[1:])
     return Likelihood(values, "lower_bound", space, dims, plan.how, stderr)
 

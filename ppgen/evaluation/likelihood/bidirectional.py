@@ -19,7 +19,7 @@ from ppgen.inference.compilation import use_persistent_cache
 from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
 from ppgen.program.likelihood import Likelihood
-from ppgen.style.bar import progress_bar
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["Sandwich", "bdmc"]
 
@@ -155,11 +155,10 @@ def bdmc(
     use_persistent_cache()
     rows = np.empty((n, *example.shape), example.dtype)
     lower, upper = np.empty((2, n)), np.empty((2, n))  # values, standard errors
-    with progress_bar(
-        "Annealing there and back", n * (2 * plan.steps + pilot_steps(plan)), progress
-    ) as report:
+    work = n * (2 * plan.steps + pilot_steps(plan))
+    with ProgressBar("Annealing there and back", work, show=progress) as bar:
         for one, members in by_class(labels, n):
-            part = _both_ways(subject, example, one, len(members), plan, report)
+            part = _both_ways(subject, example, one, len(members), plan, bar.advance)
             rows[members], lower[:, members], upper[:, members] = part
     space, dims = subject.space_of(rows), example.size
     how = f"{plan.how}; rows simulated from the model"

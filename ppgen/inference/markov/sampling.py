@@ -8,7 +8,7 @@ import numpy as np
 
 from ppgen.inference.markov.chains import CHUNK, Chains, Record
 from ppgen.inference.markov.checkpoint import Checkpoint
-from ppgen.inference.progress import SamplingProgress
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["Sampling"]
 
@@ -24,7 +24,7 @@ class Sampling:
         checkpoint: kept up to date.
     """
 
-    def __init__(self, chains: Chains, bar: SamplingProgress, checkpoint: Checkpoint) -> None:
+    def __init__(self, chains: Chains, bar: ProgressBar, checkpoint: Checkpoint) -> None:
         self.chains = chains
         self._bar = bar
         self._checkpoint = checkpoint
@@ -54,7 +54,7 @@ class Sampling:
             record = self.chains.advance(min(self._count, steps - self.chains.done))
             self._records.append(record)
             warm_up = max(0, self.chains.tune - self.chains.done + record.lp.shape[1])
-            self._bar.advance(record.lp.size, int(record.diverging[:, warm_up:].sum()))
+            self._bar.advance(record.lp.size, divergences=int(record.diverging[:, warm_up:].sum()))
             if self._checkpoint.is_due():
                 self._save()
             pace = _ROUND_SECONDS / max(time.perf_counter() - begin, 1e-3)

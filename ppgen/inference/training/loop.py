@@ -42,38 +42,30 @@ class Learner(Protocol):
     @property
     def keeps_last(self) -> bool:
         """Whether the last parameters are kept, not the best: the players of a game have no best moment."""
-        ...
 
     def batches_per_call(self) -> int:
         """How many minibatches it takes at once: some tenths of a second's worth."""
-        ...
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
         """Update the parameters on minibatches ``(k, batch, *shape)``, labels ``(k, batch)``, in their order.
 
         An update whose loss or gradient is not finite is skipped, and so are those after it.
         """
-        ...
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
         """The mean loss of held-out rows, with the same noise at each call."""
-        ...
 
     def snapshot(self) -> Mapping[str, np.ndarray]:
         """A copy of the parameters that are validated."""
-        ...
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Go back to a copy."""
-        ...
 
     def state(self) -> Mapping[str, np.ndarray]:
         """All that the next step depends on: parameters, the optimizer's memory, the noise's state."""
-        ...
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
         """Resume from such a state, bit for bit."""
-        ...
 
 
 @runtime_checkable
@@ -82,11 +74,9 @@ class Reporter(Protocol):
 
     def step(self, count: int) -> None:
         """So many minibatches are done."""
-        ...
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is done."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ __all__ = ["LoweredLearner"]
 TOLERANCE = 1e-3  # of recorded gradients, relative to the largest entry, in single precision
 
 
+@runtime_checkable
 class _Eager(Protocol):
     """What is lowered: a learner in torch, whose steps Python takes."""
 
@@ -40,9 +41,11 @@ class _Eager(Protocol):
     optimizer: Optimizer
     seed: int
 
-    def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch: ...
+    def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch:
+        """Rows as the loss takes them."""
 
-    def training(self, on: bool) -> None: ...
+    def training(self, on: bool) -> None:
+        """Switch the training mode."""
 
 
 class LoweredLearner:

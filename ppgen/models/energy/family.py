@@ -20,7 +20,7 @@ from ppgen.models.checks import check_name, check_positive
 from ppgen.models.energy.partition import LogPartition, LogPartitionBracket
 from ppgen.models.numpyro_family import NumPyroFamily
 from ppgen.program.likelihood import Kind, Likelihood
-from ppgen.style.bar import progress_bar
+from ppgen.style.bar import ProgressBar
 
 __all__ = ["LARGEST_EXACT", "BoltzmannFamily", "EnergyFamily", "GibbsChains", "Method", "every_state"]
 
@@ -164,12 +164,12 @@ class EnergyFamily(NumPyroFamily):
         """The log mean weight of chains along a path, which they go part by part, and its standard error."""
         path, x, keys = self._compiled(begin)(jax.random.key(seed), rows)
         move, log_weights = self._compiled(stage), np.zeros(len(x))
-        with progress_bar("log Z by annealing", len(keys), progress) as advance:
+        with ProgressBar("log Z by annealing", len(keys), show=progress) as bar:
             for first in range(0, len(keys), _PART):
                 part = jax.tree.map(lambda places, i=first: places[i : i + _PART + 1], path)
                 x, gains = move(part, x, keys[first : first + _PART])
                 log_weights += np.asarray(gains, np.float64)
-                advance(_PART)
+                bar.advance(_PART)
         value, stderr = log_mean_weight(log_weights)
         return float(value), float(stderr)
 

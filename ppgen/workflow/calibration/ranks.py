@@ -13,10 +13,10 @@ from ppgen.findings import Finding
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.nuts import NUTS
 from ppgen.inference.pointwise import constrain_draws, pointwise
-from ppgen.inference.progress import SamplingProgress
 from ppgen.inference.smc import SMC
 from ppgen.program.density import float64
 from ppgen.program.sites import Site
+from ppgen.style.bar import ProgressBar
 from ppgen.workflow.calibration.chain_check import check_chains
 from ppgen.workflow.calibration.fitter import Fitter
 from ppgen.workflow.calibration.simulations import Simulations, compile_constrain
@@ -82,7 +82,7 @@ def rank_truths(
         for first in range(0, len(simulations), fitter.size)
     ]
     title = f"SBC of {settings.name}, {len(simulations)} fits"
-    with SamplingProgress(title, len(simulations) * draws, show=request.progress) as bar:
+    with ProgressBar(title, len(simulations) * draws, show=request.progress, unit="draws") as bar:
         for rows, fits in _run(fit, batches, fitter.runs):
             for row, one in zip(rows, fits, strict=True):
                 findings[row] = one.findings

@@ -34,7 +34,6 @@ class Objective(Protocol):
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)`` under the subject with its trial parameters."""
-        ...
 
 
 @runtime_checkable
@@ -43,11 +42,9 @@ class StatefulObjective(Objective, Protocol):
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The memory before the first step: a tree of arrays, whose shapes never change."""
-        ...
 
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
         """The loss of each row ``(n,)`` and the memory after the step."""
-        ...
 
 
 @runtime_checkable
@@ -56,7 +53,6 @@ class HasMonitor(Protocol):
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
         """What validation shows of each row ``(n,)``."""
-        ...
 
 
 @runtime_checkable
@@ -65,7 +61,6 @@ class BringsLearner(Protocol):
 
     def learner(self, subject: Any, job: Any) -> Any:
         """The learner."""
-        ...
 
 
 @runtime_checkable
