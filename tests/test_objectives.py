@@ -16,8 +16,8 @@ from ppgen.errors import InvalidArgument, TrainingError
 from ppgen.inference.training import train
 from ppgen.inference.training.jax_learner import parameterised
 from ppgen.inference.training.objectives import OBJECTIVES, Batch, StatefulObjective, make_objective
-from ppgen.inference.training.objectives.unnormalised import langevin
 from ppgen.inference.training.subject import subject_of
+from ppgen.kernels import mala
 from ppgen.models import RBM, EnergyModel
 from ppgen.program.languages.language import find_language
 
@@ -206,8 +206,8 @@ def test_trains_an_energy_network(objective):
 
 def test_langevin_keeps_the_moments_and_adapts_its_steps():
     scales = jnp.array([0.1, 0.3])
-    z, log_step = langevin(
-        lambda z: -0.5 * ((z / scales) ** 2).sum(1), jax.random.key(0), jnp.zeros((4000, 2)), 0.0, 200
+    z, log_step = mala.run(
+        jax.random.key(0), jnp.zeros((4000, 2)), lambda z: -0.5 * ((z / scales) ** 2).sum(1), 0.0, 200
     )
     np.testing.assert_allclose(z.std(0), scales, rtol=0.1)
     assert -8 < float(log_step) < -2
