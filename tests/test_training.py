@@ -27,6 +27,7 @@ from ppgen.errors import (
 from ppgen.inference.training import train
 from ppgen.inference.training.checkpoint import Checkpoint
 from ppgen.inference.training.loop import Steps, fit
+from ppgen.inference.training.objectives.deep_belief import Greedy
 from ppgen.inference.training.rows import Rows
 from ppgen.inference.training.settings import Plan
 from ppgen.models import VAE, NeuralSplineFlow, Transformer
@@ -336,7 +337,8 @@ def parameterless(x):
 
 
 def numpyro_program(x):
-    numpyro.sample("x", ndist.Normal(0, 1), obs=x)
+    with numpyro.plate("rows", len(x)):
+        numpyro.sample("x", ndist.Normal(jnp.zeros(2), 1.0).to_event(1), obs=x)
 
 
 def numpyro_mixture(x):
@@ -537,6 +539,21 @@ BAD_CALLS = [
     (lambda: train(build(), twins(), labels=np.zeros(3, int)), DataError, "labels", "one a row"),
     (lambda: train(numpyro_mixture, ROWS), ProgramError, "guide", "latent sites 'z'"),
     (lambda: train(numpyro_program, ROWS), TrainingError, "program", "no parameters"),
+    (lambda: train(mixture, ROWS, objective="elbo"), TrainingError, "objective", "without guide"),
+    (lambda: train(mixture, ROWS, guide=mixture_guide, objective="cd"), TrainingError, "objective", "jax"),
+    (lambda: train(numpyro_mixture, ROWS, objective="up_down"), TrainingError, "objective", "without above"),
+    (
+        lambda: train(numpyro_mixture, ROWS, guide=numpyro_guide, objective="cd"),
+        InvalidArgument,
+        "guide",
+        "own density",
+    ),
+    (
+        lambda: train(build(), twins(), objective=Greedy()),
+        TrainingError,
+        "objective",
+        "for a VAE without above",
+    ),
 ]
 
 

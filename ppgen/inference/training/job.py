@@ -63,11 +63,10 @@ class Job:
 
     def fit(self, learner: Learner) -> Fit:
         """Run the loop, with its bar and its log."""
-        steps = self.planned_steps
-        with (
-            TrainingProgress(self.title, epochs=self.plan.epochs, steps=steps, show=self.progress) as bar,
-            self.log.reporting(bar) as reporter,
-        ):
+        bar = TrainingProgress(
+            self.title, epochs=self.plan.epochs, steps=self.planned_steps, show=self.progress
+        )
+        with bar, self.log.reporting(bar) as reporter:
             return fit(learner, self.rows, self.plan, reporter, self.checkpoint)
 
 

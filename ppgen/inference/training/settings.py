@@ -37,11 +37,11 @@ class Optimizer:
     average: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0, example=1e-3)
-        check_number("clip", self.clip, above=0, example=1)
-        check_number("weight_decay", self.weight_decay, least=0, example=0.01)
+        check_number("learning_rate", self.learning_rate, above=0.0, example=1e-3)
+        check_number("clip", self.clip, above=0.0, example=1.0)
+        check_number("weight_decay", self.weight_decay, least=0.0, example=0.01)
         check_choice("schedule", self.schedule, get_args(Schedule))
-        check_number("average", self.average, least=0, below=1, example=0.999)
+        check_number("average", self.average, least=0.0, below=1.0, example=0.999)
 
     def rate(self, progress: float) -> float:
         """The learning rate as a fraction of the full one: a short rise, then the schedule."""

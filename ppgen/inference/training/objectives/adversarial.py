@@ -108,8 +108,8 @@ class Adversarial:
         if self.f is not None:
             check_choice("f", self.f, DIVERGENCES)
         check_integer("critic_steps", self.critic_steps)
-        check_number("penalty", self.penalty, least=0, example=0.1)
-        check_number("critic_rate", self.critic_rate, above=0, example=1)
+        check_number("penalty", self.penalty, least=0.0, example=0.1)
+        check_number("critic_rate", self.critic_rate, above=0.0, example=1.0)
 
     def __call__(self, subject: Game, batch: Batch) -> Tensor:
         """The value of the game at each row and a sample next to it ``(n,)``, in nats."""

@@ -123,7 +123,7 @@ class PersistentContrastiveDivergence:
         _check_chains(self.steps, self.step_size, self.levels)
         if self.chains is not None:
             check_integer("chains", self.chains, example=100)
-        check_number("restart", self.restart, least=0, below=1, example=0.05)
+        check_number("restart", self.restart, least=0.0, below=1.0, example=0.05)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The chains, and the log step size.
@@ -172,7 +172,7 @@ class PersistentContrastiveDivergence:
 
 def _check_chains(steps: int, step_size: float, levels: int | None) -> None:
     check_integer("steps", steps)
-    check_number("step_size", step_size, above=0, example=0.01)
+    check_number("step_size", step_size, above=0.0, example=0.01)
     if levels is not None:
         check_integer("levels", levels, example=2)
 

@@ -99,7 +99,7 @@ class Renyi(Bound):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("alpha", self.alpha, least=0, below=1, example=0.5)
+        check_number("alpha", self.alpha, least=0.0, below=1.0, example=0.5)
 
     def bound(self, joints: bounds.LogJoints) -> Any:
         """What is maximised, of each row ``(n,)``."""

@@ -103,7 +103,7 @@ class DenoisingScoreMatching:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
-        check_number("noise", self.noise, above=0, example=0.1)
+        check_number("noise", self.noise, above=0.0, example=0.1)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
         """The loss of each row ``(n,)``."""

@@ -51,8 +51,8 @@ class Wasserstein:
 
     def __post_init__(self) -> None:
         check_integer("critic_steps", self.critic_steps, example=5)
-        check_number("penalty", self.penalty, above=0, example=10)
-        check_number("critic_rate", self.critic_rate, above=0, example=1)
+        check_number("penalty", self.penalty, above=0.0, example=10.0)
+        check_number("critic_rate", self.critic_rate, above=0.0, example=1.0)
 
     def __call__(self, subject: Game, batch: Batch) -> Tensor:
         """The value of the game at each row and a sample next to it ``(n,)``."""
