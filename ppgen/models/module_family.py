@@ -23,6 +23,7 @@ from ppgen.models.distributions import PyroDistribution
 from ppgen.models.family import CHUNK, Family
 from ppgen.program.bounds import row_bounds
 from ppgen.program.family import Engine, Program
+from ppgen.program.languages.rows.pyro import PyroRows
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["ModuleFamily", "seeded"]
@@ -193,7 +194,7 @@ class ModuleFamily(Family, nn.Module):
         with self.evaluation_mode():
             if self.classes is None or labels is not None:
                 context = {} if labels is None else {"label": torch.from_numpy(labels).to(rows.device)}
-                bound = row_bounds(self.model, guide, rows, samples=samples, seed=seed, **context)
+                bound = row_bounds(PyroRows(), self.model, guide, rows, samples=samples, seed=seed, **context)
                 values, stderr = bound.values, bound.stderr
             else:
                 values, stderr = self._bound_without_class(rows, guide, samples, seed)
@@ -206,7 +207,13 @@ class ModuleFamily(Family, nn.Module):
         # Each class has noise of its own, so that the errors of the bounds are independent.
         bounds = [
             row_bounds(
-                self.model, guide, rows, samples=samples, seed=seed + y, label=self._all_of(y, len(rows))
+                PyroRows(),
+                self.model,
+                guide,
+                rows,
+                samples=samples,
+                seed=seed + y,
+                label=self._all_of(y, len(rows)),
             )
             for y in range(self.classes or 0)
         ]

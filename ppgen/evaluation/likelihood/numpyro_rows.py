@@ -20,8 +20,8 @@ from ppgen.program.bounds import log_density
 from ppgen.program.density import Density, float64
 from ppgen.program.family import Program
 from ppgen.program.jaxprs.graph import Inputs, trace
-from ppgen.program.languages.numpyro import LANGUAGE as NUMPYRO
 from ppgen.program.languages.rows import Batch
+from ppgen.program.languages.rows.numpyro import NumPyroRows
 from ppgen.program.read import read_density
 
 __all__ = ["read_numpyro_rows"]
@@ -95,7 +95,7 @@ class _Programs:
         key = jax.random.key(0)
         drawn = handlers.trace(handlers.seed(self.model, key)).get_trace(jnp.asarray(x))
         _check_scales(drawn)
-        log_density(NUMPYRO.rows, self.model, Batch(jnp.asarray(x), key=key))
+        log_density(NumPyroRows(), self.model, Batch(jnp.asarray(x), key=key))
         wanted = _latent(drawn)
         if not wanted:
             raise ProgramError(

@@ -19,9 +19,9 @@ from ppgen.errors import ProgramError, UnsupportedProgram
 from ppgen.evaluation.likelihood.latent_rows import LatentRows, RowPair, Simulated, Start, Subject
 from ppgen.program.bounds import log_density
 from ppgen.program.jaxprs.graph import trace
-from ppgen.program.languages.pyro import LANGUAGE as PYRO
 from ppgen.program.languages.pyro.program import base_of, bijection_of, role_of, run_program, support_of
 from ppgen.program.languages.rows import Batch
+from ppgen.program.languages.rows.pyro import PyroRows
 from ppgen.program.lowering.recording import record
 from ppgen.program.pairing import check_pair
 
@@ -88,9 +88,9 @@ class _Programs:
         """Refuse what has not one log density a row, or a guide that does not match."""
         torch.manual_seed(0)
         with torch.no_grad():
-            log_density(PYRO.rows, self.model, Batch(x))
+            log_density(PyroRows(), self.model, Batch(x))
         if self.subject.guide is not None:
-            check_pair(PYRO.rows, self.model, self.guide, Batch(x), reparameterised=False)
+            check_pair(PyroRows(), self.model, self.guide, Batch(x), reparameterised=False)
 
     def layout(self, x: Tensor) -> dict[str, tuple[int, ...]]:
         """The unconstrained shape of each latent site of one row."""

@@ -20,8 +20,8 @@ from ppgen.inference.training.objectives import BringsLearner, Objective
 from ppgen.inference.training.settings import Optimizer
 from ppgen.inference.training.subject import Subject
 from ppgen.program.family import Program
-from ppgen.program.languages.pyro.rows import as_tensor
 from ppgen.program.languages.rows import Batch
+from ppgen.program.languages.rows.pyro import as_tensor
 
 __all__ = ["TorchLearner", "learn", "modules_of"]
 

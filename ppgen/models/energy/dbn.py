@@ -22,8 +22,8 @@ from ppgen.models.energy.rbm import RBM
 from ppgen.models.networks.boltzmann import Bipartite
 from ppgen.models.numpyro_family import NumPyroFamily
 from ppgen.program.bounds import elbo, importance_weighted, log_joints
-from ppgen.program.languages.numpyro import LANGUAGE as NUMPYRO
 from ppgen.program.languages.rows import Batch
+from ppgen.program.languages.rows.numpyro import NumPyroRows
 from ppgen.program.likelihood import Kind, Likelihood
 
 __all__ = ["DBN"]
@@ -181,7 +181,7 @@ class DBN(NumPyroFamily):
         """The bound ``(n,)`` with a quick estimate of the constant, in JAX, to follow a training by."""
         noise, chains = jax.random.split(key)
         log_z = self.machines()[-1].rough_log_partition(chains)
-        return elbo(log_joints(NUMPYRO.rows, self.model, self.guide, Batch(x, key=noise))) - log_z
+        return elbo(log_joints(NumPyroRows(), self.model, self.guide, Batch(x, key=noise))) - log_z
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Begin with the frequencies of the training rows ``(n, *shape)``."""
@@ -261,7 +261,7 @@ class _Bound:
         def of_one(row: jax.Array) -> jax.Array:
             batch = Batch(row[None], key=jax.random.key(self.seed))
             return importance_weighted(
-                log_joints(NUMPYRO.rows, family.model, family.guide, batch, self.samples)
+                log_joints(NumPyroRows(), family.model, family.guide, batch, self.samples)
             )[0]
 
         return jax.vmap(of_one)(rows)

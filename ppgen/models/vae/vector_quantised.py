@@ -22,8 +22,8 @@ from ppgen.models.settings import setting
 from ppgen.models.vae.family import DecodedFamily
 from ppgen.models.vae.vae import HIDDEN
 from ppgen.program.bounds import elbo, log_joints
-from ppgen.program.languages.pyro import LANGUAGE as PYRO
 from ppgen.program.languages.rows import Batch
+from ppgen.program.languages.rows.pyro import PyroRows
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["VQVAE"]
@@ -145,7 +145,7 @@ class VQVAE(DecodedFamily):
         """
 
         def score(rows: Tensor, label: Tensor | None = None) -> Tensor:
-            return elbo(log_joints(PYRO.rows, self.model, self.guide, Batch(rows, label)))
+            return elbo(log_joints(PyroRows(), self.model, self.guide, Batch(rows, label)))
 
         how = "one sequence of codes: log p(c(x)) + log p(x | c(x))"
         return Likelihood(self._score(x, score, label), "lower_bound", self.space, self.dims, how)

@@ -80,7 +80,7 @@ class NumPyro(Language):
     @cached_property
     def rows(self) -> RowPrograms:
         """How NumPyro programs are run on minibatches of rows."""
-        from ppgen.program.languages.numpyro.rows import NumPyroRows
+        from ppgen.program.languages.rows.numpyro import NumPyroRows
 
         return NumPyroRows()
 

@@ -158,7 +158,7 @@ class Pyro(Language):
     @cached_property
     def rows(self) -> RowPrograms:
         """How Pyro programs are run on minibatches of rows."""
-        from ppgen.program.languages.pyro.rows import PyroRows
+        from ppgen.program.languages.rows.pyro import PyroRows
 
         return PyroRows()
 

@@ -1,0 +1,11 @@
+"""Programs of rows, an adapter a language: apart from the languages, so that torch's need no JAX."""
+
+from ppgen.program.languages.rows.row_programs import (
+    Batch,
+    Parameters,
+    RowPrograms,
+    RowStatement,
+    RowTrace,
+)
+
+__all__ = ["Batch", "Parameters", "RowPrograms", "RowStatement", "RowTrace"]
