@@ -24,7 +24,7 @@ from ppgen.program.lowering.recording import record_loss
 DIGITS = ppgen.data.load("digits")
 FAMILIES = {
     "vae": lambda: VAE((8, 8), levels=17, hidden=(32,), latent_dim=4, likelihood="discretized_logistic"),
-    "vae-full": lambda: VAE((8, 8), levels=17, hidden=(16,), latent_dim=3, covariance="full"),
+    "vae-full": lambda: VAE((8, 8), levels=17, hidden=(16,), latent_dim=3, posterior="full"),
     "transformer": lambda: Transformer((8, 8), levels=17, width=16, layers=2, heads=2),
     "flow": lambda: NeuralSplineFlow((8, 8), levels=17, hidden=(32,), transforms=2),
 }
