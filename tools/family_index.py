@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ PATH = Path(__file__).parents[1] / "ppgen" / "models" / "index.py"
 
 HEADER = '''"""The families by name, for listing and for lazy imports; `make index` writes this file."""
 
+# fmt: off
+# ruff: noqa: E501
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -41,11 +43,9 @@ class Entry(NamedTuple):
     summary: str
 
 
-FAMILIES: Mapping[str, Entry] = MappingProxyType(
-    {{
+FAMILIES: Mapping[str, Entry] = {{
 {entries}
-    }}
-)
+}}
 '''
 
 
@@ -64,17 +64,13 @@ def families() -> list[Any]:
 def text(found: list[Any]) -> str:
     """The index as Python."""
     modules = sorted((each.__module__, each.__name__) for each in found)
-    names = sorted(
-        ["FAMILIES", *(each.__name__ for each in found)], key=lambda name: (not name.isupper(), name)
-    )
+    names = ["FAMILIES", *(each.__name__ for each in found)]
+    names.sort(key=lambda name: (not name.isupper(), name))  # as ruff sorts them: constants, then classes
+    entry = '    "{0.name}": Entry("{0.__module__}", "{0.__name__}", "{0.summary}"),'
     return HEADER.format(
         imports="\n".join(f"    from {module} import {name}" for module, name in modules),
-        names="\n".join(f'    "{name}",' for name in names),
-        entries="\n".join(
-            f'        "{each.name}": Entry(\n            "{each.__module__}",\n'
-            f'            "{each.__name__}",\n            "{each.summary}",\n        ),'
-            for each in found
-        ),
+        names=textwrap.indent(textwrap.fill(", ".join(f'"{name}"' for name in names) + ",", 100), "    "),
+        entries="\n".join(entry.format(each) for each in found),
     )
 
 
