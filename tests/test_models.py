@@ -418,7 +418,7 @@ NOISE = 0.6
 @pytest.fixture(scope="module")
 def linear():
     """x = W z + b + noise, so that log p(x) is a Gaussian's in closed form; the guide is the posterior."""
-    vae = VAE((4,), hidden=(), latent_dim=2, covariance="full", noise_scale=NOISE)
+    vae = VAE((4,), hidden=(), latent_dim=2, posterior="full", noise_scale=NOISE)
     rng = np.random.default_rng(0)
     w, b = rng.normal(size=(4, 2)), rng.normal(size=4)
     covariance = np.linalg.inv(np.eye(2) + w.T @ w / NOISE**2)
