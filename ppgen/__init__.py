@@ -10,64 +10,9 @@ says how good it is, and what kind of number that is.
 Importing ppgen imports neither torch nor JAX: each part is loaded when it is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from ppgen import data, errors, evaluation, inference, models, plots, program, reports, workflow
-    from ppgen.evaluation.evaluate import evaluate
-    from ppgen.evaluation.scorecard import Scorecard
-    from ppgen.inference.citations import cite
-    from ppgen.inference.infer import infer
-    from ppgen.inference.posterior import Posterior
-    from ppgen.inference.training.train import train
-    from ppgen.models.files import load, save
-    from ppgen.reports.report import report
+# What there is stands in the stub, and is imported when it is first used: torch and JAX take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Posterior",
-    "Scorecard",
-    "cite",
-    "data",
-    "errors",
-    "evaluate",
-    "evaluation",
-    "infer",
-    "inference",
-    "load",
-    "models",
-    "plots",
-    "program",
-    "report",
-    "reports",
-    "save",
-    "train",
-    "workflow",
-]
-
-_ROOMS = ("data", "errors", "evaluation", "inference", "models", "plots", "program", "reports", "workflow")
-_HOMES = {
-    "Posterior": "ppgen.inference.posterior",
-    "Scorecard": "ppgen.evaluation.scorecard",
-    "cite": "ppgen.inference.citations",
-    "evaluate": "ppgen.evaluation.evaluate",
-    "infer": "ppgen.inference.infer",
-    "load": "ppgen.models.files",
-    "report": "ppgen.reports.report",
-    "save": "ppgen.models.files",
-    "train": "ppgen.inference.training.train",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"ppgen.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'ppgen' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]

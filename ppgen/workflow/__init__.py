@@ -5,43 +5,7 @@
 'compare'
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-__all__ = [
-    "Calibration",
-    "average",
-    "calibrate",
-    "check",
-    "compare",
-    "diagnose",
-    "loo",
-    "loo_pit",
-    "posterior_predictive",
-    "prior_predictive",
-    "sensitivity",
-]
-
-_HOMES = {
-    "Calibration": "ppgen.workflow.calibration.result",
-    "average": "ppgen.workflow.averaging",
-    "calibrate": "ppgen.workflow.calibration.calibrate",
-    "check": "ppgen.workflow.checks",
-    "compare": "ppgen.workflow.comparison",
-    "diagnose": "ppgen.workflow.diagnosis",
-    "loo": "ppgen.workflow.cross_validation",
-    "loo_pit": "ppgen.workflow.coverage",
-    "posterior_predictive": "ppgen.workflow.predictive",
-    "prior_predictive": "ppgen.workflow.predictive",
-    "sensitivity": "ppgen.workflow.power_scaling",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+# What there is stands in the stub, and is imported when it is first used: torch and JAX take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,21 +3,7 @@
 What anneals is loaded when it is first used: JAX takes seconds to import.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from ppgen.evaluation.likelihood.comparison import LikelihoodComparison, compare_likelihoods
-
-if TYPE_CHECKING:
-    from ppgen.evaluation.likelihood.annealed import annealed_likelihood
-    from ppgen.evaluation.likelihood.bidirectional import Sandwich, bdmc
-
-__all__ = ["LikelihoodComparison", "Sandwich", "annealed_likelihood", "bdmc", "compare_likelihoods"]
-
-_HOMES = {"Sandwich": "bidirectional", "annealed_likelihood": "annealed", "bdmc": "bidirectional"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"ppgen.evaluation.likelihood.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'ppgen.evaluation.likelihood' has no attribute {name!r}")
+# What there is stands in the stub, and is imported when it is first used: torch and JAX take seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

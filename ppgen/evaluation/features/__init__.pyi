@@ -1,0 +1,10 @@
+from .classifier import Classifier as Classifier
+from .classifier import digits_classifier as digits_classifier
+from .efficientnet import EfficientNetLite0 as EfficientNetLite0
+from .inception import InceptionV3 as InceptionV3
+from .pca import PCA as PCA
+from .plain import Pixels as Pixels
+from .plain import Standardised as Standardised
+from .spec import Features as Features
+from .spec import FeatureSpec as FeatureSpec
+from .spec import Takes as Takes

@@ -1,0 +1,15 @@
+from .ais import AIS as AIS
+from .auto import Auto as Auto
+from .citations import cite as cite
+from .diagnostics import Diagnostics as Diagnostics
+from .importance import Importance as Importance
+from .laplace import Laplace as Laplace
+from .method import Drawn as Drawn
+from .method import Method as Method
+from .method import Request as Request
+from .nuts import NUTS as NUTS
+from .pathfinder import Pathfinder as Pathfinder
+from .posterior import Posterior as Posterior
+from .rejection import Rejection as Rejection
+from .smc import SMC as SMC
+from .svi import SVI as SVI

@@ -1,0 +1,11 @@
+from .averaging import average as average
+from .calibration.calibrate import calibrate as calibrate
+from .calibration.result import Calibration as Calibration
+from .checks import check as check
+from .comparison import compare as compare
+from .coverage import loo_pit as loo_pit
+from .cross_validation import loo as loo
+from .diagnosis import diagnose as diagnose
+from .power_scaling import sensitivity as sensitivity
+from .predictive import posterior_predictive as posterior_predictive
+from .predictive import prior_predictive as prior_predictive
