@@ -62,15 +62,16 @@ def _measure(family: DDPM, rows: int) -> tuple[float, float, float]:
 
 def _loop(family: DDPM, network: Callable[..., Tensor], rows: int) -> Tensor:
     """The program's steps as one writes them in torch."""
-    alphas, sigmas = torch.tensor(family.alphas).float(), torch.tensor(family.sigmas).float()
+    strengths, steps = family.program.strengths, family.program.steps
+    alphas, sigmas = torch.tensor(strengths.alphas).float(), torch.tensor(strengths.sigmas).float()
     with torch.no_grad():
         z = torch.randn(rows, *family.shape)
-        for i in reversed(range(1, family.steps)):
-            t = torch.full((rows,), (i + 1) / family.steps)
+        for i in reversed(range(1, steps)):
+            t = torch.full((rows,), (i + 1) / steps)
             guess = (z - sigmas[i] * network(z, t)) / alphas[i]
-            keep, data, _, spread, *_ = (float(values[i - 1]) for values in family.transitions)
+            keep, data, _, spread, *_ = (float(values[i - 1]) for values in strengths.transitions)
             z = keep * z + data * guess + spread * torch.randn_like(z)
-        return (z - sigmas[0] * network(z, torch.full((rows,), 1 / family.steps))) / alphas[0]
+        return (z - sigmas[0] * network(z, torch.full((rows,), 1 / steps))) / alphas[0]
 
 
 def _check_same(family: DDPM, network: Callable[..., Tensor]) -> None:
@@ -79,7 +80,9 @@ def _check_same(family: DDPM, network: Callable[..., Tensor]) -> None:
         np.float32([0.1, 0.5, 1]),
     )
     said = network(torch.tensor(z), torch.tensor(t)).detach()
-    np.testing.assert_allclose(family.outputs(jnp.asarray(z), jnp.asarray(t)), said, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        family.program.outputs(jnp.asarray(z), jnp.asarray(t)), said, rtol=1e-3, atol=1e-4
+    )
 
 
 # -- the networks in torch, with the arrays of the others --------------------------------------------------

@@ -285,7 +285,7 @@ def strong(family, seed=0):
 @pytest.mark.parametrize("deep", [False, True])
 def test_both_sides_bracket_the_constant(deep):
     machine = strong(DBN((4,), 2, hidden=(5, 4))) if deep else strong(RBM((5,), 2, hidden=4))
-    top = machine.machines()[-1] if deep else machine
+    top = machine.unnormalised
     h, v = (np.array(list(itertools.product((0, 1), repeat=size))) for size in (4, 5))
     couplings = top.network.couplings
     fields = np.asarray(couplings.lower) + h @ np.asarray(couplings.weights).T

@@ -22,10 +22,11 @@ from ppgen.kernels.langevin import annealed_langevin
 from ppgen.models import DDPM, NCSN, FlowMatching, MaskedDiffusion, ScoreSDE
 from ppgen.models.diffusion.any_order import AnyOrder
 from ppgen.models.diffusion.family import _without_class
+from ppgen.models.diffusion.flow_matching import StraightPaths
 from ppgen.models.diffusion.levels import cell_logits, level_mean
 from ppgen.models.diffusion.probability_flow import flow_log_density, follow
 from ppgen.models.diffusion.schedules import CosineSchedule, VarianceExploding, VariancePreserving
-from ppgen.models.diffusion.score_sde import predictor_corrector, probability_flow_velocity
+from ppgen.models.diffusion.score_sde import ScoreFlow, predictor_corrector, probability_flow_velocity
 from ppgen.models.networks.denoiser import denoiser
 from ppgen.models.networks.winograd import _by_winograd
 from ppgen.program.bounds import log_joints
@@ -113,7 +114,7 @@ def test_the_probability_flow_of_the_exact_score_has_the_exact_density(flow):
     assert np.all(np.abs(error) < 4 * np.asarray(estimates.std(1)) / 8 + 1e-3)
 
 
-class ExactSDE(ScoreSDE):
+class ExactScore(ScoreFlow):
     """For normal data of any units: standardised, they are N(0, I) at all times of this process."""
 
     def score(self, z, t, label=None, guidance=1.0, key=None):
@@ -121,28 +122,41 @@ class ExactSDE(ScoreSDE):
         return -z / self.expanded(variance)
 
 
-class ExactFlow(FlowMatching):
+class ExactPaths(StraightPaths):
     def velocity(self, z, t, label=None, guidance=1.0, key=None):
         t = self.expanded(t)
         return (2 * t - 1) * z / (t**2 + (1 - t) ** 2)
 
 
+LOC, SCALE = np.float32([5.0, -3.0]), np.float32([0.1, 20.0])
+
+
+def exact(family, program):
+    """The family with a program of one's own, in units of the data."""
+    family.program = program(**vars(family.program) | {"loc": jnp.array(LOC), "scale": jnp.array(SCALE)})
+    return family
+
+
 @pytest.mark.parametrize(
-    "family", [ExactSDE((2,)), ExactSDE((2,), process="ve"), ExactFlow((2,))], ids=["vp", "ve", "matching"]
+    "family",
+    [
+        exact(ScoreSDE((2,)), ExactScore),
+        exact(ScoreSDE((2,), process="ve"), ExactScore),
+        exact(FlowMatching((2,)), ExactPaths),
+    ],
+    ids=["vp", "ve", "matching"],
 )
 def test_a_family_with_the_exact_score_has_the_exact_density_in_the_datas_units(family):
-    family.loc, family.scale = np.float32([5.0, -3.0]), np.float32([0.1, 20.0])
-    rows = family.loc + family.scale * np.random.default_rng(0).normal(size=(20, 2))
-    exact = norm.logpdf(rows, family.loc, family.scale).sum(1)
-    assert np.abs(family.log_prob(rows).values - exact).max() < 1e-2
-    assert np.abs(family.log_prob(rows, trace="hutchinson", samples=2).values - exact).max() < 1e-2
+    rows = LOC + SCALE * np.random.default_rng(0).normal(size=(20, 2))
+    density = norm.logpdf(rows, LOC, SCALE).sum(1)
+    assert np.abs(family.log_prob(rows).values - density).max() < 1e-2
+    assert np.abs(family.log_prob(rows, trace="hutchinson", samples=2).values - density).max() < 1e-2
 
 
 @pytest.mark.parametrize("sampler", ["ode", "predictor_corrector"])
 def test_an_exact_family_draws_the_data(sampler):
-    family = ExactSDE((2,))
-    family.loc, family.scale = np.float32([5.0, -3.0]), np.float32([0.1, 20.0])
-    rows = (family.sample(4000, sampler=sampler) - family.loc) / family.scale
+    family = exact(ScoreSDE((2,)), ExactScore)
+    rows = (family.sample(4000, sampler=sampler) - LOC) / SCALE
     np.testing.assert_allclose(rows.mean(0), 0, atol=0.08)
     np.testing.assert_allclose(np.cov(rows.T), np.eye(2), atol=0.1)
 
@@ -261,7 +275,7 @@ def test_the_programs_elbo_is_the_bound_in_expectation(chain):
     rows, n = rows_of(chain), 20_000
     weights = jax.jit(lambda key: log_weights(chain, key, rows, n))(jax.random.key(0))
     each_row = [jnp.broadcast_to(row, (n, 2)) for row in rows]
-    drawn = jnp.stack([chain.bound(x, jax.random.key(i)) for i, x in enumerate(each_row)], 1)
+    drawn = jnp.stack([chain.program.bound(x, jax.random.key(i)) for i, x in enumerate(each_row)], 1)
     error = jnp.sqrt((weights.var(0) + drawn.var(0)) / n)
     assert np.all(np.abs(weights.mean(0) - drawn.mean(0)) < 4 * error + 1e-5)
     # NumPyro's own ELBO sums over the rows.
@@ -338,7 +352,7 @@ def every_row(d, levels):
 
 def probabilities_in_each_order(family, rows):
     """``(orders, n)``, by enumeration."""
-    logits, found = family.logits_of(), []
+    logits, found = family.program.logits_of(), []
     for order in itertools.permutations(range(rows.shape[1])):
         rank = jnp.broadcast_to(jnp.array(order), rows.shape)
         found.append(AnyOrder(logits, rank, family.shape).log_prob(jnp.asarray(rows)))
@@ -437,7 +451,7 @@ def test_a_class_conditional_flow_finds_its_clusters():
     summed = np.logaddexp.reduce(np.stack(given) + weights, axis=0)
     found = flow.log_prob(rows[:4])
     np.testing.assert_allclose(found.values, summed, rtol=1e-4)
-    hidden = flow.some_labels(jnp.asarray(labels), jax.random.key(0))
+    hidden = flow.program.some_labels(jnp.asarray(labels), jax.random.key(0))
     assert set(np.unique(hidden)) == {0, 1, 2}
 
 
@@ -486,15 +500,15 @@ def test_noise_prediction_and_score_matching_differ_by_their_weights():
     sde = awake(ScoreSDE((2,), **TINY))
 
     class Subject:
-        family = sde
+        family = sde.program
 
     batch = Batch(jnp.ones((4, 2)), None, jax.random.key(0))
     noise = NoisePrediction().monitor(Subject, batch)
     np.testing.assert_array_equal(MultilevelDenoising().monitor(Subject, batch), noise)
     weighted = MultilevelDenoising("likelihood").monitor(Subject, batch)
     time_key = jax.random.split(batch.key, 3)[0]
-    t = sde.random_times(time_key, 4)
-    expected = 0.5 * (sde.diffusion(t) / sde.spread(t)) ** 2 * noise
+    t = sde.program.random_times(time_key, 4)
+    expected = 0.5 * (sde.program.diffusion(t) / sde.program.spread(t)) ** 2 * noise
     np.testing.assert_allclose(weighted, expected, rtol=1e-5)
 
 

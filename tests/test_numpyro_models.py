@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +131,14 @@ def test_saved_and_loaded_it_is_the_same_bit_for_bit(case, trained, tmp_path):
     assert copy_.config == trained.config
     assert copy_.trained == trained.trained
     assert trained.trained.seconds > 0
+
+
+def test_pickled_or_copied_it_is_the_same_bit_for_bit(case, trained):
+    rows = case.rows(6, seed=2)
+    samples, log_p = trained.sample(5, seed=3), trained.log_prob(rows).values
+    for twin in (pickle.loads(pickle.dumps(trained)), copy.deepcopy(trained)):
+        np.testing.assert_array_equal(twin.sample(5, seed=3), samples)
+        np.testing.assert_array_equal(twin.log_prob(rows).values, log_p)
 
 
 def test_training_changes_a_copy_alone(case, trained):

@@ -14,7 +14,6 @@ from typing import Any
 
 import ppgen.models
 from ppgen.models.family import Family
-from ppgen.models.numpyro_family import NumPyroFamily
 
 PATH = Path(__file__).parents[1] / "ppgen" / "models" / "index.py"
 
@@ -54,8 +53,7 @@ def families() -> list[Any]:
     found = {}
     for module in pkgutil.walk_packages(ppgen.models.__path__, "ppgen.models."):
         for each in vars(importlib.import_module(module.name)).values():
-            own = inspect.isclass(each) and each.__module__ == module.name
-            own = own and issubclass(each, (Family, NumPyroFamily))
+            own = inspect.isclass(each) and each.__module__ == module.name and issubclass(each, Family)
             if own and each.summary and not inspect.isabstract(each):
                 found[each.name] = each
     return [found[name] for name in sorted(found)]

@@ -85,7 +85,8 @@ class Family(HasSettings, ABC):
         self.loc: Any  # of continuous training rows, each (*shape)
         self.scale: Any
         for name in self.settings.declared:
-            setattr(self, name, getattr(self.settings, name))
+            if not hasattr(type(self), name):  # `network` is the network, not the name of its kind
+                setattr(self, name, getattr(self.settings, name))
 
     @classmethod
     def like(cls: type[_Family], data: Any, *, conditional: bool = False, **settings: Any) -> _Family:
@@ -172,11 +173,22 @@ class Family(HasSettings, ABC):
         self, log_prob: Callable[[np.ndarray | None], np.ndarray], label: Any, n: int
     ) -> np.ndarray:
         """The log densities ``(n,)`` by ``log_prob(labels)``, given labels or with classes summed out."""
+        values, log_shares = self._per_class(log_prob, label, n)
+        return values if log_shares is None else np.logaddexp.reduce(values + log_shares, axis=0)
+
+    def _per_class(
+        self, score: Callable[[np.ndarray | None], np.ndarray], label: Any, n: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Scores ``(n, ...)`` by ``score(labels)``, given labels or without classes.
+
+        Where there are classes and no labels, scores ``(classes, n, ...)`` given each class, and the log
+        weights of the classes, which broadcast against them.
+        """
         labels = check_labels(label, self.classes, n)
         if labels is not None or self.classes is None:
-            return log_prob(labels)
-        each = np.stack([log_prob(np.full(n, y)) for y in range(self.classes)])  # (classes, n)
-        return np.logaddexp.reduce(each + self._log_shares(), axis=0)
+            return score(labels), None
+        each = np.stack([score(np.full(n, y)) for y in range(self.classes)])
+        return each, self._log_shares().reshape(-1, *(1,) * (each.ndim - 1))
 
     def _log_shares(self) -> np.ndarray:
         """The log weight of each class ``(classes, 1)``."""

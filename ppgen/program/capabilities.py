@@ -26,6 +26,7 @@ __all__ = [
     "HasTransition",
     "HasVariationalBound",
     "HasVelocity",
+    "HoldsProgram",
     "IsSemiSupervised",
     "lacking",
 ]
@@ -38,6 +39,17 @@ class HasGuide(Protocol):
     @property
     def guide(self) -> Callable[..., Any]:
         """A program of the same arguments."""
+
+
+@runtime_checkable
+class HoldsProgram(Protocol):
+    """A program that is an object of its own, with all that objectives read.
+
+    Attributes:
+        program: an immutable pytree.
+    """
+
+    program: Any
 
 
 @runtime_checkable

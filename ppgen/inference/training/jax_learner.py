@@ -64,13 +64,14 @@ def parameterised(subject: Subject, example: tuple[np.ndarray, np.ndarray | None
 
 
 def _of_family(subject: Subject) -> Subject:
-    network = subject.family.network
+    program = subject.family.program
+    parameters = eqx.filter(program.network, eqx.is_inexact_array)
 
     def put(arrays: Any) -> dict[str, Any]:
-        family = subject.family.with_network(eqx.combine(arrays, network))
-        return {"family": family} | {name: getattr(family, name) for name in subject.programs}
+        trial = program.with_network(eqx.combine(arrays, program.network))
+        return {"family": trial} | {name: getattr(trial, name) for name in subject.programs}
 
-    return replace(subject, parameters=eqx.filter(network, eqx.is_inexact_array), put=put)
+    return replace(subject, parameters=parameters, put=put, **put(parameters))
 
 
 def _of_program(subject: Subject, example: tuple[np.ndarray, np.ndarray | None], seed: int) -> Subject:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.checks import check_choice, check_integer
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_name, check_number, check_positive
-from ppgen.models.diffusion.gaussian_chain import GaussianChain, Prediction, Variance, ancestral
+from ppgen.models.diffusion.family import check_guidance
+from ppgen.models.diffusion.gaussian_chain import GaussianChainFamily, ancestral
 from ppgen.models.diffusion.schedules import CosineSchedule, LogLinearSchedule, VariancePreserving
-from ppgen.models.networks.denoiser import Networks
+from ppgen.models.pytree_family import draw_rows
+from ppgen.models.settings import setting
 from ppgen.program.density import float64
 
 __all__ = ["DDPM"]
@@ -29,7 +29,7 @@ _SCHEDULES: Mapping[str, Any] = {
 }
 
 
-class DDPM(GaussianChain):
+class DDPM(GaussianChainFamily):
     r"""A Markov chain that undoes noise in T steps, :math:`z_T \to \dots \to z_1 \to x`.
 
     .. math:: z_T \sim N(0, I), \qquad
@@ -42,22 +42,6 @@ class DDPM(GaussianChain):
 
     The program has a site a step, and the engine's own ELBO fits it where there are few.
     ``objective="variational_bound"`` maximises the same bound by one random step a row.
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        steps: how many steps T the chain has.
-        schedule: of the noise, ``"linear"`` (default for continuous data), ``"cosine"``, or ``"log_linear"``
-            (default for levels), whose bound loses least to the steps.
-        prediction: the network tells the ``"noise"``, or for data with levels (where it is the default) the
-            distribution of each entry over the ``"levels"``, whose mean is :math:`\hat x`.
-        variance: of the reverse steps, ``"lower"`` (the default for levels) or ``"upper"`` (for continuous
-            data): what is left where the data are known, or what the forward step added.
-        network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
-        width, depth, dropout: of the network.
-        classes: how many classes the rows have, for a model of rows given their class.
-        label_dropout: the share of training rows whose label is left out.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -78,46 +62,20 @@ class DDPM(GaussianChain):
 
     name = "ddpm"
     summary = "denoising diffusion, a Markov chain from noise to data; lower bound; DDIM samples in few steps"
+    objectives: ClassVar[tuple[str, ...]] = ("noise_prediction", "variational_bound", "elbo")
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        steps: int = 1000,
-        schedule: Schedules | None = None,
-        prediction: Prediction | None = None,
-        variance: Variance | None = None,
-        network: Networks | None = None,
-        width: int | None = None,
-        depth: int | None = None,
-        dropout: float = 0.1,
-        classes: int | None = None,
-        label_dropout: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        schedule = schedule or ("linear" if levels is None else "log_linear")
-        chosen = _SCHEDULES[check_name("schedule", schedule, get_args(Schedules))]
+    schedule: Schedules = setting(
+        factory=lambda chosen: "linear" if chosen.levels is None else "log_linear",
+        doc="of the noise: linear (default for continuous data), cosine, or log-linear (default for levels), "
+        "whose bound loses least to the steps",
+    )
+
+    def noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """The share of the data and the spread of the noise after each step ``(steps,)``, weakest first."""
+        schedule = _SCHEDULES[self.schedule]
         with float64():
-            times = jnp.arange(1, check_positive("steps", steps) + 1) / steps
-            alphas, sigmas = np.asarray(chosen.alpha(times)), np.asarray(chosen.sigma(times))
-        super().__init__(
-            shape,
-            levels,
-            {"steps": steps, "schedule": schedule},
-            ("noise_prediction", "variational_bound", "elbo"),
-            alphas=alphas,
-            sigmas=sigmas,
-            prediction=prediction,
-            variance=variance,
-            network=network,
-            width=width,
-            depth=depth,
-            dropout=dropout,
-            classes=classes,
-            label_dropout=label_dropout,
-            seed=seed,
-        )
+            times = jnp.arange(1, self.steps + 1) / self.steps
+            return np.asarray(schedule.alpha(times)), np.asarray(schedule.sigma(times))
 
     def sample(
         self,
@@ -141,25 +99,13 @@ class DDPM(GaussianChain):
             steps: how many steps to make, spread over the chain's; by default all.
             eta: of DDIM, the share of the program's noise that is added: 0 none, 1 all.
         """
-        steps = min(self.steps if steps is None else check_positive("steps", steps), self.steps)
-        draw = _Sampling(steps, _check_eta(eta, sampler), check_number("guidance", guidance, above=-1e-9))
-        return self._draw(n, seed, draw, label)
-
-
-@dataclass(frozen=True)
-class _Sampling:
-    """Rows by some of the chain's steps."""
-
-    steps: int
-    eta: float
-    guidance: float
-
-    def __call__(self, family: DDPM, key: jax.Array, size: int, label: Any = None) -> jax.Array:
-        return ancestral(family, key, size, label, **vars(self))
+        steps = self.steps if steps is None else min(check_integer("steps", steps), self.steps)
+        settings = {"steps": steps, "eta": _check_eta(eta, sampler), "guidance": check_guidance(guidance)}
+        return draw_rows(self.program, n, seed, ancestral, label, **settings)
 
 
 def _check_eta(eta: float | None, sampler: Sampler) -> float:
-    check_name("sampler", sampler, get_args(Sampler))
+    check_choice("sampler", sampler, get_args(Sampler))
     if eta is None:
         return 1.0 if sampler == "ddpm" else 0.0
     if sampler == "ddpm" or not 0 <= eta <= 1:

@@ -3,89 +3,45 @@
 from __future__ import annotations
 
 import zlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.contrib.module import eqx_module
 
-from ppgen.models.checks import check_fraction, check_labels, check_levels, check_shape
+from ppgen.checks import check_number
+from ppgen.models.family import CLASSES
 from ppgen.models.networks.denoiser import Denoiser, Networks, denoiser, each_row
-from ppgen.models.numpyro_family import NumPyroFamily
+from ppgen.models.pytree_family import PytreeFamily, PytreeProgram, in_chunks
+from ppgen.models.settings import setting
 
-__all__ = ["DiffusionFamily", "default_network"]
+__all__ = ["DiffusionFamily", "DiffusionProgram", "check_guidance", "default_network"]
 
 IMAGE = 8  # height and width from which rows with two sides are taken for images
 SIZES: Mapping[str, tuple[int, int]] = {"mlp": (256, 3), "unet": (32, 2)}  # width and depth by default
 
 
-class DiffusionFamily(NumPyroFamily, ABC):
-    """A model that learns to undo noise, by one network for all amounts of it.
+class DiffusionProgram(PytreeProgram):
+    """A program that learns to undo noise, by one network for all amounts of it.
 
-    A member says what the network reads and returns, how rows are drawn with it, and how likely they are.
+    The subclass says what the network reads and returns.
 
-    With ``classes``, labels are left out of a share of the training rows, so that the same network also knows
-    rows of any class. Sampling with ``guidance`` above 1 goes further from those than the class alone would.
-
-    Args:
-        shape: the shape of one row.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        config: the member's own settings.
-        objectives: what can train it, the default first.
-        inputs, outputs: how many numbers an entry the network reads and returns.
-        network, width, depth, dropout: of the network; by default what suits the shape.
-        classes: how many classes the rows have, for a model of rows given their class.
+    Attributes:
         label_dropout: the share of training rows whose label is left out.
-        seed: seed of the initial weights.
-
-    References:
-        Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598.
     """
 
-    def __init__(
-        self,
-        shape: Any,
-        levels: int | None,
-        config: Mapping[str, Any],
-        objectives: tuple[str, ...],
-        *,
-        inputs: int = 1,
-        outputs: int = 1,
-        network: Networks | None,
-        width: int | None,
-        depth: int | None,
-        dropout: float,
-        classes: int | None,
-        label_dropout: float,
-        seed: int,
-    ) -> None:
-        shape = check_shape(shape)
-        kind = network or default_network(shape)
-        usual = SIZES.get(kind, (0, 0))
-        sizes = {"width": usual[0] if width is None else width, "depth": usual[1] if depth is None else depth}
-        self.label_dropout = check_fraction("label_dropout", label_dropout)
-        settings = {
-            **config,
-            "network": kind,
-            **sizes,
-            "dropout": dropout,
-            "label_dropout": label_dropout,
-            "seed": seed,
-        }
-        super().__init__(shape, check_levels(levels), settings, objectives, classes=classes)
-        self.network = denoiser(
-            kind,
-            shape,
-            inputs=inputs,
-            outputs=outputs,
-            **sizes,
-            dropout=dropout,
-            classes=self.classes,
-            seed=seed,
-        )
+    label_dropout: float = eqx.field(static=True)
+
+    @abstractmethod
+    def model(self, x: Any = None, n: int = 1, label: Any = None) -> Any:
+        """The program: rows ``x`` of classes ``label (n,)`` are observed, or else n are sampled."""
+
+    @abstractmethod
+    def guide(self, x: Any, label: Any = None) -> Any:
+        """The guide: what hides the rows ``x (n, *shape)``."""
 
     @abstractmethod
     def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
@@ -93,7 +49,7 @@ class DiffusionFamily(NumPyroFamily, ABC):
 
         Args:
             z, t: the rows, and how far they are on the way to noise.
-            label: the class of each row ``(n,)``; ``None`` for "not told".
+            label: the class of each row ``(n,)``; ``None`` for the unconditional model.
             key: for dropout, in training.
         """
 
@@ -101,15 +57,15 @@ class DiffusionFamily(NumPyroFamily, ABC):
         r"""Outputs that overstate what the class changes, :math:`f_\emptyset + g \, (f_y - f_\emptyset)`."""
         if label is None or guidance == 1:
             return self.outputs(z, t, label, key)
-        anyhow = self.outputs(z, t, None, key)
-        return anyhow + guidance * (self.outputs(z, t, label, key) - anyhow)
+        unconditional = self.outputs(z, t, None, key)
+        return unconditional + guidance * (self.outputs(z, t, label, key) - unconditional)
 
     def standard_rows(self, x: jax.Array, key: jax.Array) -> jax.Array:
         """Rows to train with ``(n, *shape)``, standardised; the key is for noise that a member may add."""
         return self.as_input(x)
 
     def some_labels(self, label: Any, key: jax.Array) -> Any:
-        """Labels ``(n,)`` to train with: some of them are told as "not told"."""
+        """Labels ``(n,)`` to train with, some of them replaced by the unconditional one."""
         if label is None or self.classes is None:
             return label
         hidden = jax.random.bernoulli(key, self.label_dropout, label.shape)
@@ -126,51 +82,116 @@ class DiffusionFamily(NumPyroFamily, ABC):
     def call_network(self, inputs: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
         """The network's outputs ``(n, *shape, outputs)`` for inputs ``(n, *shape, inputs)``."""
         if self.classes is not None and label is None:
-            label = jnp.full(len(inputs), self.classes)  # not told
+            label = jnp.full(len(inputs), self.classes)  # the unconditional one
         keys = None if key is None else jax.random.split(key, len(inputs))
         if isinstance(self.network, Denoiser):
             return self.network.rows(inputs, t, label, keys)
         return each_row(self.network, inputs, t, label, keys)  # of the user's own
 
-    def registered(self) -> Any:
-        """This family, with its network known to NumPyro: what the program computes with."""
-        return self.with_network(eqx_module("network", self.network))
-
     def expanded(self, values: jax.Array) -> jax.Array:
         """One number a row ``(n,)``, or for all rows ``()``, as an array that broadcasts against rows."""
         return values if values.ndim == 0 else values.reshape(-1, *(1,) * len(self.shape))
 
+
+class DiffusionFamily(PytreeFamily):
+    """A model that learns to undo noise, by one network for all amounts of it.
+
+    A member says how rows are drawn with it, and how likely they are.
+
+    With ``classes``, labels are left out of a share of the training rows, so that the same network also knows
+    rows of any class. Sampling with ``guidance`` above 1 goes further from those than the class alone would.
+
+    References:
+        Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598.
+    """
+
+    program: DiffusionProgram
+
+    network: Networks = setting(
+        factory=lambda chosen: default_network(chosen.shape),
+        doc="``unet`` for images of at least 8x8, ``mlp`` for other rows, by default",
+    )
+    width: int = setting(
+        factory=lambda chosen: SIZES[chosen.network][0],
+        doc="of its hidden layers, or channels at the full resolution; by default 256 and 32",
+    )
+    depth: int = setting(
+        factory=lambda chosen: SIZES[chosen.network][1],
+        doc="how many residual blocks, or how many times height and width are halved; by default 3 and 2",
+    )
+    dropout: float = setting(default=0.1, least=0.0, below=1.0, doc="within each block, in training")
+    classes: int | None = CLASSES
+    label_dropout: float = setting(
+        default=0.1, least=0.0, below=1.0, doc="the share of training rows whose label is left out"
+    )
+
+    def _denoiser(self, inputs: int = 1, outputs: int = 1) -> Denoiser:
+        """A network that reads and returns so many numbers an entry."""
+        chosen = self.settings
+        return denoiser(
+            chosen.network,
+            self.shape,
+            inputs=inputs,
+            outputs=outputs,
+            width=self.width,
+            depth=self.depth,
+            dropout=self.dropout,
+            classes=self.classes,
+            seed=self.seed,
+        )
+
+    def _begin(self, program: type[DiffusionProgram], network: Denoiser, **fields: Any) -> None:
+        """Hold a program before any training."""
+        self.program = program.initial(
+            network, self.shape, self.levels, self.classes, label_dropout=self.label_dropout, **fields
+        )
+
+    def model(self, x: Any = None, n: int = 1, label: Any = None) -> Any:
+        """The program: rows ``x`` of classes ``label (n,)`` are observed, or else n are sampled."""
+        return self.program.model(x, n, label)
+
+    def guide(self, x: Any, label: Any = None) -> Any:
+        """The guide: what hides the rows ``x (n, *shape)``."""
+        return self.program.guide(x, label)
+
     def _noisy_scores(
-        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int, **passes: Any
+        self,
+        x: Any,
+        score: Callable[..., jax.Array],
+        label: Any,
+        seed: int,
+        *,
+        passes: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Noisy log densities ``(n, draws)`` of each row by ``score(family, rows, seeds)``.
+        """Noisy log densities ``(n, draws)`` of each row by ``score(program, rows, seeds, **settings)``.
 
         With classes ``score`` has a further argument, the labels; where none are given the result is
         ``(classes, n, draws)``, with the log weights of the classes ``(classes, 1, 1)``. A row's noise comes
         from the row and the seed alone, whatever rows are beside it; it is the same for all classes.
-        ``passes`` are the options of :meth:`_chunked`.
+        ``passes`` are the options of :func:`in_chunks`.
         """
-        rows, labels = self.rows(x), check_labels(label, self.classes, len(x))
+        rows = self.rows(x)
         hashes = [zlib.crc32(np.ascontiguousarray(row).tobytes(), seed) for row in np.asarray(rows)]
-        seeds = jnp.asarray(np.array(hashes, np.uint32))
-        compiled = self._compiled(score)
-        if self.classes is None:
-            return self._chunked(compiled, rows, seeds, **passes), None
-        if labels is not None:
-            return self._chunked(compiled, rows, seeds, jnp.asarray(labels), **passes), None
-        all_of = [jnp.full(len(rows), y) for y in range(self.classes)]
-        each = np.stack([self._chunked(compiled, rows, seeds, labels, **passes) for labels in all_of])
-        with np.errstate(divide="ignore"):  # a class that training never saw has no weight
-            return each, np.log(self.class_weights.astype(np.float64))[:, None, None]
+        seeds = np.array(hashes, np.uint32)
+
+        def compiled(*chunk: Any) -> jax.Array:
+            return score(self.program, *chunk, **settings)
+
+        def by_labels(labels: np.ndarray | None) -> np.ndarray:
+            arrays = (rows, seeds) if labels is None else (rows, seeds, labels)
+            return in_chunks(compiled, *arrays, **passes or {})
+
+        return self._per_class(by_labels, label, len(x))
 
     def _mean_score(
-        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int, **passes: Any
+        self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int, **settings: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The mean of noisy bounds on each row's log density, and its standard error, each ``(n,)``.
 
         Where no label is given, the classes are summed out, and the mean stays a bound.
         """
-        draws, log_weights = self._noisy_scores(x, score, label, seed, **passes)
+        draws, log_weights = self._noisy_scores(x, score, label, seed, **settings)
         if log_weights is not None:
             draws = _without_class(draws, log_weights)
         return draws.mean(-1), draws.std(-1, ddof=1) / np.sqrt(draws.shape[-1])
@@ -179,6 +200,11 @@ class DiffusionFamily(NumPyroFamily, ABC):
 def default_network(shape: tuple[int, ...]) -> Networks:
     """Convolutions for images of at least 8x8, else a multilayer perceptron."""
     return "unet" if len(shape) in (2, 3) and min(shape[:2]) >= IMAGE else "mlp"
+
+
+def check_guidance(guidance: float) -> float:
+    """How much of the class to show: 1 is the model itself, 0 forgets the class."""
+    return check_number("guidance", guidance, least=0.0, example=1.0)
 
 
 def _without_class(draws: np.ndarray, log_weights: np.ndarray) -> np.ndarray:

@@ -1,28 +1,28 @@
-"""What the models with a probability flow have in common: program, guide in the cells, density. (JAX.)"""
+"""What the models with a probability flow have in common: program, guide in the cells, density."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import lax
-from jax.scipy.stats import truncnorm
 from numpyro.distributions.transforms import AffineTransform
 
-from ppgen.models.checks import check_name, check_number, check_positive
+from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.models.diffusion.family import DiffusionFamily
-from ppgen.models.diffusion.levels import level_logits
+from ppgen.models.diffusion.gaussian_noise import GaussianNoise
 from ppgen.models.diffusion.probability_flow import ProbabilityFlow, Velocity, flow_log_density, follow
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["FlowSampling", "ProbabilityFlowFamily", "Trace", "cell_noise"]
+__all__ = ["FlowProgram", "ProbabilityFlowFamily", "Trace", "cell_noise", "flow_rows"]
 
 Trace = Literal["exact", "hutchinson"]
 
@@ -37,23 +37,17 @@ def cell_noise(levels: int) -> float:
     return CELL_SPREAD * 2 / (levels - 1)
 
 
-class ProbabilityFlowFamily(DiffusionFamily, ABC):
-    r"""Noise follows a velocity field to data, :math:`\dot z = v_\theta(z, t)`; a member says which field.
-
-    On the way, rows are :math:`z_t = \alpha_t x + \sigma_t \epsilon`; a member says what these are, too.
+class FlowProgram(GaussianNoise):
+    r"""Noise follows a velocity field to data, :math:`\dot z = v_\theta(z, t)`; a subclass says which.
 
     The program samples continuous rows from that flow. Rows with levels are :math:`x = \lfloor y \rfloor` of
     such a row :math:`y = z_t / \alpha_t`, in the data's units, at the ``data_time``. The noise of that time
     is so weak that it hardly leaves a level's cell; the guide draws y with it, cut off at the edges of the
     cell, :math:`q(y \mid x) = TN(x + \frac12, s^2; x, x + 1)`.
 
-    Args:
+    Attributes:
         data_time, noise_time: when rows are data, and when they are noise.
         noise_spread: the standard deviation of that noise.
-        prediction: what the network tells. ``"levels"``: what it has learned from the other entries of an
-            entry's level, which is multiplied by how likely each level makes the noisy entry itself; the
-            velocity follows from the mean. Anything else is the member's own.
-        others: those of :class:`DiffusionFamily`.
 
     References:
         Theis, van den Oord and Bethge, *A note on the evaluation of generative models*, 2015,
@@ -62,29 +56,9 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         that the model trains on the levels themselves).
     """
 
-    def __init__(
-        self,
-        shape: Any,
-        levels: int | None,
-        config: Mapping[str, Any],
-        objectives: tuple[str, ...],
-        *,
-        data_time: float,
-        noise_time: float,
-        noise_spread: float,
-        prediction: str,
-        **others: Any,
-    ) -> None:
-        objectives = (*objectives, "likelihood" if levels is None else "elbo")
-        self.prediction = prediction
-        outputs = 1 if levels is None or prediction != "levels" else levels
-        config = {**config, "prediction": prediction}
-        super().__init__(shape, levels, config, objectives, outputs=outputs, **others)
-        self.data_time, self.noise_time, self.noise_spread = data_time, noise_time, noise_spread
-
-    @abstractmethod
-    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        r"""The share :math:`\alpha_t` of the data, and the spread :math:`\sigma_t` of the noise."""
+    data_time: float = eqx.field(static=True)
+    noise_time: float = eqx.field(static=True)
+    noise_spread: float = eqx.field(static=True)
 
     @abstractmethod
     def velocity(
@@ -99,12 +73,6 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
             key: for dropout, in training.
         """
 
-    def told(self, out: jax.Array, z: jax.Array, alpha: jax.Array, sigma: jax.Array) -> jax.Array:
-        """What outputs ``(n, *shape, outputs)`` say of rows ``z (n, *shape)``: logits, or one number."""
-        if self.prediction == "levels":
-            return out + level_logits(z, alpha, sigma, out.shape[-1])
-        return out[..., 0]
-
     def random_times(self, key: jax.Array, n: int) -> jax.Array:
         """Times ``(n,)`` between data and noise, spread evenly."""
         return self.data_time + super().random_times(key, n) * (self.noise_time - self.data_time)
@@ -117,11 +85,11 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
             n: how many rows to sample, where none are given.
             label: the class of each row ``(n,)``, for a model with classes.
         """
-        family, n = self.registered(), n if x is None else len(x)
+        program, n = self.registered(), n if x is None else len(x)
         with numpyro.plate("rows", n):
             if self.levels is None:
-                return numpyro.sample("x", family.density(n, label), obs=x)
-            y = numpyro.sample("y", family.density(n, label))  # (n, *shape)
+                return numpyro.sample("x", program.density(n, label), obs=x)
+            y = numpyro.sample("y", program.density(n, label))  # (n, *shape)
             level = jnp.clip(jnp.floor(lax.stop_gradient(y)), 0, self.levels - 1).astype(int)
             return numpyro.sample("x", dist.Delta(level, event_dim=len(self.shape)), obs=x)
 
@@ -129,10 +97,14 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         """The guide: y in the cell of the levels ``x (n, *shape)``; continuous rows need none."""
         if self.levels is None:
             return None
-        corner = jnp.float32(x)
         with numpyro.plate("rows", len(x)):
-            cell = dist.TruncatedNormal(corner + 0.5, CELL_SPREAD, low=corner, high=corner + 1)
-            return numpyro.sample("y", cell.to_event(len(self.shape)))
+            return numpyro.sample("y", self.cell(x))
+
+    def cell(self, x: jax.Array) -> dist.Distribution:
+        """Continuous rows of levels ``x (..., *shape)``: weak noise on them, cut off at the edges."""
+        corner = jnp.float32(x)
+        noisy = dist.TruncatedNormal(corner + 0.5, CELL_SPREAD, low=corner, high=corner + 1)
+        return noisy.to_event(len(self.shape))
 
     def density(self, n: int, label: Any = None, tolerance: float = 1e-4) -> dist.Distribution:
         """The distribution of n continuous rows in the data's units, of the classes ``label (n,)``."""
@@ -151,6 +123,32 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         )
         loc, scale = self.units
         return dist.TransformedDistribution(flow, AffineTransform(loc, scale))
+
+    @property
+    def units(self) -> tuple[Any, Any]:
+        """Location and scale, in the data's units, of the continuous rows at the time of data."""
+        share = self.strength(jnp.float32(self.data_time))[0]
+        if self.levels is None:
+            return jnp.asarray(self.loc), jnp.asarray(self.scale) / share
+        half = (self.levels - 1) / 2  # level k is the middle of the cell [k, k + 1)
+        return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half) / share
+
+    def in_data_units(self, z: jax.Array) -> jax.Array:
+        """Standardised rows ``(n, *shape)`` in the data's own values."""
+        loc, scale = self.units
+        y = loc + scale * z
+        return y if self.levels is None else jnp.clip(jnp.floor(y), 0, self.levels - 1)
+
+    def velocity_of_row(self, label: Any, guidance: float = 1.0) -> Velocity:
+        """The velocity of one row of a class ``()``."""
+        labels = None if label is None else label[None]
+        return lambda row, t: self.velocity(row[None], jnp.reshape(t, (1,)), labels, guidance)[0]
+
+
+class ProbabilityFlowFamily(DiffusionFamily):
+    """A family whose program is a :class:`FlowProgram`."""
+
+    program: FlowProgram
 
     def log_prob(
         self,
@@ -182,56 +180,41 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
             progress: show a progress bar.
         """
         trace = trace or ("exact" if self.dims <= FEW else "hutchinson")
-        exact = check_name("trace", trace, get_args(Trace)) == "exact"
-        score = _Score(check_positive("samples", samples), exact, check_number("tolerance", tolerance))
+        exact = check_choice("trace", trace, get_args(Trace)) == "exact"
+        # Levels have a standard error from at least two draws in each row's cell.
+        settings = {
+            "samples": check_integer("samples", samples, least=1 if self.levels is None else 2),
+            "exact": exact,
+            "tolerance": check_number("tolerance", tolerance, above=0.0, example=1e-5),
+        }
         how = f"probability flow, solver tolerance {tolerance:g}, {trace} trace"
-        check_positive("seed", seed, least=0)
-        found = self._by_flow(x, label, score, seed, how, progress)
+        check_integer("seed", seed, least=0)
+        found = self._by_flow(x, label, seed, how, progress, settings)
         if not looser:
             return found
-        again = self._by_flow(x, label, replace(score, tolerance=10 * score.tolerance), seed, how, progress)
+        settings["tolerance"] *= 10
+        again = self._by_flow(x, label, seed, how, progress, settings)
         moved = again.mean() - found.mean()
         return replace(
             found, how=f"{found.how}; with 10 times the tolerance the mean moves by {moved:+.2g} nats"
         )
 
-    def _by_flow(self, x: Any, label: Any, score: _Score, seed: int, how: str, progress: bool) -> Likelihood:
-        samples, passes = score.samples, {"together": TOGETHER, "progress": progress}
+    def _by_flow(
+        self, x: Any, label: Any, seed: int, how: str, progress: bool, settings: Mapping[str, Any]
+    ) -> Likelihood:
+        samples, passes = settings["samples"], {"together": TOGETHER, "progress": progress}
         if self.levels is not None:
-            if samples < 2:
-                check_positive("samples", samples, least=2)
-            values, stderr = self._mean_score(x, score, label, seed, **passes)
+            values, stderr = self._mean_score(x, _flow_scores, label, seed, passes=passes, **settings)
             how = f"{how}; ELBO of truncated-normal dequantization, {samples} draws"
             return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
-        values, stderr = self._estimate(x, score, label, seed, **passes)
-        if score.exact:
+        values, stderr = self._estimate(x, label, seed, passes=passes, **settings)
+        if settings["exact"]:
             return Likelihood(values, "estimate", self.space, self.dims, how)
         return Likelihood(values, "estimate", self.space, self.dims, f"{how}, {samples} directions", stderr)
 
-    @property
-    def units(self) -> tuple[Any, Any]:
-        """Location and scale, in the data's units, of the continuous rows at the time of data."""
-        share = self.strength(jnp.float32(self.data_time))[0]
-        if self.levels is None:
-            return jnp.asarray(self.loc), jnp.asarray(self.scale) / share
-        half = (self.levels - 1) / 2  # level k is the middle of the cell [k, k + 1)
-        return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half) / share
-
-    def in_data_units(self, z: jax.Array) -> jax.Array:
-        """Standardised rows ``(n, *shape)`` in the data's own values."""
-        loc, scale = self.units
-        y = loc + scale * z
-        return y if self.levels is None else jnp.clip(jnp.floor(y), 0, self.levels - 1)
-
-    def _velocity_of_row(self, label: Any, guidance: float = 1.0) -> Velocity:
-        told = None if label is None else label[None]
-        return lambda row, t: self.velocity(row[None], jnp.reshape(t, (1,)), told, guidance)[0]
-
-    def _estimate(
-        self, x: Any, score: Any, label: Any, seed: int, **passes: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _estimate(self, x: Any, label: Any, seed: int, **settings: Any) -> tuple[np.ndarray, np.ndarray]:
         """Estimates of each row's log density, and their standard errors, each ``(n,)``."""
-        draws, log_weights = self._noisy_scores(x, score, label, seed, **passes)
+        draws, log_weights = self._noisy_scores(x, _flow_scores, label, seed, **settings)
         values = draws.mean(-1)
         count = draws.shape[-1]
         stderr = draws.std(-1, ddof=1) / np.sqrt(count) if count > 1 else np.full(values.shape, np.nan)
@@ -243,68 +226,60 @@ class ProbabilityFlowFamily(DiffusionFamily, ABC):
         return total, (np.exp(each - total) * stderr).sum(0)
 
 
-@dataclass(frozen=True)
-class FlowSampling:
-    """Rows by the probability flow."""
+@eqx.filter_jit
+def flow_rows(
+    program: FlowProgram, key: jax.Array, size: int, label: Any = None, *, guidance: float, tolerance: float
+) -> jax.Array:
+    """Rows ``(size, *shape)`` in the data's own values, by the probability flow."""
+    noise = program.noise_spread * jax.random.normal(key, (size, *program.shape))
 
-    guidance: float
-    tolerance: float
+    def one(z: jax.Array, label: Any) -> jax.Array:
+        velocity = program.velocity_of_row(label, guidance)
+        return follow(velocity, z, program.noise_time, program.data_time, tolerance)
 
-    def __call__(
-        self, family: ProbabilityFlowFamily, key: jax.Array, size: int, label: Any = None
-    ) -> jax.Array:
-        """Rows ``(size, *shape)`` in the data's own values."""
-        noise = family.noise_spread * jax.random.normal(key, (size, *family.shape))
-
-        def one(z: jax.Array, label: Any) -> jax.Array:
-            velocity = family._velocity_of_row(label, self.guidance)
-            return follow(velocity, z, family.noise_time, family.data_time, self.tolerance)
-
-        return family.in_data_units(jax.vmap(one, in_axes=(0, None if label is None else 0))(noise, label))
+    return program.in_data_units(jax.vmap(one, in_axes=(0, None if label is None else 0))(noise, label))
 
 
-@dataclass(frozen=True)
-class _Score:
+@eqx.filter_jit
+def _flow_scores(
+    program: FlowProgram,
+    x: jax.Array,
+    seeds: jax.Array,
+    label: Any = None,
+    *,
+    samples: int,
+    exact: bool,
+    tolerance: float,
+) -> jax.Array:
     """Log densities of rows: one an exact row ``(n, 1)``, or one a direction or a draw ``(n, samples)``."""
+    shape = program.shape
+    noise = dist.Normal(jnp.zeros(shape), program.noise_spread).to_event(len(shape))
+    loc, scale = program.units
+    log_scale = jnp.log(jnp.broadcast_to(scale, shape)).sum()
 
-    samples: int
-    exact: bool
-    tolerance: float
+    def density(row: jax.Array, label: Any, directions: jax.Array | None) -> jax.Array:
+        return flow_log_density(
+            program.velocity_of_row(label),
+            row,
+            noise.log_prob,
+            program.data_time,
+            program.noise_time,
+            directions=directions,
+            tolerance=tolerance,
+        )
 
-    def __call__(
-        self, family: ProbabilityFlowFamily, x: jax.Array, seeds: jax.Array, label: Any = None
-    ) -> jax.Array:
-        shape = family.shape
-        noise = dist.Normal(jnp.zeros(shape), family.noise_spread).to_event(len(shape))
-        loc, scale = family.units
-        log_scale = jnp.log(jnp.broadcast_to(scale, shape)).sum()
+    def of_row(row: jax.Array, seed: jax.Array, label: Any) -> jax.Array:
+        cell_key, sign_key = jax.random.split(jax.random.key(seed))
+        signs = None if exact else jax.random.rademacher(sign_key, (samples, *shape), jnp.float32)
+        if program.levels is None:
+            return jnp.atleast_1d(density((row - loc) / scale, label, signs))
+        cell = program.cell(row)
 
-        def density(row: jax.Array, label: Any, directions: jax.Array | None) -> jax.Array:
-            return flow_log_density(
-                family._velocity_of_row(label),
-                row,
-                noise.log_prob,
-                family.data_time,
-                family.noise_time,
-                directions=directions,
-                tolerance=self.tolerance,
-            )
+        def in_the_cell(i: jax.Array) -> jax.Array:
+            y = cell.sample(jax.random.fold_in(cell_key, i))
+            along = None if signs is None else signs[i][None]
+            return jnp.atleast_1d(density((y - loc) / scale, label, along))[0] - cell.log_prob(y)
 
-        def of_row(row: jax.Array, seed: jax.Array, label: Any) -> jax.Array:
-            cell_key, sign_key = jax.random.split(jax.random.key(seed))
-            signs = None
-            if not self.exact:
-                signs = jax.random.rademacher(sign_key, (self.samples, *shape), jnp.float32)
-            if family.levels is None:
-                return jnp.atleast_1d(density((row - loc) / scale, label, signs))
+        return lax.map(in_the_cell, jnp.arange(samples))
 
-            def in_the_cell(i: jax.Array) -> jax.Array:
-                edge = 0.5 / CELL_SPREAD
-                u = jax.random.truncated_normal(jax.random.fold_in(cell_key, i), -edge, edge, shape)
-                log_q = (truncnorm.logpdf(u, -edge, edge) - jnp.log(CELL_SPREAD)).sum()
-                z = (row + 0.5 + CELL_SPREAD * u - loc) / scale
-                return jnp.atleast_1d(density(z, label, None if signs is None else signs[i][None]))[0] - log_q
-
-            return lax.map(in_the_cell, jnp.arange(self.samples))
-
-        return jax.vmap(of_row, in_axes=(0, 0, None if label is None else 0))(x, seeds, label) - log_scale
+    return jax.vmap(of_row, in_axes=(0, 0, None if label is None else 0))(x, seeds, label) - log_scale

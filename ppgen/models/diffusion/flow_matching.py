@@ -7,12 +7,14 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from ppgen.models.checks import check_levels, check_number
-from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily, cell_noise
-from ppgen.models.diffusion.levels import check_prediction, level_mean
-from ppgen.models.networks.denoiser import Networks
+from ppgen.checks import check_number
+from ppgen.models.diffusion.family import check_guidance
+from ppgen.models.diffusion.flow_family import FlowProgram, ProbabilityFlowFamily, cell_noise, flow_rows
+from ppgen.models.diffusion.levels import default_prediction, level_mean, outputs_of
+from ppgen.models.pytree_family import draw_rows
+from ppgen.models.settings import setting
 
-__all__ = ["FlowMatching"]
+__all__ = ["FlowMatching", "StraightPaths"]
 
 Prediction = Literal["velocity", "levels"]
 
@@ -34,17 +36,6 @@ class FlowMatching(ProbabilityFlowFamily):
     ``network(z, t, label, key)`` with one row ``(*shape, 1)`` and gives its velocity, ``(*shape, 1)``, or
     with ``prediction="levels"`` logits ``(*shape, levels)``; or override :meth:`velocity`.
 
-    Args:
-        shape: the shape of one row, for example ``(2,)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        prediction: the network tells the ``"velocity"``, or for data with levels (where it is the default)
-            the distribution of each entry over the ``"levels"``.
-        network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
-        width, depth, dropout: of the network.
-        classes: how many classes the rows have, for a model of rows given their class.
-        label_dropout: the share of training rows whose label is left out.
-        seed: seed of the initial weights.
-
     Raises:
         InvalidArgument: if a setting is out of range.
 
@@ -64,56 +55,28 @@ class FlowMatching(ProbabilityFlowFamily):
     name = "flow-matching"
     summary = "velocity field on straight paths from noise; estimate by its flow, for levels a lower bound"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        prediction: Prediction | None = None,
-        network: Networks | None = None,
-        width: int | None = None,
-        depth: int | None = None,
-        dropout: float = 0.0,
-        classes: int | None = None,
-        label_dropout: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        told = check_prediction(prediction, check_levels(levels), "velocity")
-        super().__init__(
-            shape,
-            levels,
-            {},
-            ("flow_matching",),
-            data_time=1.0 if levels is None else 1 / (1 + cell_noise(levels)),
+    prediction: Prediction = setting(
+        factory=lambda chosen: default_prediction(chosen.levels, "velocity"),
+        doc="what the network predicts: the velocity, or for data with levels (where it is the default) the "
+        "distribution of each entry over the levels",
+    )
+    dropout: float = 0.0
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What can train it; the density of continuous rows is maximised itself."""
+        return ("flow_matching", "likelihood" if self.levels is None else "elbo")
+
+    def build(self) -> None:
+        """Make the network."""
+        self._begin(
+            StraightPaths,
+            self._denoiser(outputs=outputs_of(self.prediction, self.levels)),
+            prediction=self.prediction,
+            data_time=1.0 if self.levels is None else 1 / (1 + cell_noise(self.levels)),
             noise_time=0.0,
             noise_spread=1.0,
-            prediction=told,
-            network=network,
-            width=width,
-            depth=depth,
-            dropout=dropout,
-            classes=classes,
-            label_dropout=label_dropout,
-            seed=seed,
         )
-
-    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The share of the data, and the spread of the noise, at times t."""
-        return t, 1 - t
-
-    def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The velocity ``(n, *shape)`` of rows, or logits ``(n, *shape, levels)`` of what is beneath."""
-        out = self.call_network(z[..., None], t, label, key)
-        return self.told(out, z, *map(self.expanded, self.strength(t)))
-
-    def velocity(
-        self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
-    ) -> jax.Array:
-        """How fast rows move, with guidance; see :meth:`ProbabilityFlowFamily.velocity`."""
-        out = self.guided(z, t, label, guidance, key)
-        if self.prediction == "velocity":
-            return out
-        return (level_mean(out) - z) / self.expanded(1 - t)
 
     def sample(
         self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0, tolerance: float = 1e-4
@@ -127,7 +90,30 @@ class FlowMatching(ProbabilityFlowFamily):
             guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
             tolerance: of each step of the solver.
         """
-        draw = FlowSampling(
-            check_number("guidance", guidance, above=-1e-9), check_number("tolerance", tolerance)
-        )
-        return self._draw(n, seed, draw, label)
+        settings = {
+            "guidance": check_guidance(guidance),
+            "tolerance": check_number("tolerance", tolerance, above=0.0, example=1e-4),
+        }
+        return draw_rows(self.program, n, seed, flow_rows, label, **settings)
+
+
+class StraightPaths(FlowProgram):
+    """The program of :class:`FlowMatching`: rows move on straight paths, each on average over its ends."""
+
+    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The share of the data and the spread of the noise, which broadcast against rows."""
+        t = self.expanded(t)
+        return t, 1 - t
+
+    def input_scale(self, t: jax.Array) -> float:
+        """Rows are about as wide all along the path."""
+        return 1.0
+
+    def velocity(
+        self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
+    ) -> jax.Array:
+        """How fast rows move, with guidance; see :meth:`FlowProgram.velocity`."""
+        out = self.guided(z, t, label, guidance, key)
+        if self.prediction == "velocity":
+            return out
+        return (level_mean(out) - z) / self.expanded(1 - t)

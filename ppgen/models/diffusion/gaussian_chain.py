@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from abc import abstractmethod
+from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,62 +13,22 @@ import numpyro
 import numpyro.distributions as dist
 from jax import lax
 
-from ppgen.models.checks import check_name, check_positive
+from ppgen.checks import check_integer
 from ppgen.models.diffusion.family import DiffusionFamily
-from ppgen.models.diffusion.levels import (
-    cell_logits,
-    check_prediction,
-    level_logits,
-    level_mean,
-    noise_of_level,
-)
+from ppgen.models.diffusion.gaussian_noise import GaussianNoise
+from ppgen.models.diffusion.levels import cell_logits, default_prediction, level_mean, outputs_of
+from ppgen.models.diffusion.strengths import NoiseStrengths, Transition, Variance
+from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["GaussianChain", "Prediction", "Transition", "Variance", "ancestral"]
+__all__ = ["GaussianChain", "GaussianChainFamily", "Prediction", "Variance", "ancestral"]
 
 Prediction = Literal["noise", "levels"]
-Variance = Literal["lower", "upper"]
 
 REPEATS = 8  # independent draws of a bound, from which its standard error comes
 
 
-class Transition(NamedTuple):
-    r"""Coefficients of one step back from :math:`z_t` to :math:`z_s`, where the data x are known or guessed.
-
-    .. math:: q(z_s \mid z_t, x) = N(\text{keep} \cdot z_t + \text{data} \cdot x, \text{known}^2), \qquad
-        p(z_s \mid z_t) = N(\text{keep} \cdot z_t + \text{data} \cdot \hat x, \text{spread}^2)
-
-    The divergence from the first to the second is ``offset`` for each entry, and ``weight`` times the squared
-    error of the guess :math:`\hat x`. Where both have the variance of q the weight is
-    :math:`\frac12 (\mathrm{SNR}_s - \mathrm{SNR}_t)`.
-    """
-
-    keep: Any
-    data: Any
-    known: Any
-    spread: Any
-    weight: Any
-    offset: Any
-
-    @classmethod
-    def between(cls, alpha: np.ndarray, sigma: np.ndarray, variance: Variance) -> Transition:
-        """The steps between neighbouring strengths of noise ``(k,)``, weakest first; arrays ``(k - 1,)``."""
-        shrink = alpha[1:] / alpha[:-1]
-        added = sigma[1:] ** 2 - (shrink * sigma[:-1]) ** 2  # variance of q(z_t | z_s)
-        part = (sigma[:-1] / sigma[1:]) ** 2
-        snr = (alpha / sigma) ** 2
-        ratio = np.ones_like(part) if variance == "lower" else part  # of the variance of q to that of p
-        return cls(
-            keep=np.float32(shrink * part),
-            data=np.float32(alpha[:-1] * added / sigma[1:] ** 2),
-            known=np.float32(np.sqrt(added * part)),
-            spread=np.float32(np.sqrt(added * part / ratio)),
-            weight=np.float32(0.5 * (snr[:-1] - snr[1:]) * ratio),
-            offset=np.float32(0.5 * (ratio - 1 - np.log(ratio))),
-        )
-
-
-class GaussianChain(DiffusionFamily, ABC):
+class GaussianChain(GaussianNoise):
     r"""Noise becomes data in T steps, each a Gaussian around what the network makes of the row so far.
 
     .. math:: z_T \sim N(0, (\alpha_T^2 + \sigma_T^2) I), \qquad
@@ -81,46 +40,18 @@ class GaussianChain(DiffusionFamily, ABC):
     it gives each entry's distribution over them: what the network has learned from the other entries, times
     how likely each level makes the noisy entry itself. Then :math:`\hat x` is its mean.
 
-    Args:
-        alphas, sigmas: ``(steps,)``, the share of the data and the spread of the noise, weakest first.
-        prediction: ``"noise"`` or ``"levels"``.
-        variance: of the steps. ``"lower"``, what is left where the data are known, is right for data that the
-            row tells nearly; ``"upper"``, what the forward step added, for data as wide as N(0, I).
-        others: those of :class:`DiffusionFamily`.
+    Attributes:
+        strengths: of the noise, weakest first. With ``variance="lower"`` the steps back have what is left
+            where the data are known, right for data that the row tells nearly; with ``"upper"`` what the
+            forward step added, for data as wide as N(0, I).
     """
 
-    def __init__(
-        self,
-        shape: Any,
-        levels: int | None,
-        config: Mapping[str, Any],
-        objectives: tuple[str, ...],
-        *,
-        alphas: np.ndarray,
-        sigmas: np.ndarray,
-        prediction: Prediction | None,
-        variance: Variance | None,
-        **others: Any,
-    ) -> None:
-        self.prediction = check_prediction(prediction, levels, "noise")
-        outputs = check_positive("levels", levels, least=2) if self.prediction == "levels" else 1
-        self.variance: Any = variance or ("upper" if levels is None else "lower")
-        check_name("variance", self.variance, get_args(Variance))
-        config = {**config, "prediction": self.prediction, "variance": self.variance}
-        super().__init__(shape, levels, config, objectives, outputs=outputs, **others)
-        self.alphas, self.sigmas = alphas, sigmas
-        self.prior_spread = float(np.hypot(alphas[-1], sigmas[-1]))
-        self.transitions = Transition.between(alphas, sigmas, self.variance)
-        self.chances = _chances(alphas, sigmas)
-
-    @abstractmethod
-    def sample(self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values."""
+    strengths: NoiseStrengths = eqx.field(static=True)
 
     @property
     def steps(self) -> int:
         """How many steps the chain has, T."""
-        return len(self.alphas)
+        return len(self.strengths.shares)
 
     # -- the program -------------------------------------------------------------------------------------
 
@@ -132,21 +63,23 @@ class GaussianChain(DiffusionFamily, ABC):
             n: how many rows to sample, where none are given.
             label: the class of each row ``(n,)``, for a model with classes.
         """
-        family, n = self.registered(), n if x is None else len(x)
+        program, n = self.registered(), n if x is None else len(x)
         with numpyro.plate("rows", n):
-            start = self._normal(jnp.zeros((n, *self.shape)), self.prior_spread)
+            start = self._normal(jnp.zeros((n, *self.shape)), self.strengths.prior_spread)
             z = numpyro.sample(f"z_{self.steps}", start)
             for i in range(self.steps, 1, -1):
-                step = Transition(*(values[i - 2] for values in self.transitions))
-                guess = family.data(z, jnp.float32(i / self.steps), label)
+                step = Transition(*(values[i - 2] for values in self.strengths.transitions))
+                guess = program.data(z, jnp.float32(i / self.steps), label)
                 z = numpyro.sample(f"z_{i - 1}", self._normal(step.keep * z + step.data * guess, step.spread))
-            return numpyro.sample("x", family.decoder(z, label), obs=x)
+            return numpyro.sample("x", program.decoder(z, label), obs=x)
 
-    def guide(self, x: Any, label: Any = None) -> None:
+    def guide(self, x: Any, label: Any = None) -> Any:
         """The guide: noise on the rows ``x (n, *shape)``, more from site ``z_1`` to site ``z_T``."""
         with numpyro.plate("rows", len(x)):
             z, alpha, sigma = self.as_input(x), 1.0, 0.0
-            for i, (next_alpha, next_sigma) in enumerate(zip(self.alphas, self.sigmas, strict=True), 1):
+            for i, (next_alpha, next_sigma) in enumerate(
+                zip(self.strengths.alphas, self.strengths.sigmas, strict=True), 1
+            ):
                 shrink = next_alpha / alpha
                 spread = float(np.sqrt(next_sigma**2 - (shrink * sigma) ** 2))
                 z = numpyro.sample(f"z_{i}", self._normal(shrink * z, spread))
@@ -154,30 +87,34 @@ class GaussianChain(DiffusionFamily, ABC):
 
     # -- what the network says ---------------------------------------------------------------------------
 
-    def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The noise ``(n, *shape)`` in noisy rows, or logits ``(n, *shape, levels)`` of what is beneath."""
-        alpha, sigma = self._strength(t)
-        out = self.call_network((z / jnp.hypot(alpha, sigma))[..., None], t, label, key)
-        if self.prediction == "noise":
-            return out[..., 0]
-        return out + level_logits(z, alpha, sigma, out.shape[-1])
+    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The share of the data and the spread of the noise, after the step that ends at time t."""
+        step = jnp.round(t * self.steps).astype(int) - 1
+        alphas, sigmas = jnp.float32(self.strengths.alphas), jnp.float32(self.strengths.sigmas)
+        return self.expanded(alphas[step]), self.expanded(sigmas[step])
+
+    def input_scale(self, t: jax.Array) -> jax.Array:
+        """The standard deviation of noisy rows, if that of the data is 1."""
+        return jnp.hypot(*self.strength(t))
 
     def data(self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0) -> jax.Array:
         """The standardised data ``(n, *shape)`` that are to be expected beneath the noise."""
         return self._data(self.guided(z, t, label, guidance), z, t)
 
-    def noise(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The noise ``(n, *shape)`` that is to be expected in noisy rows."""
-        return self._noise(self.outputs(z, t, label, key), z, t)
-
-    def score(self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0) -> jax.Array:
-        """The gradient of the noisy rows' log density ``(n, *shape)``."""
-        return -self._noise(self.guided(z, t, label, guidance), z, t) / self._strength(t)[1]
-
-    def decoder(self, z: jax.Array, label: Any = None, guidance: float = 1.0) -> dist.Distribution:
-        """The distribution of rows in the data's units, given those with the least noise."""
-        t = jnp.float32(1 / self.steps)
+    def decoder(
+        self, z: jax.Array, label: Any = None, guidance: float = 1.0, t: Any = None
+    ) -> dist.Distribution:
+        """The distribution of rows in the data's units, given those with the least noise (at time t)."""
+        t = jnp.float32(1 / self.steps) if t is None else t
         return self._decoder(self.guided(z, t, label, guidance), z, t)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """The strength ``(n,)`` with which noise comes in at times ``t (n,)``, per unit of time.
+
+        That is where the spread grows by equal factors and the data do not shrink, as in an NCSN.
+        """
+        first, *_, last = self.strengths.spreads
+        return self.spread(t) * float(np.sqrt(2 * np.log(last / first)))
 
     # -- how likely rows are -----------------------------------------------------------------------------
 
@@ -193,22 +130,6 @@ class GaussianChain(DiffusionFamily, ABC):
             - self._divergence(rows, place, noises[1], label, dropout_key)
         )
 
-    def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
-        """The ELBO of each row of ``x (n, *shape)``, a lower bound on its log density.
-
-        The sum over the chain's steps is estimated from some of them, spread evenly, without bias.
-
-        Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a density given the class; by default classes are summed out.
-            samples: at how many steps a row is looked at, a multiple of 8.
-            seed: seed of steps and noise.
-        """
-        count = -(-check_positive("samples", samples) // REPEATS)
-        values, stderr = self._mean_score(x, _Bound(count), label, check_positive("seed", seed, least=0))
-        how = f"ELBO of {self.steps} steps, estimated at {REPEATS * count} of them"
-        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
-
     # -- what objectives ask -----------------------------------------------------------------------------
 
     def random_times(self, key: jax.Array, n: int) -> jax.Array:
@@ -216,17 +137,7 @@ class GaussianChain(DiffusionFamily, ABC):
         place = super().random_times(key, n)
         return (1 + jnp.minimum((place * self.steps).astype(int), self.steps - 1)) / self.steps
 
-    def diffused(self, rows: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
-        """Standardised rows ``(n, *shape)`` with noise of the strength at times ``t (n,)``."""
-        alpha, sigma = self._strength(t)
-        return alpha * rows + sigma * noise
-
     # -- helpers -----------------------------------------------------------------------------------------
-
-    def _strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        step = jnp.round(t * self.steps).astype(int) - 1
-        alphas, sigmas = jnp.float32(self.alphas), jnp.float32(self.sigmas)
-        return self.expanded(alphas[step]), self.expanded(sigmas[step])
 
     def _normal(self, mean: jax.Array, spread: Any) -> dist.Distribution:
         return dist.Normal(mean, spread).to_event(len(self.shape))
@@ -234,21 +145,15 @@ class GaussianChain(DiffusionFamily, ABC):
     def _data(self, out: jax.Array, z: jax.Array, t: jax.Array) -> jax.Array:
         if self.prediction == "levels":
             return level_mean(out)
-        alpha, sigma = self._strength(t)
+        alpha, sigma = self.strength(t)
         guess = (z - sigma * out) / alpha
         return guess if self.levels is None else jnp.clip(guess, -1.0, 1.0)
-
-    def _noise(self, out: jax.Array, z: jax.Array, t: jax.Array) -> jax.Array:
-        if self.prediction == "noise":
-            return out
-        alpha, sigma = self._strength(t)
-        return noise_of_level(out, z, alpha, sigma)
 
     def _decoder(self, out: jax.Array, z: jax.Array, t: jax.Array) -> dist.Distribution:
         if self.prediction == "levels":
             return dist.Categorical(logits=out).to_event(len(self.shape))
         # How far x may be from where it is seen: the noise that is left, in units of the data.
-        spread = float(self.sigmas[0] / self.alphas[0])
+        spread = float(self.strengths.sigmas[0] / self.strengths.alphas[0])
         guess = self._data(out, z, t)
         if self.levels is not None:
             logits = cell_logits(guess, spread, self.levels)
@@ -271,7 +176,11 @@ class GaussianChain(DiffusionFamily, ABC):
 
     def _prior_divergence(self, rows: jax.Array) -> jax.Array:
         """From the noisiest rows to the prior, ``(n,)``."""
-        alpha, sigma, prior = float(self.alphas[-1]), float(self.sigmas[-1]), self.prior_spread
+        alpha, sigma, prior = (
+            float(self.strengths.alphas[-1]),
+            float(self.strengths.sigmas[-1]),
+            self.strengths.prior_spread,
+        )
         squares = (rows.reshape(len(rows), -1) ** 2).sum(-1)
         same = (sigma / prior) ** 2
         return 0.5 * (self.dims * (same - 1 - np.log(same)) + (alpha / prior) ** 2 * squares)
@@ -282,22 +191,83 @@ class GaussianChain(DiffusionFamily, ABC):
         """The sum of all steps' divergences ``(n,)``, from the step that a place ``(n,)`` falls on."""
         if self.steps == 1:
             return jnp.zeros(len(rows))
-        step = jnp.searchsorted(jnp.float32(np.cumsum(self.chances[:-1])), place, side="right")
+        step = jnp.searchsorted(jnp.float32(np.cumsum(self.strengths.chances[:-1])), place, side="right")
         t = (step + 2) / self.steps  # from z_{step + 2} to z_{step + 1}
         z = self.diffused(rows, t, noise)
         guess = self._data(self.outputs(z, t, label, key), z, t)
         errors = ((guess - rows) ** 2).reshape(len(rows), -1).sum(-1)
         if self.levels is None:
-            alpha, sigma = jnp.float32(self.alphas)[step + 1], jnp.float32(self.sigmas)[step + 1]
+            alpha, sigma = (
+                jnp.float32(self.strengths.alphas)[step + 1],
+                jnp.float32(self.strengths.sigmas)[step + 1],
+            )
             share = alpha**2 / (alpha**2 + sigma**2)  # of weak noise nearly all is unforeseen
             errors = errors - (share * sigma / alpha) ** 2 * self._surplus(noise)
-        total = jnp.asarray(self.transitions.weight)[step] * errors
-        total = total / jnp.float32(self.chances)[step]
-        return total + self.dims * float(self.transitions.offset.sum())
+        total = jnp.asarray(self.strengths.transitions.weight)[step] * errors
+        total = total / jnp.float32(self.strengths.chances)[step]
+        return total + self.dims * float(self.strengths.transitions.offset.sum())
 
 
+class GaussianChainFamily(DiffusionFamily):
+    """A family whose program is a :class:`GaussianChain`."""
+
+    program: GaussianChain
+
+    steps: int = setting(default=1000, doc="how many steps T the chain has")
+    prediction: Prediction = setting(
+        factory=lambda chosen: default_prediction(chosen.levels, "noise"),
+        doc="what the network predicts: the noise, or for data with levels (where it is the default) the "
+        r"distribution of each entry over the levels, whose mean is :math:`\hat x`; either gives a score",
+    )
+    variance: Variance = setting(
+        factory=lambda chosen: "upper" if chosen.levels is None else "lower",
+        doc="of the reverse steps, ``lower`` (the default for levels) or ``upper`` (for continuous data): "
+        "what is left where the data are known, or what the forward step added",
+    )
+
+    @abstractmethod
+    def noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """The share of the data and the spread of the noise after each step ``(steps,)``, weakest first."""
+
+    def build(self) -> None:
+        """Make the network and the strengths of the noise."""
+        outputs = outputs_of(self.prediction, self.levels)
+        alphas, sigmas = self.noise()
+        strengths = NoiseStrengths(tuple(alphas.tolist()), tuple(sigmas.tolist()), self.variance)
+        self._begin(
+            GaussianChain,
+            self._denoiser(outputs=outputs),
+            prediction=self.prediction,
+            strengths=strengths,
+        )
+
+    def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
+        """The ELBO of each row of ``x (n, *shape)``, a lower bound on its log density.
+
+        The sum over the chain's steps is estimated from some of them, spread evenly, without bias.
+
+        Args:
+            x: rows in the data's own values.
+            label: the class of each row, for a density given the class; by default classes are summed out.
+            samples: at how many steps a row is looked at, a multiple of 8.
+            seed: seed of steps and noise.
+        """
+        count, seed = -(-check_integer("samples", samples) // REPEATS), check_integer("seed", seed, least=0)
+        values, stderr = self._mean_score(x, _elbos, label, seed, count=count)
+        how = f"ELBO of {self.steps} steps, estimated at {REPEATS * count} of them"
+        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
+
+
+@eqx.filter_jit
 def ancestral(
-    family: GaussianChain, key: jax.Array, size: int, label: Any, *, steps: int, eta: float, guidance: float
+    program: GaussianChain,
+    key: jax.Array,
+    size: int,
+    label: Any = None,
+    *,
+    steps: int,
+    eta: float,
+    guidance: float,
 ) -> jax.Array:
     r"""Rows ``(size, *shape)`` by some of the chain's steps, with a share of its noise.
 
@@ -312,66 +282,54 @@ def ancestral(
     References:
         Song, Meng and Ermon, *Denoising Diffusion Implicit Models*, 2020, arXiv:2010.02502, equation 12.
     """
-    visited = np.unique(np.linspace(0, family.steps - 1, steps).round().astype(int))
+    visited = np.unique(np.linspace(0, program.steps - 1, steps).round().astype(int))
     if steps == 1:
-        visited = np.array([family.steps - 1])
-    alpha, sigma = family.alphas[visited], family.sigmas[visited]
-    transition = Transition.between(alpha, sigma, family.variance)
+        visited = np.array([program.steps - 1])
+    alpha, sigma = program.strengths.alphas[visited], program.strengths.sigmas[visited]
+    transition = Transition.between(alpha, sigma, program.strengths.variance)
     kept = np.sqrt(np.maximum(sigma[:-1] ** 2 - (eta * transition.known) ** 2, 0))
     drawn = eta * transition.spread
-    times = (visited + 1) / family.steps
+    times = (visited + 1) / program.steps
     plan = [np.float32(a[::-1]) for a in (times[1:], alpha[1:], sigma[1:], alpha[:-1], kept, drawn)]
 
     def back(state: tuple[jax.Array, jax.Array], step: Any) -> tuple[tuple[jax.Array, jax.Array], None]:
         z, key = state
         t, alpha, sigma, next_alpha, kept, drawn = step
         key, noise_key = jax.random.split(key)
-        guess = family.data(z, t, label, guidance)
+        guess = program.data(z, t, label, guidance)
         noise = (z - alpha * guess) / sigma
         z = next_alpha * guess + kept * noise + drawn * jax.random.normal(noise_key, z.shape)
         return (z, key), None
 
     start_key, key, last_key = jax.random.split(key, 3)
-    start = family.prior_spread * jax.random.normal(start_key, (size, *family.shape))
+    start = program.strengths.prior_spread * jax.random.normal(start_key, (size, *program.shape))
     (z, _), _ = lax.scan(back, (start, key), plan)
     t = jnp.float32(times[0])
-    last = family._decoder(family.guided(z, t, label, guidance), z, t)
-    return _mode(last, family) if eta == 0 else last.sample(last_key)
+    last = program.decoder(z, label, guidance, t)
+    return _mode(last, program.levels) if eta == 0 else last.sample(last_key)
 
 
-@dataclass(frozen=True)
-class _Bound:
+@eqx.filter_jit
+def _elbos(
+    program: GaussianChain, x: jax.Array, seeds: jax.Array, label: Any = None, *, count: int
+) -> jax.Array:
     """Noisy ELBOs ``(n, REPEATS)`` of rows, each from ``count`` steps of the chain."""
+    keys, rows = jax.vmap(jax.random.key)(seeds), program.as_input(x)
 
-    count: int
+    def normal(*path: Any) -> jax.Array:
+        return jax.vmap(lambda key: jax.random.normal(_folded(key, *path), program.shape))(keys)
 
-    def __call__(self, family: GaussianChain, x: jax.Array, seeds: jax.Array, label: Any = None) -> jax.Array:
-        keys, rows = jax.vmap(jax.random.key)(seeds), family.as_input(x)
+    def one(repeat: jax.Array) -> jax.Array:
+        first = jax.vmap(lambda key: jax.random.uniform(_folded(key, repeat, 0)))(keys)
 
-        def normal(*path: Any) -> jax.Array:
-            return jax.vmap(lambda key: jax.random.normal(_folded(key, *path), family.shape))(keys)
+        def divergence(k: jax.Array) -> jax.Array:
+            place = (first + k / count) % 1
+            return program._divergence(rows, place, normal(repeat, k + 2), label, None)
 
-        def one(repeat: jax.Array) -> jax.Array:
-            first = jax.vmap(lambda key: jax.random.uniform(_folded(key, repeat, 0)))(keys)
+        total = lax.map(divergence, jnp.arange(count)).mean(0)
+        return program._log_decoder(x, normal(repeat, 1), label, None) - total
 
-            def divergence(k: jax.Array) -> jax.Array:
-                place = (first + k / self.count) % 1
-                return family._divergence(rows, place, normal(repeat, k + 2), label, None)
-
-            total = lax.map(divergence, jnp.arange(self.count)).mean(0)
-            return family._log_decoder(x, normal(repeat, 1), label, None) - total
-
-        return lax.map(one, jnp.arange(REPEATS)).T - family._prior_divergence(rows)[:, None]
-
-
-def _chances(alphas: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """How often each step is looked at, ``(steps - 1,)``, where a few stand for all.
-
-    Half of the time each alike; half in proportion to the fall of the log signal-to-noise ratio, which is
-    about what the step adds to the bound where the noise is weak.
-    """
-    falls = -np.diff(2 * np.log(alphas / sigmas))
-    return 0.5 / np.maximum(len(falls), 1) + 0.5 * falls / falls.sum()
+    return lax.map(one, jnp.arange(REPEATS)).T - program._prior_divergence(rows)[:, None]
 
 
 def _folded(key: jax.Array, *path: Any) -> jax.Array:
@@ -380,6 +338,6 @@ def _folded(key: jax.Array, *path: Any) -> jax.Array:
     return key
 
 
-def _mode(distribution: Any, family: GaussianChain) -> jax.Array:
+def _mode(distribution: Any, levels: int | None) -> jax.Array:
     base = distribution.base_dist
-    return base.mean if family.levels is None else base.logits.argmax(-1)
+    return base.mean if levels is None else base.logits.argmax(-1)

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_name
 
-__all__ = ["cell_logits", "check_prediction", "level_logits", "level_mean", "noise_of_level"]
+__all__ = ["cell_logits", "default_prediction", "level_logits", "level_mean", "noise_of_level", "outputs_of"]
 
 
 def level_logits(z: jax.Array, alpha: jax.Array, sigma: jax.Array, levels: int) -> jax.Array:
@@ -30,19 +29,27 @@ def noise_of_level(
     return (z - alpha * level_mean(logits)) / sigma
 
 
-def check_prediction(prediction: str | None, levels: int | None, own: str) -> str:
-    """What a network tells: ``"levels"``, the default where there are any, or what else it can."""
-    prediction = check_name(
-        "prediction", prediction or (own if levels is None else "levels"), (own, "levels")
-    )
-    if prediction == "levels" and levels is None:
+def default_prediction(levels: int | None, own: str) -> str:
+    """What a network predicts by default: the levels where there are any, else the model's own."""
+    return own if levels is None else "levels"
+
+
+def outputs_of(prediction: str, levels: int | None) -> int:
+    """How many numbers an entry a network returns.
+
+    Raises:
+        InvalidArgument: if it is to predict the levels of continuous data.
+    """
+    if prediction != "levels":
+        return 1
+    if levels is None:
         raise InvalidArgument(
             "prediction",
             got="'levels' for continuous data",
-            expected=f"'{own}'",
+            expected="what the model predicts otherwise",
             fix="Leave prediction out, or write levels=....",
         )
-    return prediction
+    return levels
 
 
 def cell_logits(mean: jax.Array, spread: float, levels: int) -> jax.Array:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,14 +12,14 @@ import numpyro
 import numpyro.distributions as dist
 from jax import lax
 
-from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_number, check_positive
+from ppgen.checks import check_integer
 from ppgen.models.diffusion.any_order import AnyOrder, Logits, ranks
-from ppgen.models.diffusion.family import DiffusionFamily
-from ppgen.models.networks.denoiser import Networks
+from ppgen.models.diffusion.family import DiffusionFamily, DiffusionProgram, check_guidance
+from ppgen.models.pytree_family import draw_rows
+from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["MaskedDiffusion"]
+__all__ = ["AbsorbingDiffusion", "MaskedDiffusion"]
 
 
 class MaskedDiffusion(DiffusionFamily):
@@ -38,15 +38,6 @@ class MaskedDiffusion(DiffusionFamily):
         \sum_{i \notin S} \log p_\theta(x_i \mid x_S),
 
     with S a random set of k entries. Averaging over several orders inside the logarithm gives a tighter one.
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values an entry can take.
-        network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
-        width, depth, dropout: of the network.
-        classes: how many classes the rows have, for a model of rows given their class.
-        label_dropout: the share of training rows whose label is left out.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range, or there are no levels.
@@ -68,42 +59,61 @@ class MaskedDiffusion(DiffusionFamily):
 
     name = "masked-diffusion"
     summary = "discrete diffusion, hidden entries appear in any order; lower bound, tighter with more orders"
+    objectives: ClassVar[tuple[str, ...]] = ("variational_bound", "elbo", "iwae")
+    program: AbsorbingDiffusion
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        network: Networks | None = None,
-        width: int | None = None,
-        depth: int | None = None,
-        dropout: float = 0.1,
-        classes: int | None = None,
-        label_dropout: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        if levels is None:
-            raise InvalidArgument(
-                "levels",
-                got="None, for continuous data",
-                expected="how many values an entry can take: a mask hides values, it does not blur them",
-                fix="Write levels=..., or use DDPM, ScoreSDE or FlowMatching.",
-            )
-        super().__init__(
-            shape,
-            levels,
-            {},
-            ("variational_bound", "elbo", "iwae"),
-            inputs=check_positive("levels", levels, least=2) + 1,
-            outputs=levels,
-            network=network,
-            width=width,
-            depth=depth,
-            dropout=dropout,
-            classes=classes,
-            label_dropout=label_dropout,
-            seed=seed,
-        )
+    levels: int = setting(
+        kw_only=False,
+        least=2,
+        doc="how many values an entry can take: a mask hides values, it does not blur them, so that "
+        "continuous data need another diffusion",
+    )
+
+    def build(self) -> None:
+        """Make the network, which reads the mask as one more level."""
+        self._begin(AbsorbingDiffusion, self._denoiser(inputs=self.levels + 1, outputs=self.levels))
+
+    def log_prob(self, x: Any, *, label: Any = None, samples: int = 16, seed: int = 0) -> Likelihood:
+        """A lower bound on the log probability of each row of ``x (n, *shape)``, averaged over orders.
+
+        Args:
+            x: rows in the data's own values.
+            label: the class of each row, for a probability given the class; by default classes are summed
+                out.
+            samples: random orders a row; 1 gives the ELBO, more a tighter bound. Each takes as many passes
+                through the network as a row has entries.
+            seed: seed of the orders.
+        """
+        samples, seed = check_integer("samples", samples), check_integer("seed", seed, least=0)
+        draws, log_weights = self._noisy_scores(x, _in_orders, label, seed, count=samples)
+        if log_weights is not None:
+            draws = np.logaddexp.reduce(draws + log_weights, axis=0)
+        values = np.logaddexp.reduce(draws, axis=1) - np.log(samples)
+        weights = np.exp(draws - values[:, None])  # their mean is 1
+        stderr = weights.std(1, ddof=1) / np.sqrt(samples) if samples > 1 else np.full(len(values), np.nan)
+        how = f"importance-weighted bound, {samples} orders" if samples > 1 else "ELBO, 1 order"
+        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
+
+    def sample(
+        self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0, steps: int | None = None
+    ) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values.
+
+        Args:
+            n: how many.
+            seed: the same seed gives the same rows.
+            label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
+            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
+            steps: in how many steps entries appear. By default one at a time, which draws from the program
+                exactly; fewer are faster, and draw the entries of one step as if they were independent.
+        """
+        steps = self.dims if steps is None else min(check_integer("steps", steps), self.dims)
+        settings = {"steps": steps, "guidance": check_guidance(guidance)}
+        return draw_rows(self.program, n, seed, _rows_in_steps, label, **settings)
+
+
+class AbsorbingDiffusion(DiffusionProgram):
+    """The program of :class:`MaskedDiffusion`, and its bound."""
 
     def model(self, x: Any = None, n: int = 1, label: Any = None) -> Any:
         """The program: sites ``time`` and ``x``.
@@ -113,10 +123,10 @@ class MaskedDiffusion(DiffusionFamily):
             n: how many rows to sample, where none are given.
             label: the class of each row ``(n,)``, for a model with classes.
         """
-        family = self.registered()
+        program = self.registered()
         with numpyro.plate("rows", n if x is None else len(x)):
             time = numpyro.sample("time", self._times())  # (n, d)
-            density = AnyOrder(family.logits_of(label), ranks(time, self.shape), self.shape)
+            density = AnyOrder(program.logits_of(label), ranks(time, self.shape), self.shape)
             return numpyro.sample("x", density, obs=x)
 
     def guide(self, x: Any, label: Any = None) -> Any:
@@ -153,44 +163,6 @@ class MaskedDiffusion(DiffusionFamily):
         seen = jnp.minimum((place * self.dims).astype(int), self.dims - 1)  # (n,), from 0 to d - 1
         return self._bound_at(x, seen, jax.random.uniform(time_key, (len(x), self.dims)), label, dropout_key)
 
-    def log_prob(self, x: Any, *, label: Any = None, samples: int = 16, seed: int = 0) -> Likelihood:
-        """A lower bound on the log probability of each row of ``x (n, *shape)``, averaged over orders.
-
-        Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a probability given the class; by default classes are summed
-                out.
-            samples: random orders a row; 1 gives the ELBO, more a tighter bound. Each takes as many passes
-                through the network as a row has entries.
-            seed: seed of the orders.
-        """
-        score = _Orders(check_positive("samples", samples))
-        draws, log_weights = self._noisy_scores(x, score, label, check_positive("seed", seed, least=0))
-        if log_weights is not None:
-            draws = np.logaddexp.reduce(draws + log_weights, axis=0)
-        values = np.logaddexp.reduce(draws, axis=1) - np.log(samples)
-        weights = np.exp(draws - values[:, None])  # their mean is 1
-        stderr = weights.std(1, ddof=1) / np.sqrt(samples) if samples > 1 else np.full(len(values), np.nan)
-        how = f"importance-weighted bound, {samples} orders" if samples > 1 else "ELBO, 1 order"
-        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
-
-    def sample(
-        self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0, steps: int | None = None
-    ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
-
-        Args:
-            n: how many.
-            seed: the same seed gives the same rows.
-            label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
-            steps: in how many steps entries appear. By default one at a time, which draws from the program
-                exactly; fewer are faster, and draw the entries of one step as if they were independent.
-        """
-        steps = self.dims if steps is None else min(check_positive("steps", steps), self.dims)
-        sampling = _Sampling(steps, check_number("guidance", guidance, above=-1e-9))
-        return self._draw(n, seed, sampling, label)
-
     def _times(self) -> dist.Distribution:
         return dist.Uniform(jnp.zeros(self.dims), 1.0).to_event(1)
 
@@ -203,37 +175,29 @@ class MaskedDiffusion(DiffusionFamily):
         return (log_p * hidden).sum(_entries(x)) * self.dims / hidden.sum(_entries(x))
 
 
-@dataclass(frozen=True)
-class _Orders:
+@eqx.filter_jit
+def _in_orders(
+    program: AbsorbingDiffusion, rows: jax.Array, seeds: jax.Array, label: Any = None, *, count: int
+) -> jax.Array:
     """The log probability ``(n, count)`` of rows in each of some orders."""
+    keys = jax.vmap(jax.random.key)(seeds)
 
-    count: int
+    def in_one_order(i: jax.Array) -> jax.Array:
+        draw = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (program.dims,)))
+        order = ranks(draw(keys), program.shape)
+        return AnyOrder(program.logits_of(label), order, program.shape).log_prob(rows)
 
-    def __call__(
-        self, family: MaskedDiffusion, rows: jax.Array, seeds: jax.Array, label: Any = None
-    ) -> jax.Array:
-        keys = jax.vmap(jax.random.key)(seeds)
-
-        def in_one_order(i: jax.Array) -> jax.Array:
-            draw = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, i), (family.dims,)))
-            order = ranks(draw(keys), family.shape)
-            return AnyOrder(family.logits_of(label), order, family.shape).log_prob(rows)
-
-        return lax.map(in_one_order, jnp.arange(self.count)).T
+    return lax.map(in_one_order, jnp.arange(count)).T
 
 
-@dataclass(frozen=True)
-class _Sampling:
-    """Rows, some entries a step."""
-
-    steps: int
-    guidance: float
-
-    def __call__(self, family: MaskedDiffusion, key: jax.Array, size: int, label: Any = None) -> jax.Array:
-        time_key, key = jax.random.split(key)
-        order = ranks(jax.random.uniform(time_key, (size, family.dims)), family.shape)
-        logits = family.logits_of(label, self.guidance)
-        return AnyOrder(logits, order, family.shape).sample_in(key, self.steps)
+@eqx.filter_jit
+def _rows_in_steps(
+    program: AbsorbingDiffusion, key: jax.Array, size: int, label: Any = None, *, steps: int, guidance: float
+) -> jax.Array:
+    """Rows ``(size, *shape)``, some entries a step."""
+    time_key, key = jax.random.split(key)
+    order = ranks(jax.random.uniform(time_key, (size, program.dims)), program.shape)
+    return AnyOrder(program.logits_of(label, guidance), order, program.shape).sample_in(key, steps)
 
 
 def _entries(rows: jax.Array) -> tuple[int, ...]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, get_args
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.errors import InvalidArgument
 from ppgen.kernels.langevin import annealed_langevin
-from ppgen.models.checks import check_name, check_number, check_positive
-from ppgen.models.diffusion.gaussian_chain import GaussianChain, Prediction, Variance, ancestral
+from ppgen.models.diffusion.family import check_guidance
+from ppgen.models.diffusion.gaussian_chain import (
+    GaussianChain,
+    GaussianChainFamily,
+    ancestral,
+)
 from ppgen.models.diffusion.schedules import VarianceExploding
-from ppgen.models.networks.denoiser import Networks
+from ppgen.models.pytree_family import draw_rows
+from ppgen.models.settings import setting
 from ppgen.program.density import float64
 from ppgen.program.likelihood import Likelihood
 
@@ -23,7 +30,7 @@ __all__ = ["NCSN"]
 Sampler = Literal["langevin", "ancestral"]
 
 
-class NCSN(GaussianChain):
+class NCSN(GaussianChainFamily):
     r"""A network for the score of data under noise of many strengths, strongest first when sampling.
 
     .. math:: s_\theta(z, \sigma) \approx \nabla_z \log q_\sigma(z), \qquad q_\sigma = p * N(0, \sigma^2 I),
@@ -32,22 +39,6 @@ class NCSN(GaussianChain):
     At each strength, Langevin dynamics make some steps along the score from where the stronger noise left
     them. That sampler has no density of its own. The program is the chain of reverse steps that the same
     scores define (the DDPM's, with data that do not shrink), and its ELBO is what ``log_prob`` gives.
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        steps: how many strengths of noise there are.
-        smallest, largest: the weakest and the strongest noise, in standard deviations of the data; with
-            levels, in halves of their range.
-        prediction: the network tells the ``"noise"``, or for data with levels (where it is the default) the
-            distribution of each entry over the ``"levels"``; the score follows from either.
-        variance: of the reverse steps, ``"lower"`` (the default for levels) or ``"upper"`` (for continuous
-            data): what is left where the data are known, or what the forward step added.
-        network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
-        width, depth, dropout: of the network.
-        classes: how many classes the rows have, for a model of rows given their class.
-        label_dropout: the share of training rows whose label is left out.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -68,50 +59,26 @@ class NCSN(GaussianChain):
 
     name = "ncsn"
     summary = "noise-conditional score network with annealed Langevin dynamics; lower bound; slow to sample"
+    objectives: ClassVar[tuple[str, ...]] = ("denoising", "noise_prediction", "variational_bound", "elbo")
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        steps: int = 200,
-        smallest: float = 0.01,
-        largest: float = 20.0,
-        prediction: Prediction | None = None,
-        variance: Variance | None = None,
-        network: Networks | None = None,
-        width: int | None = None,
-        depth: int | None = None,
-        dropout: float = 0.1,
-        classes: int | None = None,
-        label_dropout: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        check_positive("steps", steps, least=2)
-        _check_strengths(check_number("smallest", smallest), check_number("largest", largest))
-        schedule = VarianceExploding(smallest, largest)
+    steps: int = setting(default=200, least=2, doc="how many strengths of noise there are")
+    smallest: float = setting(
+        default=0.01,
+        above=0.0,
+        doc="the weakest noise, in standard deviations of the data; with levels, in halves of their range",
+    )
+    largest: float = setting(default=20.0, above=0.0, doc="the strongest noise, in the same units")
+
+    def noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """The share of the data and the spread of the noise after each step ``(steps,)``, weakest first."""
+        _check_strengths(self.smallest, self.largest)
+        schedule = VarianceExploding(self.smallest, self.largest)
         with float64():
-            sigmas = np.asarray(schedule.sigma(jnp.arange(steps) / (steps - 1)))
-        super().__init__(
-            shape,
-            levels,
-            {"steps": steps, "smallest": smallest, "largest": largest},
-            ("denoising", "noise_prediction", "variational_bound", "elbo"),
-            alphas=np.ones(steps),
-            sigmas=sigmas,
-            prediction=prediction,
-            variance=variance,
-            network=network,
-            width=width,
-            depth=depth,
-            dropout=dropout,
-            classes=classes,
-            label_dropout=label_dropout,
-            seed=seed,
-        )
+            sigmas = np.asarray(schedule.sigma(jnp.arange(self.steps) / (self.steps - 1)))
+        return np.ones(self.steps), sigmas
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
-        """The ELBO of each row under the chain of reverse steps; see :meth:`GaussianChain.log_prob`."""
+        """The ELBO of each row under the chain of reverse steps; see :meth:`GaussianChainFamily.log_prob`."""
         found = super().log_prob(x, label=label, samples=samples, seed=seed)
         return replace(found, how=f"{found.how}; of the reverse chain, not of Langevin dynamics")
 
@@ -137,46 +104,38 @@ class NCSN(GaussianChain):
             langevin_steps: at each strength of noise.
             step_size: of Langevin dynamics, in variances of the noise.
         """
-        draw = _Sampling(
-            check_name("sampler", sampler, get_args(Sampler)),
-            check_positive("langevin_steps", langevin_steps),
-            check_number("step_size", step_size),
-            check_number("guidance", guidance, above=-1e-9),
-        )
-        return self._draw(n, seed, draw, label)
-
-    def diffusion(self, t: jax.Array) -> jax.Array:
-        """The strength ``(n,)`` with which noise comes in at times ``t (n,)``, per unit of time."""
-        return self.spread(t) * float(np.sqrt(2 * np.log(self.sigmas[-1] / self.sigmas[0])))
-
-    def spread(self, t: jax.Array) -> jax.Array:
-        """The standard deviation of the noise ``(n,)`` at times ``t (n,)``."""
-        return self._strength(t)[1].reshape(-1)
+        guidance = check_guidance(guidance)
+        langevin_steps = check_integer("langevin_steps", langevin_steps)
+        step_size = check_number("step_size", step_size, above=0.0, example=0.2)
+        if check_choice("sampler", sampler, get_args(Sampler)) == "ancestral":
+            settings: dict[str, Any] = {"steps": self.steps, "eta": 1.0, "guidance": guidance}
+            return draw_rows(self.program, n, seed, ancestral, label, **settings)
+        settings = {"steps": langevin_steps, "step_size": step_size, "guidance": guidance}
+        return draw_rows(self.program, n, seed, _langevin, label, **settings)
 
 
-@dataclass(frozen=True)
-class _Sampling:
-    """Rows by annealed Langevin dynamics, or by the reverse chain."""
+@eqx.filter_jit
+def _langevin(
+    program: GaussianChain,
+    key: jax.Array,
+    size: int,
+    label: Any = None,
+    *,
+    steps: int,
+    step_size: float,
+    guidance: float,
+) -> jax.Array:
+    """Rows ``(size, *shape)`` by some steps of Langevin dynamics at each strength of noise."""
+    start_key, key, last_key = jax.random.split(key, 3)
 
-    sampler: str
-    langevin_steps: int
-    step_size: float
-    guidance: float
+    def score(z: jax.Array, step: jax.Array) -> jax.Array:
+        t = (program.steps - step) / program.steps
+        return program.score(z, t, label, guidance)
 
-    def __call__(self, family: NCSN, key: jax.Array, size: int, label: Any = None) -> jax.Array:
-        if self.sampler == "ancestral":
-            return ancestral(family, key, size, label, steps=family.steps, eta=1.0, guidance=self.guidance)
-        start_key, key, last_key = jax.random.split(key, 3)
-
-        def score(z: jax.Array, step: jax.Array) -> jax.Array:
-            t = (family.steps - step) / family.steps
-            return family.score(z, t, label, self.guidance)
-
-        start = family.prior_spread * jax.random.normal(start_key, (size, *family.shape))
-        z = annealed_langevin(
-            score, start, key, jnp.float32(family.sigmas[::-1]), self.langevin_steps, self.step_size
-        )
-        return family.decoder(z, label, self.guidance).sample(last_key)
+    start = program.strengths.prior_spread * jax.random.normal(start_key, (size, *program.shape))
+    sigmas = jnp.float32(program.strengths.sigmas[::-1])
+    z = annealed_langevin(score, start, key, sigmas, steps, step_size)
+    return program.decoder(z, label, guidance).sample(last_key)
 
 
 def _check_strengths(smallest: float, largest: float) -> None:

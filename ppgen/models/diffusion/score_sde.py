@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.kernels.langevin import corrected
-from ppgen.models.checks import check_levels, check_name, check_number, check_positive
-from ppgen.models.diffusion.flow_family import FlowSampling, ProbabilityFlowFamily, cell_noise
-from ppgen.models.diffusion.levels import check_prediction, noise_of_level
+from ppgen.models.diffusion.family import check_guidance
+from ppgen.models.diffusion.flow_family import FlowProgram, ProbabilityFlowFamily, cell_noise, flow_rows
+from ppgen.models.diffusion.levels import default_prediction, outputs_of
 from ppgen.models.diffusion.schedules import Process, VarianceExploding, VariancePreserving
-from ppgen.models.networks.denoiser import Networks
+from ppgen.models.pytree_family import draw_rows
+from ppgen.models.settings import setting
 
-__all__ = ["ScoreSDE", "predictor_corrector", "probability_flow_velocity"]
+__all__ = ["ScoreFlow", "ScoreSDE", "predictor_corrector", "probability_flow_velocity"]
 
 Name = Literal["vp", "ve"]
 Prediction = Literal["noise", "levels"]
@@ -37,19 +39,6 @@ class ScoreSDE(ProbabilityFlowFamily):
     gives log densities, and is the program. Times go from nearly no noise to 1;
     the noise that is left at the first belongs to the model, or with levels, to the guide.
 
-    Args:
-        shape: the shape of one row, for example ``(2,)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        process: ``"vp"``, variance preserving, or ``"ve"``, variance exploding.
-        prediction: the network tells the ``"noise"`` in a row, or for data with levels (where it is the
-            default) the distribution of each entry over the ``"levels"``; the noise follows from it. Minus
-            the noise over its spread is the score.
-        network: ``"mlp"`` or ``"unet"``; by default what suits the shape.
-        width, depth, dropout: of the network.
-        classes: how many classes the rows have, for a model of rows given their class.
-        label_dropout: the share of training rows whose label is left out.
-        seed: seed of the initial weights.
-
     Raises:
         InvalidArgument: if a setting is out of range.
 
@@ -68,87 +57,32 @@ class ScoreSDE(ProbabilityFlowFamily):
     name = "score-sde"
     summary = "diffusion in continuous time; estimate by the probability flow, for levels a lower bound"
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        process: Name = "vp",
-        prediction: Prediction | None = None,
-        network: Networks | None = None,
-        width: int | None = None,
-        depth: int | None = None,
-        dropout: float = 0.1,
-        classes: int | None = None,
-        label_dropout: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        check_name("process", process, get_args(Name))
-        told = check_prediction(prediction, check_levels(levels), "noise")
-        self.schedule, first = _way(process, levels)
+    process: Name = setting(default="vp", doc="variance preserving or variance exploding")
+    prediction: Prediction = setting(
+        factory=lambda chosen: default_prediction(chosen.levels, "noise"),
+        doc="what the network predicts: the noise in a row, or for data with levels (where it is the "
+        "default) the distribution of each entry over the levels, from which the noise follows. Minus the "
+        "noise over its spread is the score",
+    )
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What can train it; the density of continuous rows is maximised itself."""
+        return ("denoising", "noise_prediction", "likelihood" if self.levels is None else "elbo")
+
+    def build(self) -> None:
+        """Make the network, and the process of the noise."""
+        schedule, first = _forward_process(self.process, self.levels)
         end = jnp.ones(())
-        super().__init__(
-            shape,
-            levels,
-            {"process": process},
-            ("denoising", "noise_prediction"),
+        self._begin(
+            ScoreFlow,
+            self._denoiser(outputs=outputs_of(self.prediction, self.levels)),
+            prediction=self.prediction,
             data_time=first,
             noise_time=1.0,
-            noise_spread=float(jnp.hypot(self.schedule.alpha(end), self.schedule.sigma(end))),
-            prediction=told,
-            network=network,
-            width=width,
-            depth=depth,
-            dropout=dropout,
-            classes=classes,
-            label_dropout=label_dropout,
-            seed=seed,
+            noise_spread=float(jnp.hypot(schedule.alpha(end), schedule.sigma(end))),
+            schedule=schedule,
         )
-
-    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The share of the data, and the spread of the noise, at times t."""
-        return self.schedule.alpha(t), self.schedule.sigma(t)
-
-    def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """The noise ``(n, *shape)`` in standardised rows, or logits ``(n, *shape, levels)`` beneath it."""
-        alpha, sigma = map(self.expanded, self.strength(t))
-        out = self.call_network((z / jnp.hypot(alpha, sigma))[..., None], t, label, key)
-        return self.told(out, z, alpha, sigma)
-
-    def noise(
-        self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None, guidance: float = 1.0
-    ) -> jax.Array:
-        """The noise ``(n, *shape)`` in standardised rows ``z (n, *shape)`` at times ``t (n,)``."""
-        out = self.guided(z, t, label, guidance, key)
-        if self.prediction == "noise":
-            return out
-        return noise_of_level(out, z, *map(self.expanded, self.strength(t)))
-
-    def score(
-        self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
-    ) -> jax.Array:
-        """The gradient of the log density ``(n, *shape)`` of rows at times ``t (n,)``."""
-        return -self.noise(z, t, label, key, guidance) / self.expanded(self.spread(t))
-
-    def velocity(
-        self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
-    ) -> jax.Array:
-        """The probability flow's velocity; see :meth:`ProbabilityFlowFamily.velocity`."""
-        slope = self.score(z, t, label, guidance, key)
-        return probability_flow_velocity(self.schedule, slope, z, self.expanded(t))
-
-    def diffusion(self, t: jax.Array) -> jax.Array:
-        """The strength g ``(n,)`` with which noise comes in at times ``t (n,)``."""
-        return self.schedule.diffusion(t)
-
-    def spread(self, t: jax.Array) -> jax.Array:
-        """The standard deviation of the noise ``(n,)`` at times ``t (n,)``."""
-        return self.schedule.sigma(t)
-
-    def diffused(self, rows: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
-        """Standardised rows ``(n, *shape)`` with the noise of times ``t (n,)``."""
-        alpha, sigma = map(self.expanded, self.strength(t))
-        return alpha * rows + sigma * noise
 
     def sample(
         self,
@@ -175,14 +109,47 @@ class ScoreSDE(ProbabilityFlowFamily):
             ratio: of signal to noise in the Langevin steps; larger are bolder.
             tolerance: of each step of the probability flow's solver.
         """
-        guidance = check_number("guidance", guidance, above=-1e-9)
-        check_positive("steps", steps), check_number("ratio", ratio), check_number("tolerance", tolerance)
-        if check_name("sampler", sampler, get_args(Sampler)) == "ode":
-            return self._draw(n, seed, FlowSampling(guidance, tolerance), label)
-        return self._draw(n, seed, _Sampling(steps, ratio, guidance), label)
+        guidance, steps = check_guidance(guidance), check_integer("steps", steps)
+        ratio = check_number("ratio", ratio, above=0.0, example=0.16)
+        tolerance = check_number("tolerance", tolerance, above=0.0, example=1e-4)
+        if check_choice("sampler", sampler, get_args(Sampler)) == "ode":
+            settings = {"guidance": guidance, "tolerance": tolerance}
+            return draw_rows(self.program, n, seed, flow_rows, label, **settings)
+        settings = {"steps": steps, "ratio": ratio, "guidance": guidance}
+        return draw_rows(self.program, n, seed, _backward_rows, label, **settings)
 
 
-def _way(process: Name, levels: int | None) -> tuple[Process, float]:
+class ScoreFlow(FlowProgram):
+    """The program of a :class:`ScoreSDE`: its score, and the flow with the same marginals.
+
+    Attributes:
+        schedule: of the noise.
+    """
+
+    schedule: Process = eqx.field(static=True)
+
+    def strength(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The share of the data and the spread of the noise, which broadcast against rows."""
+        t = self.expanded(t)
+        return self.schedule.alpha(t), self.schedule.sigma(t)
+
+    def input_scale(self, t: jax.Array) -> jax.Array:
+        """The standard deviation of noisy rows, if that of the data is 1."""
+        return jnp.hypot(*self.strength(t))
+
+    def velocity(
+        self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
+    ) -> jax.Array:
+        """The probability flow's velocity; see :meth:`FlowProgram.velocity`."""
+        slope = self.score(z, t, label, guidance, key)
+        return probability_flow_velocity(self.schedule, slope, z, self.expanded(t))
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """The strength g ``(n,)`` with which noise comes in at times ``t (n,)``."""
+        return self.schedule.diffusion(t)
+
+
+def _forward_process(process: Name, levels: int | None) -> tuple[Process, float]:
     """The process, and the time at which rows are data: with levels, when their noise fills a cell."""
     if process == "vp":
         preserving = VariancePreserving()
@@ -245,23 +212,26 @@ def predictor_corrector(
     return z - length * (schedule.drift(t) * z - schedule.diffusion(t) ** 2 * score(z, t))
 
 
-@dataclass(frozen=True)
-class _Sampling:
-    """Rows by the stochastic way back."""
-
-    steps: int
-    ratio: float
-    guidance: float
-
-    def __call__(self, family: ScoreSDE, key: jax.Array, size: int, label: Any = None) -> jax.Array:
-        start_key, key = jax.random.split(key)
-        rows = predictor_corrector(
-            lambda z, t: family.score(z, t, label, self.guidance),
-            family.schedule,
-            family.noise_spread * jax.random.normal(start_key, (size, *family.shape)),
-            key,
-            first=family.data_time,
-            steps=self.steps,
-            ratio=self.ratio,
-        )
-        return family.in_data_units(rows)
+@eqx.filter_jit
+def _backward_rows(
+    program: ScoreFlow,
+    key: jax.Array,
+    size: int,
+    label: Any = None,
+    *,
+    steps: int,
+    ratio: float,
+    guidance: float,
+) -> jax.Array:
+    """Rows ``(size, *shape)`` by the stochastic way back."""
+    start_key, key = jax.random.split(key)
+    rows = predictor_corrector(
+        lambda z, t: program.score(z, t, label, guidance),
+        program.schedule,
+        program.noise_spread * jax.random.normal(start_key, (size, *program.shape)),
+        key,
+        first=program.data_time,
+        steps=steps,
+        ratio=ratio,
+    )
+    return program.in_data_units(rows)

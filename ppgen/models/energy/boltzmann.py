@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import lax
-from numpyro.contrib.module import eqx_module
 
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
-from ppgen.kernels.pseudo_likelihood import pseudo_log_prob
-from ppgen.models.checks import check_positive
-from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
+from ppgen.models.energy.boltzmann_family import BoltzmannFamily, BoltzmannProgram
+from ppgen.models.energy.enumeration import every_state
 from ppgen.models.energy.units import BinaryUnits, count_levels
 from ppgen.models.networks.boltzmann import Pairwise
 
-__all__ = ["BoltzmannMachine", "check_binary"]
+__all__ = ["BoltzmannMachine", "PairwiseBoltzmann", "check_binary"]
 
 
 class _Network(eqx.Module):
@@ -39,11 +37,6 @@ class BoltzmannMachine(BoltzmannFamily):
     It is the distribution of most entropy among those with the same means and pairwise moments. A Gibbs
     step goes through all units, each drawn given the others.
 
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: 2.
-        seed: seed of the initial weights.
-
     Raises:
         InvalidArgument: if a setting is out of range, or the levels are not 2.
 
@@ -59,15 +52,28 @@ class BoltzmannMachine(BoltzmannFamily):
 
     name = "boltzmann"
     summary = "binary units, every pair coupled; likelihood up to a constant that AIS estimates"
+    objectives: ClassVar[tuple[str, ...]] = ("pcd", "cd")
+    program: PairwiseBoltzmann
+
+    levels: int | None = 2
+
+    def build(self) -> None:
+        """Begin with weak random couplings."""
+        check_binary(self.levels, type(self).__name__)
+        couplings = Pairwise.random(self.dims, jax.random.key(self.seed))
+        network = _Network(couplings, jnp.zeros((self.dims, 2), jnp.int32))
+        self.program = PairwiseBoltzmann.initial(network, self.shape, 2)
+
+
+class PairwiseBoltzmann(BoltzmannProgram):
+    """The program of a :class:`BoltzmannMachine`, its energy and its Gibbs steps."""
 
     network: _Network
 
-    def __init__(self, shape: tuple[int, ...], levels: int | None = 2, *, seed: int = 0) -> None:
-        check_binary(levels, type(self).__name__)
-        super().__init__(shape, levels, {"seed": seed}, ("pcd", "cd"))
-        self.units = BinaryUnits(self.dims)
-        key = jax.random.key(check_positive("seed", seed, least=0))
-        self.network = _Network(Pairwise(self.dims, key), jnp.zeros((self.dims, 2), jnp.int32))
+    @property
+    def units(self) -> BinaryUnits:
+        """All are binary."""
+        return BinaryUnits(self.dims)
 
     def model(self, x: Any = None, n: int = 1) -> jax.Array:
         """The program: a site ``x`` of independent units, and a factor that couples them.
@@ -76,13 +82,13 @@ class BoltzmannMachine(BoltzmannFamily):
             x: rows ``(n, *shape)`` to observe.
             n: how many rows to sample, where none are given.
         """
-        network = eqx_module("network", self.network)
-        bias = network.couplings.bias
+        couplings = self.registered().network.couplings
+        bias = couplings.bias
         with numpyro.plate("rows", n if x is None else len(x)):
             alone = dist.Bernoulli(logits=bias.reshape(self.shape)).to_event(len(self.shape))
             x = numpyro.sample("x", alone, obs=x)  # (n, *shape)
             v = self.units.features(x.reshape(-1, self.dims))
-            pairs = 0.5 * ((v @ network.couplings.weights) * v).sum(-1)
+            pairs = 0.5 * ((v @ couplings.weights) * v).sum(-1)
             numpyro.factor("coupling", pairs + jax.nn.softplus(bias).sum())
         return x
 
@@ -104,47 +110,42 @@ class BoltzmannMachine(BoltzmannFamily):
         v = lax.fori_loop(0, self.dims, visit, self.units.features(x.reshape(n, self.dims)))
         return v.astype(x.dtype).reshape(x.shape)
 
-    def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.kernels.pseudo_likelihood`."""
-        return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, 2)
-
-    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Begin with the frequencies of the training rows ``(n, *shape)``."""
+    def standardised(self, rows: RowArray) -> PairwiseBoltzmann:
+        """The same machine that begins with the frequencies of the training rows ``(n, *shape)``."""
         counts = count_levels(rows, 2)
-        bias = self.units.field_of(counts)
-        self.network = _Network(
-            eqx.tree_at(lambda c: c.bias, self.network.couplings, bias),
-            counts,
-        )
+        couplings = replace(self.network.couplings, bias=self.units.field_of(counts))
+        return self.with_network(_Network(couplings, counts))
 
     # -- the path, and its ends --------------------------------------------------------------------------
 
     def start(self, key: jax.Array, n: int) -> jax.Array:
         """Draw n rows of the start of the path, independent units."""
-        units = dist.Bernoulli(logits=self._tempered(0.0).network.couplings.bias)
+        units = dist.Bernoulli(logits=self.tempered(0.0).network.couplings.bias)
         return units.sample(key, (n,)).reshape(n, *self.shape)
 
-    def _tempered(self, beta: Any) -> Any:
+    def tempered(self, beta: Any) -> PairwiseBoltzmann:
+        """The machine at a place of the path, from 0 at its start to 1."""
         couplings = self.network.couplings
-        first = self.units.field_of(self.network.counts)
-        changed = eqx.tree_at(
-            lambda c: (c.triangle, c.bias),
-            couplings,
-            (beta * couplings.triangle, (1 - beta) * first + beta * couplings.bias),
-        )
-        return self.with_network(_Network(changed, self.network.counts))
+        bias = (1 - beta) * self.units.field_of(self.network.counts) + beta * couplings.bias
+        return self.with_network(_Network(Pairwise(beta * couplings.triangle, bias), self.network.counts))
 
-    def _log_partition_at_start(self) -> jax.Array:
-        return jax.nn.softplus(self._tempered(0.0).network.couplings.bias).sum()
+    def log_partition_at_start(self) -> jax.Array:
+        """The log of the constant of independent units."""
+        return jax.nn.softplus(self.tempered(0.0).network.couplings.bias).sum()
 
-    def _enumerable(self) -> bool:
-        return self.dims <= LARGEST_EXACT
+    @property
+    def log2_states(self) -> int:
+        """How many units there are."""
+        return self.dims
 
-    def _log_partition_exact(self) -> jax.Array:
-        return every_state(self.dims, lambda x: -self.energy(x))
-
-    def _names(self) -> str:
+    @property
+    def states(self) -> str:
+        """Those of the units, in words."""
         return f"2^{self.dims} states"
+
+    def log_partition_exact(self) -> jax.Array:
+        """The log of the constant by enumeration of the rows."""
+        return every_state(self.dims, lambda x: -self.energy(x))
 
 
 def check_binary(levels: int | None, name: str) -> None:

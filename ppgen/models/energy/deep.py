@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,19 +15,17 @@ import numpyro
 import numpyro.distributions as dist
 from jax import lax
 from jax.scipy.special import logsumexp
-from numpyro.contrib.module import eqx_module
 
+from ppgen.checks import check_integer
 from ppgen.data.lazy import RowArray
-from ppgen.errors import InvalidArgument
 from ppgen.kernels import mala
-from ppgen.kernels.annealed_importance import AISState, anneal
-from ppgen.models.checks import check_name, check_positive, check_sizes
-from ppgen.models.energy.family import CHAINS, TEMPERATURES, EnergyFamily, Method
-from ppgen.models.energy.partition import LogPartition
+from ppgen.models.energy.family import CHAINS, TEMPERATURES, EnergyFamily, EnergyProgram, minus_energy
 from ppgen.models.networks.energy import Architecture, energy_network
+from ppgen.models.pytree_family import score_rows
+from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["EnergyModel"]
+__all__ = ["EnergyModel", "TiltedGaussian"]
 
 HIDDEN = {"mlp": (256, 256), "conv": (32, 64, 128)}
 
@@ -41,14 +40,6 @@ class EnergyModel(EnergyFamily):
     with the mean and standard deviation of the training rows and a network f, so that the density always
     has an integral. Discrete rows get uniform noise, :math:`y = x + u`, and the density is that of y: the
     probability of x is its integral over a cell, which the mean over u bounds.
-
-    Args:
-        shape: the shape of one row, for example ``(2,)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        networks: f as ``"mlp"``, or as ``"conv"`` for images.
-        hidden: widths of its hidden layers, or channels of its convolutions, each after the first at half
-            the size; by default ``(256, 256)`` and ``(32, 64, 128)``.
-        seed: seed of the initial weights.
 
     Raises:
         InvalidArgument: if a setting is out of range, or the image is too small.
@@ -66,64 +57,25 @@ class EnergyModel(EnergyFamily):
 
     name = "energy"
     summary = "deep energy-based model, sampled by Langevin chains; AIS estimates the likelihood's constant"
+    program: TiltedGaussian
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        networks: Architecture = "mlp",
-        hidden: tuple[int, ...] | None = None,
-        seed: int = 0,
-    ) -> None:
-        check_name("networks", networks, get_args(Architecture))
-        hidden = HIDDEN[networks] if hidden is None else check_sizes("hidden", hidden)
-        objectives: tuple[str, ...] = ("pcd", "cd", "nce", "denoising_score_matching")
-        if levels is None:  # the edges of cells have no score
-            objectives += ("sliced_score_matching", "score_matching")
-        config = {"networks": networks, "hidden": hidden, "seed": seed}
-        super().__init__(shape, levels, config, objectives)
-        key = jax.random.key(check_positive("seed", seed, least=0))
-        self.network = energy_network(networks, self.shape, hidden, key)
+    networks: Architecture = setting(default="mlp", doc="f, ``conv`` for images")
+    hidden: tuple[int, ...] = setting(
+        factory=lambda chosen: HIDDEN[chosen.networks],
+        doc="widths of its hidden layers, or channels of its convolutions, each after the first at half the "
+        "size; by default ``(256, 256)`` and ``(32, 64, 128)``",
+    )
 
-    def model(self, x: Any = None, n: int = 1) -> jax.Array:
-        """The program: a Gaussian site ``x``, and a factor that weighs it; levels are seen through ``y``.
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What can train it: the edges of the cells of levels have no score."""
+        more = () if self.levels else ("sliced_score_matching", "score_matching")
+        return ("pcd", "cd", "nce", "denoising_score_matching", *more)
 
-        Args:
-            x: rows ``(n, *shape)`` to observe; levels get uniform noise.
-            n: how many rows to sample, where none are given.
-        """
-        family = self.with_network(eqx_module("network", self.network))
-        n = n if x is None else len(x)
-        if x is not None and self.levels is not None:
-            x = self.dequantise(numpyro.prng_key(), x)
-        with numpyro.plate("rows", n):
-            gaussian = dist.Normal(self.loc, self.scale).to_event(len(self.shape))
-            y = numpyro.sample("x" if self.levels is None else "y", gaussian, obs=x)  # (n, *shape)
-            numpyro.factor("energy", -family.excess((y - self.loc) / self.scale))
-        return y if self.levels is None else self._to_levels(y)
-
-    def energy(self, x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of rows ``(n, *shape)``, of levels with their noise, in JAX."""
-        z = (x - self.loc) / self.scale
-        return self.excess(z) - _log_normal(z) + jnp.log(self.scale).sum()
-
-    def excess(self, z: jax.Array) -> jax.Array:
-        """The network's part f of the energy ``(n,)``, at standardised rows."""
-        return jax.vmap(self.network)(z)
-
-    def dequantise(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """Levels with uniform noise in [0, 1); continuous rows as they are."""
-        if self.levels is None:
-            return x
-        return x + jax.random.uniform(key, x.shape)
-
-    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Take location and scale of each entry of the training rows, of levels with their noise."""
-        super().standardise(rows, labels)
-        if self.levels is not None:
-            self.loc = np.asarray(rows.mean(0) + 0.5, np.float32)
-            self.scale = np.asarray(np.sqrt(rows.var(0) + 1 / 12), np.float32)
+    def build(self) -> None:
+        """Make the network."""
+        network = energy_network(self.networks, self.shape, self.hidden, jax.random.key(self.seed))
+        self.program = TiltedGaussian.initial(network, self.shape, self.levels)
 
     def log_prob(
         self,
@@ -145,50 +97,96 @@ class EnergyModel(EnergyFamily):
         log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
         if self.levels is None:
             return self._likelihood(self.unnormalised_log_prob(x), log_z, "estimate", log_z.how)
-        values = self._score(x, _OverNoise(check_positive("samples", samples), seed))
+        samples = check_integer("samples", samples)
+        values = score_rows(self.program, x, _over_noise, samples=samples, seed=seed)
         how = f"importance-weighted bound over uniform noise, {samples} samples; {log_z.how}"
         return self._likelihood(values, log_z, "estimate", how)
 
     def unnormalised_log_prob(self, x: Any) -> np.ndarray:
         """The log density of each row ``(n,)`` without its constant; of levels over 16 draws of noise."""
-        if self.levels is not None:
-            return self._score(x, _OverNoise(16, 0))
-        return super().unnormalised_log_prob(x)
+        if self.levels is None:
+            return score_rows(self.program, x, minus_energy)
+        return score_rows(self.program, x, _over_noise, samples=16, seed=0)
 
-    def sample(self, n: int, *, seed: int = 0, steps: int = 1000) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values, each by a Langevin chain of its own.
 
-        The chains begin at Gaussian noise; the network's part of the energy fades in over the first half of
-        the steps, whose proposals are accepted by Metropolis' rule and sized by how often they are.
+class TiltedGaussian(EnergyProgram):
+    """The program of an :class:`EnergyModel`: a Gaussian, whose density a network tilts."""
+
+    def model(self, x: Any = None, n: int = 1) -> jax.Array:
+        """The program: a Gaussian site ``x``, and a factor that weighs it; levels are seen through ``y``.
 
         Args:
-            n: how many.
-            seed: the same seed gives the same rows.
-            steps: of each chain.
+            x: rows ``(n, *shape)`` to observe; levels get uniform noise.
+            n: how many rows to sample, where none are given.
         """
-        return self._draw(n, seed, _Chains(check_positive("steps", steps)))
+        program, n = self.registered(), n if x is None else len(x)
+        if x is not None and self.levels is not None:
+            x = self.dequantise(numpyro.prng_key(), x)
+        with numpyro.plate("rows", n):
+            gaussian = dist.Normal(self.loc, self.scale).to_event(len(self.shape))
+            y = numpyro.sample("x" if self.levels is None else "y", gaussian, obs=x)  # (n, *shape)
+            numpyro.factor("energy", -program.excess((y - self.loc) / self.scale))
+        return y if self.levels is None else self.to_levels(y)
 
-    def _partition(
-        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any, progress: bool
-    ) -> LogPartition:
-        if method == "exact":
-            raise InvalidArgument(
-                "method",
-                got="'exact'",
-                expected="'ais' or 'reverse_ais': the states of an EnergyModel cannot be enumerated",
-                fix="Leave method out.",
-            )
-        backward = method == "reverse_ais"
-        start = jnp.zeros(())
-        if backward:
-            start = self.rows(self.sample(chains, seed=seed) if rows is None else rows)
-        begin = _Begin(temperatures, chains, backward)
-        value, stderr = self._annealed(begin, _stage, seed, start, progress)
-        name = "reverse AIS" if backward else "AIS"
-        how = f"log Z by {name}, {temperatures} temperatures, {chains} chains, standard error {stderr:.3f}"
-        return LogPartition(-value if backward else value, stderr, how)
+    def energy(self, x: jax.Array) -> jax.Array:
+        """The energy ``(n,)`` of rows ``(n, *shape)``, of levels with their noise, in JAX."""
+        z = (x - self.loc) / self.scale
+        return self.excess(z) - _log_normal(z) + jnp.log(self.scale).sum()
 
-    def _at(self, beta: Any, z: jax.Array) -> jax.Array:
+    def excess(self, z: jax.Array) -> jax.Array:
+        """The network's part f of the energy ``(n,)``, at standardised rows."""
+        return jax.vmap(self.network)(z)
+
+    def dequantise(self, key: jax.Array, x: jax.Array) -> jax.Array:
+        """Levels with uniform noise in [0, 1); continuous rows as they are."""
+        if self.levels is None:
+            return x
+        return x + jax.random.uniform(key, x.shape)
+
+    def standardised(self, rows: RowArray) -> TiltedGaussian:
+        """The same program in units of the training rows, of levels with their noise."""
+        if self.levels is None:
+            return super().standardised(rows)
+        loc, scale = rows.mean(0) + 0.5, np.sqrt(rows.var(0) + 1 / 12)
+        return replace(self, loc=jnp.asarray(loc, jnp.float32), scale=jnp.asarray(scale, jnp.float32))
+
+    # -- Langevin chains, and the path that they follow --------------------------------------------------
+
+    def run_chains(self, key: jax.Array, size: int, steps: int) -> jax.Array:
+        """Where Langevin chains from Gaussian noise are; the network's part fades in over half of the steps.
+
+        Proposals are accepted by Metropolis' rule, and sized by how often they are.
+        """
+        first, key = jax.random.split(key)
+        betas = jnp.minimum(1.0, jnp.arange(1, steps + 1) / max(1, steps // 2))
+        z, _ = self._tuned(betas, key, jax.random.normal(first, (size, *self.shape)))
+        y = self.loc + self.scale * z
+        return y if self.levels is None else self.to_levels(y)
+
+    def path(
+        self, key: jax.Array, rows: jax.Array | None, temperatures: int, chains: int
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
+        """Evenly spaced temperatures with a step size for each, standardised chains, and keys."""
+        pilot, first, noise, main = jax.random.split(key, 4)
+        beta = jnp.linspace(0.0, 1.0, temperatures + 1)
+        gaussian = jax.random.normal(first, (2 * chains, *self.shape))
+        # The step sizes are learnt from other chains, so that the weights are unbiased.
+        _, log_steps = self._tuned(beta, pilot, gaussian[chains:])
+        keys = jax.random.split(main, temperatures)
+        if rows is None:
+            return (beta, log_steps), gaussian[:chains], keys
+        start = (self.dequantise(noise, rows) - self.loc) / self.scale
+        return (beta[::-1], log_steps[::-1]), start, keys
+
+    def energy_at(self, place: tuple[Any, Any], x: jax.Array) -> jax.Array:
+        """The energy ``(n,)`` of standardised rows, but for its constant."""
+        return -self._log_density_at(place[0], x)
+
+    def move_at(self, place: tuple[Any, Any], key: jax.Array, x: jax.Array) -> jax.Array:
+        """A Langevin step of standardised rows."""
+        return self._move(*place, key, x)[0]
+
+    def _log_density_at(self, beta: Any, z: jax.Array) -> jax.Array:
         """The log density ``(n,)`` of standardised rows at a place of the path, but for its constant."""
         return _log_normal(z) - beta * self.excess(z)
 
@@ -196,7 +194,7 @@ class EnergyModel(EnergyFamily):
         self, beta: Any, log_step: Any, key: jax.Array, z: jax.Array
     ) -> tuple[jax.Array, mala.MALAInfo]:
         """A Langevin step at a place of the path."""
-        log_density = partial(self._at, beta)
+        log_density = partial(self._log_density_at, beta)
         state, info = mala.step(key, mala.init(z, log_density), log_density, jnp.exp(log_step))
         return state.position, info
 
@@ -212,71 +210,19 @@ class EnergyModel(EnergyFamily):
         (z, _), log_steps = lax.scan(step, start, (betas, jax.random.split(key, len(betas))))
         return z, log_steps
 
-    def _to_levels(self, y: jax.Array) -> jax.Array:
+    def to_levels(self, y: jax.Array) -> jax.Array:
+        """The levels in whose cells continuous rows are."""
         assert self.levels is not None
         return jnp.clip(jnp.floor(y), 0, self.levels - 1).astype(jnp.int32)
 
 
-@dataclass(frozen=True)
-class _Chains:
-    """Langevin chains from Gaussian noise."""
-
-    steps: int
-
-    def __call__(self, family: EnergyModel, key: jax.Array, size: int) -> jax.Array:
-        first, key = jax.random.split(key)
-        betas = jnp.minimum(1.0, jnp.arange(1, self.steps + 1) / max(1, self.steps // 2))
-        z, _ = family._tuned(betas, key, jax.random.normal(first, (size, *family.shape)))
-        y = jnp.asarray(family.loc) + family.scale * z
-        return y if family.levels is None else family._to_levels(y)
-
-
-@dataclass(frozen=True)
-class _Begin:
-    """Places and step sizes along the path or back, with chains at its beginning and a key for each step."""
-
-    temperatures: int
-    chains: int
-    backward: bool
-
-    def __call__(
-        self, family: EnergyModel, key: jax.Array, rows: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
-        pilot, first, noise, main = jax.random.split(key, 4)
-        beta = jnp.linspace(0.0, 1.0, self.temperatures + 1)
-        gaussian = jax.random.normal(first, (2 * self.chains, *family.shape))
-        # The step sizes are learnt from other chains, so that the weights are unbiased.
-        _, log_steps = family._tuned(beta, pilot, gaussian[self.chains :])
-        keys = jax.random.split(main, self.temperatures)
-        if self.backward:
-            start = (family.dequantise(noise, rows) - family.loc) / family.scale
-            return (beta[::-1], log_steps[::-1]), start, keys
-        return (beta, log_steps), gaussian[: self.chains], keys
-
-
-def _stage(family: EnergyModel, path: tuple[jax.Array, jax.Array], z: jax.Array, keys: jax.Array) -> AISState:
-    """Chains after a part of the path, with what it adds to their log weights."""
-    return anneal(
-        lambda place, z: -family._at(place[0], z),
-        lambda place, key, z: family._move(place[0], place[1], key, z)[0],
-        path,
-        z,
-        keys,
-    )
-
-
-@dataclass(frozen=True)
-class _OverNoise:
-    """The log of the mean of the unnormalised density over a cell, from draws of noise."""
-
-    samples: int
-    seed: int
-
-    def __call__(self, family: EnergyModel, rows: jax.Array) -> jax.Array:
-        # The noise is the same for each row: no row's figure depends on its neighbours.
-        noise = jax.random.uniform(jax.random.key(self.seed), (self.samples, *family.shape))
-        values = lax.map(lambda u: -family.energy(rows + u), noise)
-        return logsumexp(values, 0) - math.log(self.samples)
+@eqx.filter_jit
+def _over_noise(program: TiltedGaussian, rows: jax.Array, *, samples: int, seed: int) -> jax.Array:
+    """The log of the mean of the unnormalised density over a cell ``(n,)``, from draws of noise."""
+    # The noise is the same for each row: no row's figure depends on its neighbours.
+    noise = jax.random.uniform(jax.random.key(seed), (samples, *program.shape))
+    values = lax.map(lambda u: -program.energy(rows + u), noise)
+    return logsumexp(values, 0) - math.log(samples)
 
 
 def _log_normal(z: jax.Array) -> jax.Array:

@@ -2,67 +2,100 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.scipy.special import logsumexp
 
+from ppgen.checks import check_choice, check_integer
 from ppgen.errors import InvalidArgument
 from ppgen.kernels.annealed_importance import AISState, anneal
 from ppgen.kernels.weights import log_mean_weight
-from ppgen.models.checks import check_name, check_positive
+from ppgen.models.energy.enumeration import LARGEST_EXACT
 from ppgen.models.energy.partition import LogPartition, LogPartitionBracket
-from ppgen.models.numpyro_family import NumPyroFamily
+from ppgen.models.pytree_family import PytreeFamily, PytreeProgram, draw_rows
 from ppgen.program.likelihood import Kind, Likelihood
 from ppgen.style.bar import ProgressBar
 
-__all__ = ["LARGEST_EXACT", "BoltzmannFamily", "EnergyFamily", "GibbsChains", "Method", "every_state"]
+__all__ = ["CHAINS", "TEMPERATURES", "EnergyFamily", "EnergyProgram", "Method", "minus_energy", "run_chains"]
 
 Method = Literal["auto", "exact", "ais", "reverse_ais"]
 
-LARGEST_EXACT = 20  # binary units whose states are enumerated, 2^20
 TEMPERATURES = 1000
 CHAINS = 256
+STEPS = 1000  # of chains that draw rows
 
-_BLOCK = 12  # 2^12 states side by side
 _PART = 100  # of the steps of annealing, between two signs of life
 
-Begin = Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array, jax.Array]]
-"""Of a family, a key and rows to go back from: path, chains at its beginning, a key for each step."""
-Stage = Callable[[Any, Any, jax.Array, jax.Array], AISState]
-"""Of a family, a part of the path, chains and keys: the chains after it, with what their log weights gain."""
 
-
-class EnergyFamily(NumPyroFamily):
+class EnergyProgram(PytreeProgram):
     r"""A density known up to a constant, :math:`p(x) = \exp(-E(x)) / Z`.
 
-    The subclass has the energy, and says how to anneal along a path that ends at it.
+    The subclass has the energy, chains that draw rows, and a path of densities that ends at its own.
     """
-
-    _partitions: dict[Any, tuple[Any, LogPartition]]
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._partitions = {}
 
     @abstractmethod
     def energy(self, x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of rows ``(n, *shape)``, in JAX, to differentiate."""
+        """The energy ``(n,)`` of rows ``(n, *shape)``, to differentiate."""
 
     @abstractmethod
-    def _partition(
-        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any, progress: bool
-    ) -> LogPartition: ...
+    def run_chains(self, key: jax.Array, size: int, steps: int) -> jax.Array:
+        """Where so many chains are after so many steps along the path and at its end, ``(size, *shape)``."""
 
-    def unnormalised_log_prob(self, x: Any) -> np.ndarray:
-        """Minus the energy of each row ``(n,)``: the log density without its constant, in nats."""
-        return self._score(x, _minus_energy)
+    @abstractmethod
+    def path(
+        self, key: jax.Array, rows: jax.Array | None, temperatures: int, chains: int
+    ) -> tuple[Any, jax.Array, jax.Array]:
+        """The places of the path, chains at its beginning, and a key for each step.
+
+        With rows of the model, the way back: the places from the last to the first, and chains at the rows.
+        """
+
+    @abstractmethod
+    def energy_at(self, place: Any, x: jax.Array) -> jax.Array:
+        """The energy ``(n,)`` of chains at a place of the path."""
+
+    @abstractmethod
+    def move_at(self, place: Any, key: jax.Array, x: jax.Array) -> jax.Array:
+        """A step of chains, which leaves the density at a place of the path invariant."""
+
+    def log_partition_at_start(self) -> jax.Array:
+        """The log of the normalising constant at the beginning of the path."""
+        return jnp.zeros(())
+
+    @property
+    def log2_states(self) -> float:
+        """Of how many states the constant is a sum, in bits."""
+        return math.inf
+
+    @property
+    def states(self) -> str:
+        """These states in words."""
+        return "infinitely many states"
+
+    def log_partition_exact(self) -> jax.Array:
+        """The log of the normalising constant by enumeration."""
+        raise NotImplementedError
+
+
+class EnergyFamily(PytreeFamily):
+    """A family whose density is known up to a constant."""
+
+    program: Any
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self._constants: dict[Any, LogPartition] = {}
+        self._constants_of: PytreeProgram | None = None
+
+    @property
+    def unnormalised(self) -> EnergyProgram:
+        """The program whose constant is sought."""
+        return self.program
 
     def log_partition(
         self,
@@ -76,6 +109,8 @@ class EnergyFamily(NumPyroFamily):
     ) -> LogPartition:
         r"""The log of the normalising constant, :math:`\log Z = \log \sum_x \exp(-E(x))`.
 
+        That of a deep belief network is the constant of the RBM on top.
+
         Args:
             method: ``"exact"`` by enumeration; ``"ais"`` by annealed importance sampling, too low as a rule,
                 since :math:`\mathbb{E}[\log \hat Z] \le \log Z`; ``"reverse_ais"`` by chains that go from the
@@ -83,8 +118,9 @@ class EnergyFamily(NumPyroFamily):
             temperatures: steps of the path, evenly spaced.
             chains: how many go along it.
             seed: of the chains.
-            rows: for ``"reverse_ais"`` draws of the model ``(chains, *shape)``; by default those of
-                :meth:`sample`, whose long chains stand in for exact draws.
+            rows: for ``"reverse_ais"`` draws of the model ``(chains, *shape)``, or of a deep belief network's
+                RBM ``(chains, hidden[-2])``; by default the ends of long chains, which stand in for exact
+                draws.
             progress: show a progress bar.
 
         Returns:
@@ -99,27 +135,20 @@ class EnergyFamily(NumPyroFamily):
             Reverse Annealing*, 2014, arXiv:1412.8566; Grosse, Ghahramani and Adams, *Sandwiching the marginal
             likelihood using bidirectional Monte Carlo*, 2015, arXiv:1511.02543.
         """
-        check_name("method", method, ("auto", "exact", "ais", "reverse_ais"))
         settings = (
-            method,
-            check_positive("temperatures", temperatures),
-            check_positive("chains", chains, least=2),
-            check_positive("seed", seed, least=0),
+            check_choice("method", method, ("auto", "exact", "ais", "reverse_ais")),
+            check_integer("temperatures", temperatures),
+            check_integer("chains", chains, least=2),
+            check_integer("seed", seed, least=0),
         )
-        if rows is not None and method != "reverse_ais":
-            raise InvalidArgument(
-                "rows",
-                got=f"rows beside method={method!r}",
-                expected="rows for method='reverse_ais' alone",
-                fix="Leave them out.",
-            )
         if rows is not None:
-            return self._partition(*settings, rows, progress)
-        of, known = self._partitions.get(settings, (None, None))
-        if known is None or of is not self.network:
-            known = self._partition(*settings, None, progress)
-            self._partitions[settings] = self.network, known
-        return known
+            _check_backward(method)
+            return _log_partition(self.unnormalised, *settings, rows, progress)
+        if self._constants_of is not self.program:
+            self._constants_of, self._constants = self.program, {}
+        if settings not in self._constants:
+            self._constants[settings] = _log_partition(self.unnormalised, *settings, None, progress)
+        return self._constants[settings]
 
     def bracket_log_partition(
         self,
@@ -152,213 +181,114 @@ class EnergyFamily(NumPyroFamily):
             self.log_partition("ais", **settings), self.log_partition("reverse_ais", rows=rows, **settings)
         )
 
-    def with_network(self, network: Any) -> Any:
-        """A shallow copy with another network, whose arrays may be JAX's tracers."""
-        other = super().with_network(network)
-        other._partitions = {}
-        return other
+    def sample(self, n: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
+        """Draw ``(n, *shape)`` rows in the data's own values, each by a chain of its own.
 
-    def _annealed(
-        self, begin: Begin, stage: Stage, seed: int, rows: jax.Array, progress: bool
-    ) -> tuple[float, float]:
-        """The log mean weight of chains along a path, which they go part by part, and its standard error."""
-        path, x, keys = self._compiled(begin)(jax.random.key(seed), rows)
-        move, log_weights = self._compiled(stage), np.zeros(len(x))
-        with ProgressBar("log Z by annealing", len(keys), show=progress) as bar:
-            for first in range(0, len(keys), _PART):
-                part = jax.tree.map(lambda places, i=first: places[i : i + _PART + 1], path)
-                x, gains = move(part, x, keys[first : first + _PART])
-                log_weights += np.asarray(gains, np.float64)
-                bar.advance(_PART)
-        value, stderr = log_mean_weight(log_weights)
-        return float(value), float(stderr)
-
-    def _likelihood(self, values: np.ndarray, log_z: LogPartition, kind: Kind, how: str) -> Likelihood:
-        stderr = None if log_z.exact else np.full(len(values), log_z.stderr)
-        return Likelihood(values - log_z.value, kind, self.space, self.dims, how, stderr)
-
-
-class BoltzmannFamily(EnergyFamily):
-    """Units with biases and couplings: Gibbs sampling, and a path from independent units.
-
-    Along the path the couplings are scaled up from 0, and the biases of the units go from the frequencies in
-    the training rows to the model's own.
-    """
-
-    @abstractmethod
-    def transition(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """A Gibbs step of chains at ``x (n, *shape)``, which leaves the density invariant."""
-
-    @abstractmethod
-    def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """A figure ``(n,)`` that rises with the density and needs no constant."""
-
-    @abstractmethod
-    def start(self, key: jax.Array, n: int) -> jax.Array:
-        """Draw n rows of the start of the path, independent units."""
-
-    @abstractmethod
-    def _tempered(self, beta: Any) -> Any:
-        """The model at a place of the path, from 0 at its start to 1."""
-
-    @abstractmethod
-    def _log_partition_at_start(self) -> jax.Array: ...
-
-    @abstractmethod
-    def _enumerable(self) -> bool: ...
-
-    @abstractmethod
-    def _log_partition_exact(self) -> jax.Array: ...
-
-    @abstractmethod
-    def _names(self) -> str:
-        """What is enumerated, in words."""
-
-    def log_prob(
-        self,
-        x: Any,
-        *,
-        temperatures: int = TEMPERATURES,
-        chains: int = CHAINS,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Likelihood:
-        """The log density of each row ``(n, *shape)``.
-
-        It is exact where the states of the smaller layer can be enumerated, at most 2^20 of them. Otherwise
-        the constant is estimated by annealed importance sampling, see :meth:`log_partition`.
-
-        Args:
-            x: rows in the data's own values.
-            temperatures, chains, seed, progress: of that estimate.
-        """
-        log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
-        kind: Kind = "exact" if log_z.exact else "estimate"
-        return self._likelihood(self.unnormalised_log_prob(x), log_z, kind, log_z.how)
-
-    def sample(self, n: int, *, seed: int = 0, steps: int = 1000) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values, each by a Gibbs chain of its own.
-
-        The chains begin with independent units, and the first half of the steps follows the path.
+        The chains are those of the program: Gibbs steps from independent units, or Langevin steps from
+        Gaussian noise. The first half of the steps follows the path to the model's own density.
 
         Args:
             n: how many.
             seed: the same seed gives the same rows.
             steps: of each chain.
         """
-        return self._draw(n, seed, GibbsChains(check_positive("steps", steps)))
+        return draw_rows(self.program, n, seed, run_chains, steps=check_integer("steps", steps))
 
-    def rough_log_partition(self, key: jax.Array) -> jax.Array:
-        """A quick estimate of the log partition function, in JAX, by 100 temperatures and 64 chains."""
-        _, log_weights = _stage(self, *_Begin(100, 64, backward=False)(self, key, jnp.zeros(())))
-        return logsumexp(log_weights) - jnp.log(len(log_weights)) + self._log_partition_at_start()
-
-    def _partition(
-        self, method: Method, temperatures: int, chains: int, seed: int, rows: Any, progress: bool
-    ) -> LogPartition:
-        if method == "exact" or (method == "auto" and self._enumerable()):
-            self._check_enumerable()
-            exact = self._compiled(_exact)(jnp.zeros(()))
-            return LogPartition(float(exact), 0.0, f"log Z by enumeration of {self._names()}")
-        backward = method == "reverse_ais"
-        if backward:
-            start = self.rows(self.sample(chains, seed=seed) if rows is None else rows)
-        else:
-            start = jnp.zeros(())  # drawn by the path's own start
-        begin = _Begin(temperatures, chains, backward)
-        value, stderr = self._annealed(begin, _stage, seed, start, progress)
-        first = float(self._compiled(_at_start)(jnp.zeros(())))
-        name = "reverse AIS" if backward else "AIS"
-        how = f"log Z by {name}, {temperatures} temperatures, {chains} chains, standard error {stderr:.3f}"
-        return LogPartition(first + (-value if backward else value), stderr, how)
-
-    def _check_enumerable(self) -> None:
-        if not self._enumerable():
-            raise InvalidArgument(
-                "method",
-                got="'exact', for a model with too many states",
-                expected=f"at most 2^{LARGEST_EXACT} states of the smaller layer",
-                fix="Write method='ais'.",
-            )
+    def _likelihood(self, values: np.ndarray, log_z: LogPartition, kind: Kind, how: str) -> Likelihood:
+        stderr = None if log_z.exact else np.full(len(values), log_z.stderr)
+        return Likelihood(values - log_z.value, kind, self.space, self.dims, how, stderr)
 
 
-@dataclass(frozen=True)
-class GibbsChains:
-    """Gibbs chains from independent units."""
-
-    steps: int
-
-    def __call__(self, family: BoltzmannFamily, key: jax.Array, size: int) -> jax.Array:
-        """Where ``size`` chains are at last."""
-        key, first = jax.random.split(key)
-
-        def step(k: Any, x: jax.Array) -> jax.Array:
-            beta = jnp.minimum(1.0, (k + 1) / max(1, self.steps // 2))
-            return family._tempered(beta).transition(jax.random.fold_in(key, k), x)
-
-        return lax.fori_loop(0, self.steps, step, family.start(first, size))
-
-
-@dataclass(frozen=True)
-class _Begin:
-    """The path, or the way back, with chains at its beginning and a key for each of its steps."""
-
-    temperatures: int
-    chains: int
-    backward: bool
-
-    def __call__(
-        self, family: BoltzmannFamily, key: jax.Array, rows: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        key, first = jax.random.split(key)
-        beta = jnp.linspace(0.0, 1.0, self.temperatures + 1)
-        keys = jax.random.split(key, self.temperatures)
-        return (beta[::-1], rows, keys) if self.backward else (beta, family.start(first, self.chains), keys)
+def _log_partition(
+    program: EnergyProgram,
+    method: Method,
+    temperatures: int,
+    chains: int,
+    seed: int,
+    rows: Any,
+    progress: bool,
+) -> LogPartition:
+    if method == "exact":
+        _check_enumerable(program)
+    if method == "exact" or (method == "auto" and program.log2_states <= LARGEST_EXACT):
+        return LogPartition(float(_exact(program)), 0.0, f"log Z by enumeration of {program.states}")
+    backward = method == "reverse_ais"
+    if backward:
+        draws = draw_rows(program, chains, seed, run_chains, steps=STEPS) if rows is None else rows
+        start = program.rows(draws)
+    else:
+        start = None  # drawn by the path's own start
+    value, stderr = _annealed(program, start, temperatures, chains, seed, progress)
+    name = "reverse AIS" if backward else "AIS"
+    how = f"log Z by {name}, {temperatures} temperatures, {chains} chains, standard error {stderr:.3f}"
+    return LogPartition(float(_at_start(program)) + (-value if backward else value), stderr, how)
 
 
-def _stage(family: BoltzmannFamily, path: jax.Array, x: jax.Array, keys: jax.Array) -> AISState:
-    """Chains after a part of the path, with what it adds to their log weights."""
-    return anneal(
-        lambda beta, x: family._tempered(beta).energy(x),
-        lambda beta, key, x: family._tempered(beta).transition(key, x),
-        path,
-        x,
-        keys,
-    )
+def _annealed(
+    program: EnergyProgram, rows: Any, temperatures: int, chains: int, seed: int, progress: bool
+) -> tuple[float, float]:
+    """The log mean weight of chains along the path, which they go part by part, and its standard error."""
+    path, x, keys = _begin(program, jax.random.key(seed), rows, temperatures, chains)
+    log_weights = np.zeros(len(x))
+    with ProgressBar("log Z by annealing", len(keys), show=progress) as bar:
+        for first in range(0, len(keys), _PART):
+            part = jax.tree.map(lambda places, i=first: places[i : i + _PART + 1], path)
+            x, gains = _stage(program, part, x, keys[first : first + _PART])
+            log_weights += np.asarray(gains, np.float64)
+            bar.advance(_PART)
+    value, stderr = log_mean_weight(log_weights)
+    return float(value), float(stderr)
 
 
-def every_state(units: int, log_sum: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """The log of a sum over all states of binary units, some thousands at a time.
-
-    Args:
-        units: how many.
-        log_sum: the log of the term ``(m,)`` of each of the states ``(m, units)``.
-
-    Example:
-        >>> round(float(every_state(3, lambda h: h.sum(-1))), 4)          # (1 + e)^3
-        3.9398
-    """
-    together = min(units, _BLOCK)
-    few = _states(jnp.arange(2**together), together)
-
-    def block(number: jax.Array) -> jax.Array:
-        fixed = jnp.broadcast_to(_states(number, units - together), (len(few), units - together))
-        return logsumexp(log_sum(jnp.concatenate([fixed, few], 1)))
-
-    return logsumexp(lax.map(block, jnp.arange(2 ** (units - together))))
+@eqx.filter_jit
+def _begin(
+    program: EnergyProgram, key: jax.Array, rows: jax.Array | None, temperatures: int, chains: int
+) -> tuple[Any, jax.Array, jax.Array]:
+    return program.path(key, rows, temperatures, chains)
 
 
-def _states(numbers: jax.Array, units: int) -> jax.Array:
-    return ((numbers[..., None] >> jnp.arange(units)) & 1).astype(jnp.float32)
+@eqx.filter_jit
+def _stage(program: EnergyProgram, path: Any, x: jax.Array, keys: jax.Array) -> AISState:
+    return anneal(program.energy_at, program.move_at, path, x, keys)
 
 
-def _minus_energy(family: EnergyFamily, rows: jax.Array) -> jax.Array:
-    return -family.energy(rows)
+@eqx.filter_jit
+def _exact(program: EnergyProgram) -> jax.Array:
+    return program.log_partition_exact()
 
 
-def _exact(family: BoltzmannFamily, _: jax.Array) -> jax.Array:
-    return family._log_partition_exact()
+@eqx.filter_jit
+def _at_start(program: EnergyProgram) -> jax.Array:
+    return program.log_partition_at_start()
 
 
-def _at_start(family: BoltzmannFamily, _: jax.Array) -> jax.Array:
-    return family._log_partition_at_start()
+@eqx.filter_jit
+def run_chains(program: Any, key: jax.Array, size: int, steps: int) -> jax.Array:
+    """Rows ``(size, *shape)`` by the chains of a program."""
+    return program.run_chains(key, size, steps)
+
+
+@eqx.filter_jit
+def minus_energy(program: EnergyProgram, rows: jax.Array) -> jax.Array:
+    """The log density of rows ``(n,)`` without its constant."""
+    return -program.energy(rows)
+
+
+def _check_backward(method: Method) -> None:
+    if method != "reverse_ais":
+        raise InvalidArgument(
+            "rows",
+            got=f"rows beside method={method!r}",
+            expected="rows for method='reverse_ais' alone",
+            fix="Leave them out.",
+        )
+
+
+def _check_enumerable(program: EnergyProgram) -> None:
+    if program.log2_states > LARGEST_EXACT:
+        raise InvalidArgument(
+            "method",
+            got=f"'exact', for a model with {program.states}",
+            expected=f"'ais' or 'reverse_ais': more than 2^{LARGEST_EXACT} states cannot be enumerated",
+            fix="Write method='ais'.",
+        )

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from numpyro.contrib.module import eqx_module
 
 from ppgen.data.lazy import RowArray
-from ppgen.kernels.pseudo_likelihood import pseudo_log_prob
-from ppgen.models.checks import check_positive
-from ppgen.models.energy.family import LARGEST_EXACT, BoltzmannFamily, every_state
-from ppgen.models.energy.units import BinaryUnits, Units, count_levels, units_of
+from ppgen.models.energy.boltzmann_family import BoltzmannFamily, BoltzmannProgram
+from ppgen.models.energy.enumeration import every_state
+from ppgen.models.energy.units import Units, count_levels, units_of
 from ppgen.models.networks.boltzmann import Bipartite
+from ppgen.models.settings import setting
 
-__all__ = ["RBM"]
+__all__ = ["RBM", "RestrictedBoltzmann"]
 
 
 class _Network(eqx.Module):
@@ -39,13 +38,8 @@ class RBM(BoltzmannFamily):
 
     The visible units are binary (2 levels), softmax units (more levels, :math:`\phi` one-hot) or Gaussian
     (continuous rows, standardised; :math:`g(x) = \frac12 \sum_i \lambda_i x_i^2` with a learned precision).
-    Given one layer the units of the other are independent: :meth:`hidden_given`, :meth:`visible_given`.
-
-    Args:
-        shape: the shape of one row, for example ``(8, 8)``.
-        levels: how many values a discrete entry can take; ``None`` for continuous data.
-        hidden: m, how many hidden units.
-        seed: seed of the initial weights.
+    Given one layer the units of the other are independent: ``rbm.program.hidden_given(x)`` and
+    ``rbm.program.visible_given(h)``.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -65,30 +59,53 @@ class RBM(BoltzmannFamily):
 
     name = "rbm"
     summary = "restricted Boltzmann machine; exact up to 20 hidden units, else AIS estimates the constant"
+    program: RestrictedBoltzmann
+
+    hidden: int = setting(default=128, doc="m, how many hidden units")
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What can train it: continuous data have a density with a gradient."""
+        more = () if self.levels else ("sliced_score_matching", "score_matching", "denoising_score_matching")
+        return ("pcd", "cd", *more)
+
+    def build(self) -> None:
+        """Begin with weak random couplings."""
+        key = jax.random.key(self.seed)
+        self.program = RestrictedBoltzmann.random(self.shape, self.levels, self.hidden, key)
+
+
+class RestrictedBoltzmann(BoltzmannProgram):
+    """The program of an :class:`RBM`, its energies and its conditional distributions."""
 
     network: _Network
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        levels: int | None = None,
-        *,
-        hidden: int = 128,
-        seed: int = 0,
-    ) -> None:
-        objectives: tuple[str, ...] = ("pcd", "cd")
-        if levels is None:  # then the density has a gradient
-            objectives += ("sliced_score_matching", "score_matching", "denoising_score_matching")
-        config = {"hidden": check_positive("hidden", hidden), "seed": seed}
-        super().__init__(shape, levels, config, objectives)
-        self.hidden = hidden
-        self.units: Units = units_of(self.dims, self.levels)
-        key = jax.random.key(check_positive("seed", seed, least=0))
-        self.network = _Network(
-            Bipartite(self.units.width, hidden, key),
-            jnp.zeros(self.dims) if levels is None else None,
-            None if levels is None else jnp.zeros((self.dims, self.levels), jnp.int32),
-        )
+    @classmethod
+    def random(
+        cls, shape: tuple[int, ...], levels: int | None, hidden: int, key: jax.Array
+    ) -> RestrictedBoltzmann:
+        """A machine with weak random couplings, whose path begins at units without bias."""
+        dims = math.prod(shape)
+        couplings = Bipartite.random(units_of(dims, levels).width, hidden, key)
+        return cls.of(couplings, shape, levels)
+
+    @classmethod
+    def of(cls, couplings: Bipartite, shape: tuple[int, ...], levels: int | None) -> RestrictedBoltzmann:
+        """A machine with some couplings, whose path begins at units without bias."""
+        dims = math.prod(shape)
+        if levels is None:
+            return cls.initial(_Network(couplings, jnp.zeros(dims), None), shape, None)
+        return cls.initial(_Network(couplings, None, jnp.zeros((dims, levels), jnp.int32)), shape, levels)
+
+    @property
+    def hidden(self) -> int:
+        """How many hidden units there are."""
+        return len(self.network.couplings.upper)
+
+    @property
+    def units(self) -> Units:
+        """The kind of the visible units."""
+        return units_of(self.dims, self.levels)
 
     # -- the program -------------------------------------------------------------------------------------
 
@@ -101,7 +118,7 @@ class RBM(BoltzmannFamily):
             x: rows ``(n, *shape)`` to observe.
             n: how many rows to sample, where none are given.
         """
-        self = self.with_network(eqx_module("network", self.network))
+        self = self.registered()
         couplings, n = self.network.couplings, n if x is None else len(x)
         with numpyro.plate("rows", n):
             v = numpyro.sample("x", self._rows_of(couplings.lower), obs=x)  # (n, *shape)
@@ -138,62 +155,54 @@ class RBM(BoltzmannFamily):
         coupled = (couplings.up(features) * h).sum(-1)
         return self._penalty(x) - features @ couplings.lower - coupled
 
-    def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.kernels.pseudo_likelihood`."""
-        assert self.levels is not None
-        return pseudo_log_prob(lambda rows: -self.energy(rows), key, x, self.levels)
-
-    def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Begin with the frequencies of the training rows ``(n, *shape)``, or in their units."""
-        super().standardise(rows, labels)
+    def standardised(self, rows: RowArray) -> RestrictedBoltzmann:
+        """The same machine that begins with the frequencies of the training rows, or in their units."""
         if self.levels is None:
-            return
+            return super().standardised(rows)
         counts = count_levels(rows, self.levels)
-        where = (lambda net: net.counts, lambda net: net.couplings.lower)
-        for leaf, value in zip(where, (counts, self.units.field_of(counts)), strict=True):
-            self.network = eqx.tree_at(leaf, self.network, value)
+        couplings = replace(self.network.couplings, lower=self.units.field_of(counts))
+        return self.with_network(replace(self.network, couplings=couplings, counts=counts))
 
     # -- the path, and its ends --------------------------------------------------------------------------
 
     def start(self, key: jax.Array, n: int) -> jax.Array:
         """Draw n rows of the start of the path, independent units."""
-        return self._tempered(0.0).visible_given(jnp.zeros((n, self.hidden))).sample(key)
+        return self.tempered(0.0).visible_given(jnp.zeros((n, self.hidden))).sample(key)
 
-    def _tempered(self, beta: Any) -> Any:
+    def tempered(self, beta: Any) -> RestrictedBoltzmann:
+        """The machine at a place of the path, from 0 at its start to 1."""
         network = self.network
         couplings = network.couplings
         first = self.units.field_of(network.counts)
-        weakened = eqx.tree_at(
-            lambda c: (c.weights, c.lower, c.upper),
-            couplings,
-            (beta * couplings.weights, (1 - beta) * first + beta * couplings.lower, beta * couplings.upper),
-        )
+        lower = (1 - beta) * first + beta * couplings.lower
+        weakened = Bipartite(beta * couplings.weights, lower, beta * couplings.upper)
         precision = None if network.log_precision is None else jnp.log(1 - beta + beta * self._precision)
         return self.with_network(_Network(weakened, precision, network.counts))
 
-    def _log_partition_at_start(self) -> jax.Array:
-        at_start = self._tempered(0.0)
+    def log_partition_at_start(self) -> jax.Array:
+        """The log of the constant of independent units."""
+        at_start = self.tempered(0.0)
         return at_start._log_normaliser(at_start.network.couplings.lower) + self.hidden * math.log(2)
 
-    def _enumerable(self) -> bool:
-        return min(self.hidden, self._visible_bits) <= LARGEST_EXACT
+    @property
+    def log2_states(self) -> int:
+        """How many binary units the smaller layer has; only that of rows may have others."""
+        return min(self.hidden, self.dims) if self.levels == 2 else self.hidden
 
-    def _log_partition_exact(self) -> jax.Array:
+    @property
+    def states(self) -> str:
+        """Those of the smaller layer, in words."""
+        layer = "visible" if self.log2_states < self.hidden else "hidden"
+        return f"2^{self.log2_states} {layer} states"
+
+    def log_partition_exact(self) -> jax.Array:
+        """The log of the constant by enumeration of the smaller layer."""
         couplings = self.network.couplings
-        if isinstance(self.units, BinaryUnits) and self.dims < self.hidden:
+        if self.log2_states < self.hidden:
             return every_state(self.dims, lambda x: -self.energy(x.reshape(-1, *self.shape)))
         return every_state(
             self.hidden, lambda h: h @ couplings.upper + self._log_normaliser(couplings.down(h))
         )
-
-    def _names(self) -> str:
-        layer = "visible" if self._visible_bits < self.hidden else "hidden"
-        return f"2^{min(self.hidden, self._visible_bits)} {layer} states"
-
-    @property
-    def _visible_bits(self) -> int:
-        """How many binary units would have as many states as the rows that can be enumerated."""
-        return self.dims if self.levels == 2 else 2**30
 
     # -- rows of the data's shape, and layers of units ---------------------------------------------------
 

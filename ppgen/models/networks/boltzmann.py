@@ -14,10 +14,6 @@ _START = 0.01  # standard deviation of the first weights, as Hinton (2010) advis
 class Bipartite(eqx.Module):
     """Couplings between two layers, with a bias for each unit.
 
-    Args:
-        visible, hidden: how many units the layers have.
-        key: of the first weights.
-
     Attributes:
         weights: ``(visible, hidden)``.
         lower, upper: the biases ``(visible,)`` and ``(hidden,)``.
@@ -27,10 +23,10 @@ class Bipartite(eqx.Module):
     lower: jax.Array
     upper: jax.Array
 
-    def __init__(self, visible: int, hidden: int, key: jax.Array) -> None:
-        self.weights = _START * jax.random.normal(key, (visible, hidden))
-        self.lower = jnp.zeros(visible)
-        self.upper = jnp.zeros(hidden)
+    @classmethod
+    def random(cls, visible: int, hidden: int, key: jax.Array) -> Bipartite:
+        """Weak random couplings of layers with so many units."""
+        return cls(_START * jax.random.normal(key, (visible, hidden)), jnp.zeros(visible), jnp.zeros(hidden))
 
     def up(self, units: jax.Array) -> jax.Array:
         """The fields ``(n, hidden)`` that units ``(n, visible)`` exert."""
@@ -44,10 +40,6 @@ class Bipartite(eqx.Module):
 class Pairwise(eqx.Module):
     """Couplings between all pairs of units of one layer, with a bias for each.
 
-    Args:
-        units: how many there are.
-        key: of the first weights.
-
     Attributes:
         triangle: ``(units, units)``, of which only what is below the diagonal counts.
         bias: ``(units,)``.
@@ -56,9 +48,10 @@ class Pairwise(eqx.Module):
     triangle: jax.Array
     bias: jax.Array
 
-    def __init__(self, units: int, key: jax.Array) -> None:
-        self.triangle = _START * jax.random.normal(key, (units, units))
-        self.bias = jnp.zeros(units)
+    @classmethod
+    def random(cls, units: int, key: jax.Array) -> Pairwise:
+        """Weak random couplings of so many units."""
+        return cls(_START * jax.random.normal(key, (units, units)), jnp.zeros(units))
 
     @property
     def weights(self) -> jax.Array:

@@ -35,7 +35,7 @@ class Conditioning(eqx.Module):
 
     def __init__(self, size: int, classes: int | None, *, key: jax.Array) -> None:
         time_key, label_key = jax.random.split(key)
-        self.time = eqx.nn.MLP(2 * FREQUENCIES + 1, size, size, 1, jax.nn.silu, key=time_key)
+        self.time = eqx.nn.MLP(2 * FREQUENCIES + 1, size, size, 1, _silu, key=time_key)
         self.label = None if classes is None else eqx.nn.Embedding(classes + 1, size, key=label_key)
 
     def __call__(self, t: jax.Array, label: jax.Array | None) -> jax.Array:
@@ -45,3 +45,8 @@ class Conditioning(eqx.Module):
         if self.label is not None and label is not None:
             vector = vector + self.label(label)
         return jax.nn.silu(vector)
+
+
+def _silu(x: jax.Array) -> jax.Array:
+    """JAX's own, which as a compiled function cannot be pickled."""
+    return jax.nn.silu(x)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ppgen.errors import InvalidArgument, TrainingError
 from ppgen.inference.training.subject import GuidedSubject, Subject
-from ppgen.program.capabilities import HasGuide, lacking
+from ppgen.program.capabilities import HasGuide, HoldsProgram, lacking
 from ppgen.program.languages.rows import Batch
 
 __all__ = [
@@ -80,8 +80,9 @@ def check_requirements(objective: Objective, subject: Subject) -> None:
         TrainingError: naming what the subject lacks.
         InvalidArgument: if a program comes with a guide that the objective does not read.
     """
-    language, trained = subject.language, subject if subject.family is None else subject.family
-    what = f"a program in {language.title}" if subject.family is None else f"a {type(trained).__name__}"
+    language, family = subject.language, subject.family
+    trained = subject if family is None else family.program if isinstance(family, HoldsProgram) else family
+    what = f"a program in {language.title}" if family is None else f"a {type(family).__name__}"
     if isinstance(objective, _OnArrays) and objective.arrays != language.arrays:
         raise TrainingError(
             "objective",
