@@ -134,7 +134,7 @@ def _fix(error: Exception, version: str) -> str:
 
 
 def _check_family(family: Any) -> None:
-    if not isinstance(family, Family) and not getattr(family, "name", None):
+    if not isinstance(family, Family):
         raise InvalidArgument(
             "family",
             got=f"an object of type {type(family).__name__}",

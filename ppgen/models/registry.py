@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from ppgen.checks import check_choice
 from ppgen.errors import UnknownName
@@ -58,15 +58,11 @@ def make(name: str, shape: tuple[int, ...], levels: int | None = None, **setting
 
 def parsed_settings(family: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A family's settings, of which some may be text from a command line."""
-    if not hasattr(family, "Settings"):
-        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-        types = get_type_hints(family.__init__)
-        for name in settings:
-            check_choice("setting", name, [n for n in types if n not in ("shape", "levels", "return")])
-        kinds = {name: tuple[int, ...] if "tuple" in str(kind) else kind for name, kind in types.items()}
-    else:
-        kinds = {name: each.kind for name, each in family.Settings.declared.items()}
-    return {name: _value(value, kinds.get(name)) for name, value in settings.items()}
+    declared = family.Settings.declared
+    return {
+        name: _value(value, declared[name].kind if name in declared else Any)
+        for name, value in settings.items()
+    }
 
 
 def sampling_options(family: Any, options: Mapping[str, Any]) -> dict[str, Any]:
