@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import arviz
 import jax.numpy as jnp
@@ -23,9 +24,12 @@ from ppgen.errors import (
     UnknownName,
     UnsupportedProgram,
 )
-from ppgen.workflow import calibrate
-from ppgen.workflow.calibration import chain_check, serial_fitter
-from ppgen.workflow.calibration.meeting import Meeting
+from ppgen.inference import NUTS, SMC, SVI, Laplace, Request
+from ppgen.inference.batch import make_batch
+from ppgen.inference.batched_calls import BatchedCalls
+from ppgen.program import read_density
+from ppgen.workflow import calibrate, calibration
+from ppgen.workflow.calibration import chain_check
 from ppgen.workflow.calibration.uniformity import counts_below, p_value, simultaneous_band, stay_inside
 
 N = 5
@@ -97,6 +101,32 @@ def test_ranks_are_those_of_the_exact_posterior(method, options):
     z = error / np.sqrt(np.maximum(exact * (1 - exact), 1 / found.draws) / found.draws)
     assert 0.6 < np.sqrt(np.mean(z**2)) < 1.3
     assert np.abs(z).max() < 4.5
+
+
+@pytest.mark.parametrize(
+    "method", [NUTS(), NUTS(metric="low_rank"), Laplace(), SVI(restarts=1, samples=8), SMC(particles=200)]
+)
+def test_data_sets_together_give_what_each_gives_alone(method):
+    """The same draws from the same seeds, up to rounding, where a single one draws by the same numbers."""
+    data = {"x": X, "y": np.zeros(8)}
+    density = read_density(line, data)
+    ys = np.random.default_rng(0).normal(X, 0.3, size=(3, 8))
+    (place,) = (i for i, array in enumerate(density.inputs.arrays) if np.array_equal(array, np.zeros(8)))
+    arrays = [[*density.inputs.arrays[:place], y, *density.inputs.arrays[place + 1 :]] for y in ys]
+    densities = [replace(density, inputs=density.inputs._replace(arrays=own)) for own in arrays]
+    requests = [Request(200, 200, 2, seed=seed, progress=False) for seed in range(3)]
+    assert method.batching(density, requests[0]).size > 1
+    together = method.draw_many(make_batch(densities, [place]), requests)
+    alone = [method.draw(*one) for one in zip(densities, requests, strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert one.positions.shape == other.positions.shape == (2, 200, 2)
+        mean, spread = other.positions.mean((0, 1)), other.positions.std((0, 1))
+        np.testing.assert_array_less(abs(one.positions.mean((0, 1)) - mean) / spread, 0.4)
+        np.testing.assert_allclose(one.positions.std((0, 1)), spread, rtol=0.25)
+        assert one.stats.keys() == other.stats.keys()
+        if method.name == "laplace":
+            np.testing.assert_allclose(one.positions, other.positions, rtol=1e-5, atol=1e-6)
+            assert one.log_evidence.value == pytest.approx(other.log_evidence.value, abs=1e-6)
 
 
 def test_a_wrong_prior_is_found_out():
@@ -172,14 +202,15 @@ def test_around_a_posterior_both_data_sets_are_fitted():
 
 
 def test_serial_fits_say_so_and_errors_are_counted(monkeypatch):
-    fit = serial_fitter.SerialFitter.fit
+    fits = []
 
-    def sometimes(self, rows):
-        if rows[0] == 3:
-            return [InferenceError("program", got="nothing", expected="something", fix="Try again.")]
-        return fit(self, rows)
+    def sometimes(method, density, request):
+        fits.append(request.seed)
+        if len(fits) == 4:
+            return InferenceError("program", got="nothing", expected="something", fix="Try again.")
+        return method.draw(density, request)
 
-    monkeypatch.setattr(serial_fitter.SerialFitter, "fit", sometimes)
+    monkeypatch.setattr(calibration.fits, "draw_or_error", sometimes)
     found = check(location, method="importance", simulations=20, thin=2)
     assert not found.batched
     assert "One data set after another" in found.how
@@ -318,13 +349,15 @@ def test_chain_checks_are_arvizs_numbers():
     for i in range(3):
         assert chain_check.split_rhat(split)[i] == pytest.approx(float(arviz.rhat(draws[..., i])), abs=1e-6)
         assert sizes[i] == pytest.approx(float(arviz.ess(draws[..., i], method="bulk")), rel=0.02)
-    stats = {"diverging": np.zeros((2, 400), bool), "tree_depth": np.full((2, 400), 3)}
+    stats = {name: np.zeros((2, 400), bool) for name in ("diverging", "reached_max_treedepth")}
     names = ("a", "b", "c")
-    assert not list(chain_check.check_chains(draws, stats, names=names, wanted=99, max_tree_depth=10))
+    assert not list(chain_check.check_chains(draws, stats, names=names, wanted=99))
     draws[1, :, 1] += 2
-    found, *_ = chain_check.check_chains(draws, stats, names=names, wanted=99, max_tree_depth=10)
+    stats["diverging"][0, :20], stats["reached_max_treedepth"][1] = True, True
+    found, *more = chain_check.check_chains(draws, stats, names=names, wanted=99)
     assert (found.topic, found.evidence["site"]) == ("agreement of the chains", "b")
     assert "R-hat of b" in found.what
+    assert [finding.topic for finding in more[-2:]] == ["divergences", "length of trajectories"]
 
 
 def test_calls_of_threads_meet():
@@ -343,7 +376,7 @@ def test_calls_of_threads_meet():
 
         return run
 
-    assert Meeting({"double": double}, (2, 4)).run([procedure(n) for n in (1, 3, 3)]) == [2.0, 8.0, 8.0]
+    assert BatchedCalls({"double": double}, (2, 4)).run([procedure(n) for n in (1, 3, 3)]) == [2.0, 8.0, 8.0]
     assert lengths == [4, 2, 2]
 
 

@@ -14,7 +14,7 @@ from ppgen.inference.annealing.bases import BASES, Base, begin_with
 from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.optimum import naming_what_is_impossible
+from ppgen.inference.optimum import explain_no_start
 from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
 from ppgen.inference.smc import Rules, Stage, temper
 from ppgen.program.density import Density
@@ -107,7 +107,7 @@ class AIS:
         begin = begin_with(density, self.start, _PILOTS + samples, request.seed)
         path = Path(begin.pair, begin.inputs, request.seed, begin.at_once)
         with ProgressBar("AIS", samples, show=request.progress, unit="draws") as bar:
-            with naming_what_is_impossible(density, request.seed):
+            with explain_no_start(density, request.seed):
                 schedule = plan(path, begin.positions[:_PILOTS], self.temperatures, request.seed)
             parts = []
             for first in range(_PILOTS, _PILOTS + samples, _BATCH):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -12,12 +12,15 @@ import scipy.linalg
 from scipy.special import logsumexp
 
 from ppgen.checks import check_integer
+from ppgen.errors import PpgenError
 from ppgen.findings import Finding
+from ppgen.inference.batch import Batch, Batching, draw_or_error, one_by_one
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.optimum import find_modes
+from ppgen.inference.optimum import Mode, find_modes, find_modes_together
+from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density
 
@@ -26,6 +29,9 @@ __all__ = ["Laplace", "LaplaceFit"]
 _REMEDY = 'Take a richer guide (method="svi", guide="nsf"), or method="nuts".'
 # Other modes may hold so much of the mass before the Gaussian at one of them is said to be wrong.
 _LARGEST_ELSEWHERE = 0.01
+# Of many data sets so many are drawn from together, unless their Hessians side by side would take too much.
+_DATA_SETS = 64
+_LARGEST_DIM_TOGETHER = 60
 
 
 class LaplaceFit(NamedTuple):
@@ -82,24 +88,36 @@ class Laplace:
         Raises:
             InferenceError: if the density has no maximum, or its Hessian there is not definite.
         """
-        modes = find_modes(density, request.seed, self.starts)
-        best = modes[0]
-        # A triangular root of the covariance: the inverse of the precision's reversed factor.
-        reverse = np.linalg.cholesky(best.precision[::-1, ::-1])[::-1, ::-1]
-        factor = scipy.linalg.solve_triangular(reverse, np.eye(density.dim), lower=False).T
-        fit = LaplaceFit(best.position, factor, best.log_mass)
-        elsewhere = 1 - math.exp(best.log_mass - logsumexp([mode.log_mass for mode in modes]))
-        how = f"Laplace's own estimate of the log evidence is {fit.log_evidence:.4f}."
-        findings: tuple[Finding, ...] = ()
-        if len(modes) > 1:
-            how += f" {len(modes)} modes were found; the draws are around the one with the largest mass."
-        if elsewhere > _LARGEST_ELSEWHERE:
-            findings = (_other_modes(len(modes), elsewhere),)
-        return _draw(density, request, fit, None, findings, how)
+        drawn = _draw_at(density, find_modes(density, request.seed, self.starts), request)
+        assert drawn.log_weights is not None
+        drift = find_drift(
+            density, flatten_draws(drawn.positions), flatten_draws(drawn.log_weights), request.seed
+        )
+        return replace(drawn, findings=drawn.findings + drift)
+
+    def batching(self, density: Density, request: Request) -> Batching:
+        """Newton's method climbs from all starts of all data sets at once."""
+        if density.dim > _LARGEST_DIM_TOGETHER:
+            return one_by_one(f"more than {_LARGEST_DIM_TOGETHER} unconstrained dimensions")
+        how = f"{_DATA_SETS} data sets at a time: Newton's method from all starts as one vectorised loop."
+        # Hundreds of Hessians are solved side by side, which XLA shares among the cores itself.
+        return Batching(_DATA_SETS, 1, how)
+
+    def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
+        """Draw from the Gaussians at the modes; where no climb finds one, as :meth:`draw` does.
+
+        Whether the draws drift is not looked at: that takes longer than the rest.
+        """
+        modes = find_modes_together(batch, [request.seed for request in requests], self.starts)
+        return [
+            _draw_at(density, found, request) if found else draw_or_error(self, density, request)
+            for density, found, request in zip(batch.densities, modes, requests, strict=True)
+        ]
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Draw more from the same Gaussian."""
-        return _draw(density, request, drawn.fit, drawn, drawn.findings, drawn.how)
+        more = _draw_from(density, drawn.fit, request, drawn.log_weights)
+        return replace(more, findings=drawn.findings, how=drawn.how)
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Compare the draws with their weighted means and standard deviations."""
@@ -113,6 +131,21 @@ class Laplace:
         )
 
 
+def _draw_at(density: Density, modes: list[Mode], request: Request) -> Drawn:
+    """Draw at the heaviest mode, and say what is known of the others."""
+    best = modes[0]
+    # A triangular root of the covariance: the inverse of the precision's reversed factor.
+    reverse = np.linalg.cholesky(best.precision[::-1, ::-1])[::-1, ::-1]
+    factor = scipy.linalg.solve_triangular(reverse, np.eye(density.dim), lower=False).T
+    elsewhere = 1 - math.exp(best.log_mass - logsumexp([mode.log_mass for mode in modes]))
+    how = f"Laplace's own estimate of the log evidence is {best.log_mass:.4f}."
+    if len(modes) > 1:
+        how += f" {len(modes)} modes were found; the draws are around the one with the largest mass."
+    findings = (_other_modes(len(modes), elsewhere),) if elsewhere > _LARGEST_ELSEWHERE else ()
+    fit = LaplaceFit(best.position, factor, best.log_mass)
+    return replace(_draw_from(density, fit, request, None), findings=findings, how=how)
+
+
 def _other_modes(modes: int, elsewhere: float) -> Finding:
     return Finding(
         "several modes",
@@ -124,18 +157,10 @@ def _other_modes(modes: int, elsewhere: float) -> Finding:
     )
 
 
-def _draw(
-    density: Density,
-    request: Request,
-    fit: LaplaceFit,
-    before: Drawn | None,
-    findings: tuple[Finding, ...],
-    how: str,
-) -> Drawn:
-    earlier = np.zeros((request.chains, 0))
-    if before is not None and before.log_weights is not None:
-        earlier = before.log_weights
+def _draw_from(density: Density, fit: LaplaceFit, request: Request, before: np.ndarray | None) -> Drawn:
+    """Draw from the Gaussian; ``before (chain, draw)`` are the log weights of the draws so far."""
     shape = (request.chains, request.draws)
+    earlier = np.zeros((request.chains, 0)) if before is None else before
     noise = np.random.default_rng([request.seed, earlier.shape[1]]).normal(size=(*shape, density.dim))
     positions = fit.mode + noise @ fit.factor.T
     log_q = (
@@ -143,14 +168,14 @@ def _draw(
         - density.dim / 2 * math.log(2 * math.pi)
         - np.log(np.abs(np.diag(fit.factor))).sum()
     )
-    lp = log_densities(density, positions.reshape(-1, density.dim)).log_joint.reshape(shape)
-    if before is None:
-        findings += find_drift(
-            density, positions.reshape(-1, density.dim), (lp - log_q).ravel(), request.seed
-        )
-    drawn = Drawn(
-        positions, {"lp": lp}, lp - log_q, findings=findings, how=how, fit=fit, cites=("laplace", "psis")
-    )
+    lp = log_densities(density, flatten_draws(positions)).log_joint.reshape(shape)
     weights = Weights(np.concatenate([earlier, lp - log_q], 1).ravel())
-    evidence = weights.log_evidence if weights.usable else None
-    return replace(drawn, log_evidence=evidence, khat=weights.khat)
+    return Drawn(
+        positions,
+        {"lp": lp},
+        lp - log_q,
+        log_evidence=weights.log_evidence if weights.usable else None,
+        khat=weights.khat,
+        fit=fit,
+        cites=("laplace", "psis"),
+    )

@@ -1,26 +1,36 @@
-"""The No-U-Turn sampler, for any density."""
+"""The No-U-Turn sampler, for any density, and for those of many data sets together.
+
+Chains that run as one batch wait for the longest trajectory among them at every draw, but share the cost of
+each operation. On eight schools (17 leapfrog steps a draw on average, heavy tails), with 128 data sets and
+two cores, batches of 2, 8, 32 and 128 chains took 19.2, 17.6, 11.9 and 16.6 s for two chains a data set;
+batches of 16, 32 and 64 took 7.0, 7.1 and 13.4 s for one. So a batch has 32 chains.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ppgen.checks import check_choice, check_integer, check_number
+from ppgen.errors import PpgenError
+from ppgen.inference.batch import Batch, Batching, draw_or_error, one_by_one
 from ppgen.inference.convergence import ess_bulk, ess_tail
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.diagnostics import Diagnostics, diagnose_chains, drifting_sites, scalars_of
 from ppgen.inference.guides import GUIDES
-from ppgen.inference.markov.chains import Chains, Metric, Record, Rules, longest_window
+from ppgen.inference.markov.chains import Chains, LoopSettings, Metric, Record, longest_window, metric_rows
 from ppgen.inference.markov.checkpoint import Checkpoint, fingerprint
 from ppgen.inference.markov.sampling import Sampling
-from ppgen.inference.markov.space import Space, own_space
-from ppgen.inference.markov.starts import find_start
-from ppgen.inference.markov.stuck_chains import looking_points, restart_lost
+from ppgen.inference.markov.space import Space, batch_space, own_space
+from ppgen.inference.markov.starts import find_start, try_starts
+from ppgen.inference.markov.stuck_chains import looking_points, restart_lost, was_lost
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.pointwise import constrain_draws
 from ppgen.program.density import Density, float64
@@ -30,6 +40,7 @@ __all__ = ["NUTS"]
 
 # A dense metric costs dim² a leapfrog step and needs a few draws a dimension to be estimated.
 _LARGEST_DENSE_DIM = 100
+_CHAINS_OF_A_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -93,26 +104,62 @@ class NUTS:
             StorageError: if the checkpoint cannot be written, or is that of another run.
         """
         space = self._space(density, request, None)
-        rules = self._rules(density, request)
-        run = fingerprint(space.graph.text, space.inputs, rules, request.tune, request.chains, request.seed)
+        settings = self._loop_settings(density, request)
+        run = fingerprint(
+            space.graph.text, space.inputs, settings, request.tune, request.chains, request.seed
+        )
         checkpoint = Checkpoint(self.checkpoint, run)
         with ProgressBar("NUTS", 0, show=request.progress, unit="draws") as bar, float64():
-            sampling = Sampling(self._begin(space, rules, request), bar, checkpoint)
+            sampling = Sampling(self._begin(space, settings, request), bar, checkpoint)
             sampling.expect(request.tune + request.draws)
             for steps in looking_points(request.tune):
                 if sampling.chains.done <= steps:  # else a checkpoint is past it
                     sampling.until(steps)
-                    restart_lost(sampling, partial(self._begin, space, rules, request, steps))
+                    restart_lost(sampling, partial(self._begin, space, settings, request, steps))
             sampling.until(request.tune + request.draws)
             while (missing := self._missing(space, sampling.draws(request.tune))) > 0:
                 sampling.until(sampling.chains.done + missing)
         return self._drawn(space, sampling, request.tune)
 
+    def batching(self, density: Density, request: Request) -> Batching:
+        """Many data sets are one vectorised batch of chains, unless each needs something of its own first."""
+        if self.guide is not None:
+            return one_by_one("a flow is fitted to each first (guide=)")
+        if self.until_ess is not None:
+            return one_by_one("each has a length of its own (until_ess=)")
+        if self.start == "pathfinder":
+            return one_by_one("each starts with Pathfinder")
+        size = max(1, _CHAINS_OF_A_BATCH // request.chains)
+        metric = self._loop_settings(density, request).metric
+        rows = max(density.graph.largest_matrix, metric_rows(metric, density.dim))
+        how = f"{size} data sets at a time as one vectorised batch of chains, a thread a core."
+        return Batching(size, concurrent_runs(rows, batch=_CHAINS_OF_A_BATCH), how)
+
+    def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
+        """Warm all chains up together, and draw; where one got lost its data set is drawn from alone."""
+        tune, chains = requests[0].tune, requests[0].chains
+        settings = self._loop_settings(batch.densities[0], requests[0])
+        with float64(), ProgressBar("NUTS", 0, show=False, unit="draws") as bar:
+            space = batch_space(batch, chains)
+            keys = jax.vmap(jax.random.split)(jnp.stack([jax.random.key(one.seed) for one in requests]))
+            starts, found = try_starts(space, jax.vmap(jax.random.split)(keys[:, 0])[:, 0], chains)
+            under_way = Chains(space, settings, tune=tune, starts=starts, keys=keys[:, 1])
+            sampling = Sampling(under_way, bar, Checkpoint(None, ""))
+            sampling.until(tune + requests[0].draws)
+        records = sampling.draws(0).split(len(requests))
+        started = [bool(points.all()) for points in np.split(found, len(requests))]
+        return [
+            self._in_program(space, record.part(tune))
+            if started[i] and not was_lost(record, tune)
+            else draw_or_error(self, batch.densities[i], requests[i])
+            for i, record in enumerate(records)
+        ]
+
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
-        """Go on with the chains where they stopped."""
+        """Resume the chains where they stopped."""
         space = self._space(density, request, drawn.state)
         with ProgressBar("NUTS", 0, show=request.progress, unit="draws") as bar, float64():
-            chains = self._begin(space, self._rules(density, request), request)
+            chains = self._begin(space, self._loop_settings(density, request), request)
             chains.restore(drawn.state)
             sampling = Sampling(chains, bar, Checkpoint(None, ""))
             sampling.until(chains.done + request.draws)
@@ -130,16 +177,16 @@ class NUTS:
 
         return guide_space(density, self.guide, request, state)
 
-    def _begin(self, space: Space, rules: Rules, request: Request, *again: int) -> Chains:
+    def _begin(self, space: Space, settings: LoopSettings, request: Request, *again: int) -> Chains:
         """Chains at their starts; numbers ``again`` give other ones."""
         key = jax.random.key(request.seed)
         for number in again:
             key = jax.random.fold_in(key, number)
         start_key, chain_key = jax.random.split(key)
         starts = find_start(space, start_key, request.chains, self.start)
-        return Chains(space.graph, space.inputs, rules, tune=request.tune, starts=starts, key=chain_key)
+        return Chains(space, settings, tune=request.tune, starts=starts, keys=chain_key[None])
 
-    def _rules(self, density: Density, request: Request) -> Rules:
+    def _loop_settings(self, density: Density, request: Request) -> LoopSettings:
         metric: Metric = "diagonal"
         if self.metric != "auto":
             metric = self.metric
@@ -148,7 +195,7 @@ class NUTS:
         elif density.dim > _LARGEST_DENSE_DIM and request.tune >= 200:
             metric = "low_rank"
         memory = longest_window(request.tune) if metric == "low_rank" else 0
-        return Rules(self.target_accept, self.max_tree_depth, metric, memory)
+        return LoopSettings(self.target_accept, self.max_tree_depth, metric, memory)
 
     def _missing(self, space: Space, record: Record) -> int:
         """How many more draws a chain it seems to take until the effective sample sizes suffice."""
@@ -166,16 +213,23 @@ class NUTS:
         return min(int(np.ceil(count * factor)), self.max_draws) - count
 
     def _drawn(self, space: Space, sampling: Sampling, tune: int) -> Drawn:
-        drawn = _in_program(space, sampling.draws(tune))
-        warmup = _in_program(space, sampling.draws(0, tune)) if self.keep_warmup and tune else None
+        warmup = self._in_program(space, sampling.draws(0, tune)) if self.keep_warmup and tune else None
         return replace(
-            drawn,
+            self._in_program(space, sampling.draws(tune)),
             how=" ".join(filter(None, (space.how, _tell_restarts(sampling.chains.restarts)))),
-            findings=tuple(drifting_sites(space.density, drawn.positions)),
             warmup=warmup,
             state=sampling.chains.save() | dict(space.state),
-            cites=("nuts", "blackjax", *space.cites),
         )
+
+    def _in_program(self, space: Space, record: Record) -> Drawn:
+        """What was drawn, in the program's unconstrained space."""
+        stats = record._asdict()
+        positions = space.to_program(stats.pop("position"))
+        stats["reached_max_treedepth"] = record.tree_depth >= self.max_tree_depth
+        if space.state:  # the chains saw another log density than the program's
+            stats["lp"] = space.log_joint(positions)
+        findings = tuple(drifting_sites(space.density, positions))
+        return Drawn(positions, stats, findings=findings, cites=("nuts", "blackjax", *space.cites))
 
 
 def _tell_restarts(restarts: np.ndarray) -> str:
@@ -186,12 +240,3 @@ def _tell_restarts(restarts: np.ndarray) -> str:
         f"Started anew during the warm-up, lost in a region that by a rough count held less than a "
         f"20,000th of what the others had found: {'chains' if ',' in chains else 'chain'} {chains}."
     )
-
-
-def _in_program(space: Space, record: Record) -> Drawn:
-    """What was drawn, in the program's unconstrained space."""
-    stats = record._asdict()
-    positions = space.to_program(stats.pop("position"))
-    if space.state:  # the chains saw another log density than the program's
-        stats["lp"] = space.log_joint(positions)
-    return Drawn(positions, stats)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -14,19 +14,22 @@ import scipy.linalg
 from scipy.optimize import minimize
 
 from ppgen.errors import InferenceError
+from ppgen.inference.batch import Batch
 from ppgen.inference.markov.space import own_space
 from ppgen.inference.markov.starts import find_start
+from ppgen.inference.newton import climb_together
 from ppgen.program.density import Density, float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
 
 __all__ = [
+    "ClimbStep",
     "Mode",
     "Part",
-    "Step",
     "climb",
+    "explain_no_start",
     "find_modes",
-    "naming_what_is_impossible",
+    "find_modes_together",
     "site_of",
     "starting_points",
 ]
@@ -92,17 +95,37 @@ def find_modes(density: Density, seed: int, starts: int) -> list[Mode]:
     with float64(), np.errstate(all="ignore"):  # a climb may leave all numbers behind; its end is checked
         begin = starting_points(density, seed, starts)
         ends = [_polish(density, climb(density, start)[-1].position) for start in begin]
+    modes = _distinct(ends)
+    if not modes:
+        raise _no_maximum(density, ends)
+    return modes
+
+
+def find_modes_together(batch: Batch, seeds: Sequence[int], starts: int) -> list[list[Mode]]:
+    """The maxima of each density of a batch, by Newton's method from all starts at once; none, maybe.
+
+    Args:
+        batch: the densities.
+        seeds: of the starts, one a data set.
+        starts: how many for each.
+    """
+    shape = (starts, batch.dim)
+    begin = np.stack([np.random.default_rng(seed).uniform(-2, 2, shape) for seed in seeds])
+    of_all = zip(*climb_together(batch, begin), strict=True)  # data set by data set
+    return [_distinct([_End(*end) for end in zip(*ends, strict=True)]) for ends in of_all]
+
+
+def _distinct(ends: Iterable[_End]) -> list[Mode]:
+    """The maxima among ends, each once, the heaviest first."""
     modes: list[Mode] = []
     for end in ends:
         mode = _as_mode(end)
         if mode is not None and not any(_same(mode, other) for other in modes):
             modes.append(mode)
-    if not modes:
-        raise _no_maximum(density, ends)
     return sorted(modes, key=lambda mode: -mode.log_mass)
 
 
-class Step(NamedTuple):
+class ClimbStep(NamedTuple):
     """A point on the way up.
 
     Attributes:
@@ -128,7 +151,7 @@ def starting_points(density: Density, seed: int, n: int) -> np.ndarray:
 
 
 @contextmanager
-def naming_what_is_impossible(density: Density, seed: int) -> Iterator[None]:
+def explain_no_start(density: Density, seed: int) -> Iterator[None]:
     """Where a method finds no finite log density, say which site forbids it, if it is so everywhere.
 
     Raises:
@@ -143,14 +166,14 @@ def naming_what_is_impossible(density: Density, seed: int) -> Iterator[None]:
 
 def climb(
     density: Density, start: np.ndarray, part: Part = "posterior", steps: int = _CLIMB_STEPS
-) -> list[Step]:
+) -> list[ClimbStep]:
     """L-BFGS from ``start (dim,)``: each point of its path, the last near a maximum, if there is one."""
     function = _compile_value(density.graph, part)
-    seen: dict[bytes, Step] = {}
+    seen: dict[bytes, ClimbStep] = {}
 
     def downhill(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = function(density.inputs, z)
-        step = Step(z.copy(), float(value), np.asarray(gradient))
+        step = ClimbStep(z.copy(), float(value), np.asarray(gradient))
         if not (np.isfinite(step.value) and np.isfinite(step.gradient).all()):
             return 1e300, np.zeros_like(z)  # the line search turns back
         seen[z.tobytes()] = step
@@ -260,7 +283,7 @@ def _as_mode(end: _End) -> Mode | None:
         return None
     dim = len(end.position)
     log_mass = end.value + dim / 2 * math.log(2 * math.pi) - float(np.log(np.diag(factor)).sum())
-    return Mode(end.position, end.value, end.precision, log_mass)
+    return Mode(end.position, float(end.value), end.precision, log_mass)
 
 
 def _same(mode: Mode, other: Mode) -> bool:

@@ -20,7 +20,7 @@ from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.optimum import Step, climb, starting_points
+from ppgen.inference.optimum import ClimbStep, climb, starting_points
 from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
 from ppgen.program.density import Density
 
@@ -178,7 +178,7 @@ class Pathfinder:
         return found[best]._replace(elbo=float(elbo[best])) if np.isfinite(elbo[best]) else None
 
 
-def _gaussians(path: list[Step], memory: int) -> Iterator[Gaussian]:
+def _gaussians(path: list[ClimbStep], memory: int) -> Iterator[Gaussian]:
     """The Gaussian at each step of a path but the first (formulas II.1 and II.2 and algorithm 3)."""
     alpha = np.ones(len(path[0].position))
     pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=memory)
@@ -197,7 +197,7 @@ def _next_diagonal(alpha: np.ndarray, s: np.ndarray, z: np.ndarray) -> np.ndarra
     return 1 / (a / (b * alpha) + np.square(z) / b - a * np.square(s) / (b * c * np.square(alpha)))
 
 
-def _gaussian(step: Step, alpha: np.ndarray, S: np.ndarray, Z: np.ndarray) -> Gaussian:
+def _gaussian(step: ClimbStep, alpha: np.ndarray, S: np.ndarray, Z: np.ndarray) -> Gaussian:
     """The Newton step from here is its mean; its covariance is L-BFGS's, diag(α) + β γ βᵀ."""
     products = S.T @ Z
     inverse = -np.linalg.inv(np.triu(products))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -12,15 +12,17 @@ from scipy.optimize import brentq
 from scipy.stats import rankdata
 
 from ppgen.checks import check_choice, check_integer, check_number
-from ppgen.errors import InferenceError
+from ppgen.errors import InferenceError, PpgenError
 from ppgen.findings import Evidence, Finding
-from ppgen.inference.annealing.bases import BASES, Base, begin_with
+from ppgen.inference.annealing.bases import BASES, Base, FromPrior, begin_with
 from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
 from ppgen.inference.annealing.tempering import Path, Tuning
+from ppgen.inference.batch import Batch, Batching, draw_or_error, one_by_one
 from ppgen.inference.convergence import rhat
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.diagnostics import Diagnostics, scalars_of
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.optimum import naming_what_is_impossible
+from ppgen.inference.optimum import explain_no_start
 from ppgen.inference.resampling import diagnose_resampled
 from ppgen.kernels.resampling import systematic_resampling
 from ppgen.kernels.weights import log_effective_size
@@ -34,6 +36,7 @@ _FIRST_STEP = 0.6
 _LEAST_MOVES = 2
 _MOVED = 0.05  # the rank correlation with where they started below which particles have moved
 _LARGEST_RHAT = 1.01
+_PARTICLES_TOGETHER = 16_000  # of all data sets of a batch
 
 
 class Stage(NamedTuple):
@@ -132,13 +135,13 @@ class SMC:
             DataError: if an observation lies outside the support of its site.
             InferenceError: if no particle of the start has a finite log density.
         """
-        runs, size = request.chains, self.particles or max(request.draws, 50)
+        runs, size = request.chains, self._size(request)
         begin = begin_with(density, self.start, runs * size, request.seed)
         path = Path(begin.pair, begin.inputs, request.seed, begin.at_once)
         rng = np.random.default_rng(request.seed)
         total = runs * request.draws
         with (
-            naming_what_is_impossible(density, request.seed),
+            explain_no_start(density, request.seed),
             ProgressBar("SMC", total, show=request.progress, unit="draws") as bar,
         ):
             population = temper(
@@ -149,18 +152,43 @@ class SMC:
                 lambda share: bar.advance(round(share * total)),
             )
             positions, lp, families = _collect(path, population, request.draws, self.max_moves, rng)
-        fit = SMCFit(population.stages, population.evidence, population.ancestors)
-        return Drawn(
-            positions,
-            {"lp": lp},
-            log_weights=np.zeros(lp.shape),
-            log_evidence=combine_evidence(population.evidence),
+        drawn = _as_drawn(positions, lp, population)
+        return replace(
+            drawn,
             ess=_effective_size(np.concatenate([positions, lp[..., None]], 2), families),
-            findings=tuple(_findings(population)),
-            how=f"{begin.how} {explain_gap(population.evidence)}".strip(),
-            fit=fit,
-            cites=("smc", "blackjax"),
+            how=f"{begin.how} {drawn.how}".strip(),
         )
+
+    def batching(self, density: Density, request: Request) -> Batching:
+        """The populations of many data sets are tempered side by side, if they begin with the prior."""
+        if self.start not in ("auto", "prior"):
+            return one_by_one(f"each path begins at modes of its own (start={self.start!r})")
+        if self.particles is not None and request.draws > self.particles:
+            return one_by_one("each goes on beyond its particles (draws= above particles=)")
+        size = max(1, _PARTICLES_TOGETHER // (self._size(request) * request.chains))
+        rows = max(density.graph.largest_matrix, density.dim)
+        how = f"{size} data sets at a time, their particles moved side by side."
+        return Batching(size, concurrent_runs(rows, batch=32), how)
+
+    def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
+        """Temper all populations; where prior and data do not meet, each alone says so.
+
+        All share the number of moves at a temperature and of leapfrog steps, which the slowest of them sets.
+        """
+        runs, size, seed = requests[0].chains, self._size(requests[0]), requests[0].seed
+        particles = batch.densities[0].draw_prior(seed, len(requests) * runs * size)
+        particles = particles.reshape(len(requests) * runs, size, batch.dim)
+        path = Path(FromPrior(batch.graph), batch.inputs, seed, varies=batch.varies)
+        if not np.isfinite(path.ends(particles).difference).any(1).all():
+            return [draw_or_error(self, *one) for one in zip(batch.densities, requests, strict=True)]
+        rng = np.random.default_rng(seed)
+        population = temper(path, particles, Rules(self.target_ess, self.max_moves), rng)
+        positions, lp, _ = _collect(path, population, requests[0].draws, self.max_moves, rng)
+        shares = [slice(i * runs, (i + 1) * runs) for i in range(len(requests))]
+        return [_as_drawn(positions[own], lp[own], population.of(own)) for own in shares]
+
+    def _size(self, request: Request) -> int:
+        return self.particles or max(request.draws, 50)
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Compare the runs with each other."""
@@ -182,6 +210,13 @@ class _Population(NamedTuple):
     ancestors: np.ndarray  # (run, particle)
     evidence: tuple[PathEvidence, ...]
     stages: tuple[Stage, ...]
+
+    def of(self, runs: slice) -> _Population:
+        """Some of the runs."""
+        stages = tuple(
+            stage._replace(beta=stage.beta[runs], acceptance=stage.acceptance[runs]) for stage in self.stages
+        )
+        return _Population(self.positions[runs], self.ancestors[runs], self.evidence[runs], stages)
 
 
 def temper(
@@ -305,6 +340,19 @@ def _collect(
 
 
 # -- what can be said of them --------------------------------------------------------------------------
+
+
+def _as_drawn(positions: np.ndarray, lp: np.ndarray, population: _Population) -> Drawn:
+    return Drawn(
+        positions,
+        {"lp": lp},
+        log_weights=np.zeros(lp.shape),
+        log_evidence=combine_evidence(population.evidence),
+        findings=tuple(_findings(population)),
+        how=explain_gap(population.evidence),
+        fit=SMCFit(population.stages, population.evidence, population.ancestors),
+        cites=("smc", "blackjax"),
+    )
 
 
 def _effective_size(values: np.ndarray, families: np.ndarray) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument
+from ppgen.errors import InvalidArgument, PpgenError
+from ppgen.inference.batch import Batch, Batching, one_by_one
+from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.guides.catalog import make_guide
 from ppgen.inference.guides.guide import Guide, Whitening
@@ -17,6 +19,7 @@ from ppgen.inference.guides.named import FittedGuide, GuideDraws, draw_guide, fi
 from ppgen.inference.guides.numpyro_guide import ReadGuide, read_numpyro_guide
 from ppgen.inference.guides.objectives import make_objective
 from ppgen.inference.guides.recipe import Fit, Recipe
+from ppgen.inference.guides.together import LANES, fit_together
 from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
@@ -130,6 +133,26 @@ class SVI:
         )
         return drawn if density.in_minibatches is None else _say_rows(drawn, minibatches)
 
+    def batching(self, density: Density, request: Request) -> Batching:
+        """A guide by name is fitted to many data sets with their steps as one vectorised loop."""
+        if density.in_minibatches is not None:
+            return one_by_one("each fit reads minibatches of its own")
+        if not isinstance(self.guide, str):
+            return one_by_one("the guide is one of your own")
+        how = f"{LANES} data sets at a time: the steps of their fits made as one vectorised loop."
+        rows = max(density.graph.largest_matrix, density.dim)
+        return Batching(LANES, concurrent_runs(rows, batch=LANES), how)
+
+    def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
+        """Fit the guide to every data set, and draw."""
+        guide = self._named_guide(batch.dim)
+        return fit_together(batch, requests, guide, self.recipe, samples=self.samples, restarts=self.restarts)
+
+    def _named_guide(self, dim: int) -> Guide:
+        assert isinstance(self.guide, str)
+        sizes = {"rank": self.rank, "layers": self.layers, "width": self.width, "knots": self.knots}
+        return make_guide(self.guide, dim, sizes)
+
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Draw more from the guide that was fitted."""
         family = self._family(density, request.seed)
@@ -163,8 +186,7 @@ class SVI:
 
     def _family(self, density: Density, seed: int) -> _Family:
         if isinstance(self.guide, str):
-            sizes = {"rank": self.rank, "layers": self.layers, "width": self.width, "knots": self.knots}
-            return _Named(density, make_guide(self.guide, density.dim, sizes))
+            return _Named(density, self._named_guide(density.dim))
         path = self.objective != "wake"
         if density.engine == "pyro":
             from ppgen.inference.guides.written_in_pyro import PyroGuide  # imports torch

@@ -20,7 +20,7 @@ from ppgen.inference.pathfinder import Pathfinder
 from ppgen.program.density import Density
 from ppgen.program.jaxprs.graph import Graph, Inputs
 
-__all__ = ["BASES", "Base", "Beginning", "begin_with"]
+__all__ = ["BASES", "Base", "Beginning", "FromPrior", "begin_with"]
 
 Base = Literal["auto", "prior", "laplace", "pathfinder"]
 BASES = ("auto", "prior", "laplace", "pathfinder")
@@ -65,7 +65,7 @@ def begin_with(density: Density, base: Base, n: int, seed: int) -> Beginning:
             if base == "prior":
                 raise
         else:
-            return Beginning(_FromPrior(density.graph), density.inputs, positions, "", _threads(density))
+            return Beginning(FromPrior(density.graph), density.inputs, positions, "", _threads(density))
     try:
         mixture = _around_draws(density, seed) if base == "pathfinder" else _around_modes(density, seed)
         place = f"the {len(mixture.shares)} modes that were found" if len(mixture.shares) > 1 else "the mode"
@@ -90,12 +90,13 @@ def _threads(density: Density, matrices: int = 1) -> int:
 
 
 @dataclass(frozen=True)
-class _FromPrior:
+class FromPrior:
     """From the prior to the posterior; reads the program's inputs."""
 
     graph: Graph
 
     def __call__(self, inputs: Inputs, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The log densities of prior and posterior at ``z (dim,)``."""
         point = self.graph(inputs, z)
         return point.log_base, point.log_joint
 

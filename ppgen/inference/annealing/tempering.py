@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from inspect import unwrap
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
+from ppgen.inference.batch import data_axes
 from ppgen.kernels import tempered_hmc
 from ppgen.program.density import float64
 from ppgen.program.jaxprs.compiler import jit
+from ppgen.program.jaxprs.graph import Inputs
 
 __all__ = ["BLOCK", "Ends", "Moved", "Pair", "Path", "Tuning"]
 
@@ -112,6 +115,7 @@ class Path:
         inputs: the arrays that they read.
         seed: seed of the moves.
         at_once: how many threads share the particles, at most. The numbers are the same for any.
+        varies: which of the input arrays are ``(data set, *shape)``: equal shares of the runs read their own.
 
     Example:
         >>> from scipy.stats import norm
@@ -127,12 +131,14 @@ class Path:
         2.0
     """
 
-    def __init__(self, pair: Pair, inputs: Any, seed: int, at_once: int = 1) -> None:
+    def __init__(
+        self, pair: Pair, inputs: Any, seed: int, at_once: int = 1, varies: tuple[bool, ...] = ()
+    ) -> None:
         self._inputs = inputs
         self._at_once = at_once
         self._pool = ThreadPoolExecutor(at_once)
         self._compiled: set[Any] = set()
-        self._evaluate, self._move = _compile(pair)
+        self._evaluate, self._move = _compile_together(pair, varies) if any(varies) else _compile(pair)
         with float64():
             self._key = jax.random.key(seed)
         self._moves = 0
@@ -241,3 +247,22 @@ def _compile(pair: Pair) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return jax.lax.map(one_block, blocks)
 
     return jit(evaluate), jit(move)
+
+
+@lru_cache(maxsize=16)
+def _compile_together(pair: Pair, varies: tuple[bool, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The same of blocks of many data sets, each of which reads arrays of its own."""
+    axes = data_axes(varies)
+
+    def together(function: Callable[..., Any], *shared: None) -> Callable[..., Any]:
+        of_all = jax.vmap(function, in_axes=(axes, 0, *shared))
+
+        def run(inputs: Inputs, blocks: Any, *more: Any) -> Any:
+            count = next(len(array) for array, differs in zip(inputs.arrays, varies, strict=True) if differs)
+            divided = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), blocks)
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), of_all(inputs, divided, *more))
+
+        return jit(run)
+
+    evaluate, move = (unwrap(function) for function in _compile(pair))
+    return together(evaluate), together(move, None)

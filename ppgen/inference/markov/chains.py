@@ -22,13 +22,24 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from blackjax.mcmc.hmc import HMCState
 from jax.typing import ArrayLike
 
+from ppgen.inference.batch import data_axes
 from ppgen.inference.cores import available_cores, concurrent_runs
 from ppgen.inference.markov.covariance import covariance_metric
+from ppgen.inference.markov.space import Space
 from ppgen.program.density import float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
 
-__all__ = ["CHUNK", "Chains", "Metric", "Record", "Rules", "compile_loop", "longest_window", "metric_rows"]
+__all__ = [
+    "CHUNK",
+    "Chains",
+    "LoopSettings",
+    "Metric",
+    "Record",
+    "compile_loop",
+    "longest_window",
+    "metric_rows",
+]
 
 CHUNK = 256
 """The most draws that one call of the compiled loop makes."""
@@ -39,7 +50,7 @@ Metric = Literal["dense", "diagonal", "low_rank"]
 _FAST, _SLOW, _SLOW_END, _SAMPLE = range(4)
 
 
-class Rules(NamedTuple):
+class LoopSettings(NamedTuple):
     """What is compiled into the loop.
 
     Attributes:
@@ -67,6 +78,14 @@ class Record(NamedTuple):
     n_steps: Any
     step_size: Any
 
+    def part(self, first: int, last: int | None = None) -> Record:
+        """The draws from one step to another."""
+        return Record(*(values[:, first:last] for values in self))
+
+    def split(self, count: int) -> list[Record]:
+        """Equal shares of the chains, in their order."""
+        return [Record(*shares) for shares in zip(*(np.split(values, count) for values in self), strict=True)]
+
 
 class _Chain(NamedTuple):
     """Where one chain is, and what it has learnt about its target."""
@@ -84,14 +103,14 @@ class _Batch(NamedTuple):
 
 
 class Chains:
-    """Chains on their way: how far they are, and what it takes to go on.
+    """Chains under way: where they are, and all that is needed to resume.
 
     Args:
-        graph, inputs: the target density.
-        rules: how the chains move and learn.
+        space: the target density; of several data sets, each chain reads the arrays of its own.
+        settings: how the chains move and learn.
         tune: length of the warm-up.
         starts: ``(chain, …)`` states to start from.
-        key: a random key.
+        keys: a random key for each data set.
 
     Attributes:
         done: how many steps each chain has made.
@@ -99,19 +118,21 @@ class Chains:
     """
 
     def __init__(
-        self, graph: Graph, inputs: Inputs, rules: Rules, *, tune: int, starts: HMCState, key: jax.Array
+        self, space: Space, settings: LoopSettings, *, tune: int, starts: HMCState, keys: jax.Array
     ) -> None:
-        self.inputs = inputs
+        self.inputs = space.inputs
         self.tune = tune
         self.done = 0
         self.restarts = np.zeros(len(starts.position), int)
-        self._loop = compile_loop(graph, rules)
-        rows = max(graph.largest_matrix, metric_rows(rules.metric, starts.position.shape[1]))
-        self._runs = concurrent_runs(rows, batch=-(-len(starts.position) // available_cores()))
-        self._batches = _split(self._loop.begin(starts, key), self._runs)
+        self._loop = compile_loop(space.graph, settings, space.varies)
+        self._at_once = 1  # whoever draws from many data sets runs many such batches
+        if not space.varies:
+            rows = max(space.graph.largest_matrix, metric_rows(settings.metric, space.dim))
+            self._at_once = concurrent_runs(rows, batch=-(-len(starts.position) // available_cores()))
+        self._batches = _split(self._loop.begin(starts, keys), self._at_once)
         self._pool = ThreadPoolExecutor(len(self._batches))
         # Before threads start: two of them would each compile the same loop.
-        self._loop.advance(inputs, *self._batches[0], jnp.zeros(CHUNK, int), 0, 0)
+        self._loop.advance(self.inputs, *self._batches[0], jnp.zeros(CHUNK, int), 0, 0)
 
     @property
     def number(self) -> int:
@@ -137,18 +158,18 @@ class Chains:
         return Record(*(np.concatenate(part, 1)[:count].swapaxes(0, 1) for part in parts))
 
     def save(self) -> dict[str, np.ndarray]:
-        """Everything that it takes to go on, as arrays."""
+        """All that is needed to resume, as arrays."""
         leaves = zip(*(jax.tree.leaves(batch.chains) for batch in self._batches), strict=True)
         state = {f"leaf_{i}": np.concatenate(parts) for i, parts in enumerate(leaves)}
         state["keys"] = np.concatenate([jax.random.key_data(batch.keys) for batch in self._batches])
         return state | {"done": np.array(self.done), "restarts": self.restarts}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from where :meth:`save` was called."""
+        """Resume where :meth:`save` was called."""
         leaves, structure = jax.tree.flatten(self._batches[0].chains)
         leaves = [jnp.asarray(state[f"leaf_{i}"]) for i in range(len(leaves))]
         keys = jax.random.wrap_key_data(jnp.asarray(state["keys"]))
-        self._batches = _split(_Batch(jax.tree.unflatten(structure, leaves), keys), self._runs)
+        self._batches = _split(_Batch(jax.tree.unflatten(structure, leaves), keys), self._at_once)
         self.done = int(state["done"])
         self.restarts = np.asarray(state.get("restarts", np.zeros(len(keys), int)))
 
@@ -198,35 +219,37 @@ def longest_window(tune: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def compile_loop(graph: Graph, rules: Rules) -> _Loop:
+def compile_loop(graph: Graph, settings: LoopSettings, varies: tuple[bool, ...] = ()) -> _Loop:
     """The loop for one traced program; equal programs share it."""
-    return _Loop(graph, rules)
+    return _Loop(graph, settings, varies)
 
 
 class _Loop:
     """Warm-up and sampling of a batch of chains."""
 
-    def __init__(self, graph: Graph, rules: Rules) -> None:
+    def __init__(self, graph: Graph, settings: LoopSettings, varies: tuple[bool, ...]) -> None:
         self.graph = graph
-        self.rules = rules
+        self.settings = settings
         self.kernel = blackjax.mcmc.nuts.build_kernel()
-        self.adapt_step_size = dual_averaging_adaptation(rules.target_accept)
-        self.adapt_metric = _metric(rules)
-        self.begin = jit(self.begin_chains)
-        self.advance = jit(self.advance_chains)
+        self.adapt_step_size = dual_averaging_adaptation(settings.target_accept)
+        self.adapt_metric = _metric(settings)
+        self.step = jax.vmap(self._step, in_axes=(data_axes(varies), 0, 0, None))
+        self.begin = jit(self._begin)
+        self.advance = jit(self._advance)
 
-    def begin_chains(self, states: HMCState, key: jax.Array) -> _Batch:
+    def _begin(self, states: HMCState, keys: jax.Array) -> _Batch:
         """Chains ``(chain, …)`` at their starts, with a unit metric and a unit step size."""
         count, dim = states.position.shape
+        each = count // len(keys)
 
         def one(state: Any) -> _Chain:
             return _Chain(state, self.adapt_step_size[0](1.0), self.adapt_metric.init(dim))
 
         # Without weak types, the loop has one signature and is compiled once.
         chains = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), jax.vmap(one)(states))
-        return _Batch(chains, jax.random.split(key, count))
+        return _Batch(chains, jax.vmap(lambda key: jax.random.split(key, each))(keys).ravel())
 
-    def advance_chains(
+    def _advance(
         self,
         inputs: Inputs,
         chains: _Chain,
@@ -244,9 +267,7 @@ class _Loop:
         def body(i: Any, carry: tuple[_Chain, Record]) -> tuple[_Chain, Record]:
             chains, records = carry
             step_keys = jax.vmap(lambda key: jax.random.fold_in(key, first + i))(keys)
-            chains, record = jax.vmap(self._step, in_axes=(None, 0, 0, None))(
-                inputs, chains, step_keys, stages[i]
-            )
+            chains, record = self.step(inputs, chains, step_keys, stages[i])
             return chains, jax.tree.map(lambda all, one: all.at[i].set(one), records, record)
 
         return jax.lax.fori_loop(0, count, body, (chains, records))
@@ -264,7 +285,7 @@ class _Loop:
             lambda z: self.graph(inputs, z).log_joint,
             step_size,
             chain.metric.inverse_mass_matrix,
-            self.rules.max_tree_depth,
+            self.settings.max_tree_depth,
         )
         record = Record(
             state.position,
@@ -299,11 +320,11 @@ class _Loop:
         return jax.lax.switch(stage, [_keep_types(branch) for branch in branches], chain)
 
 
-def _metric(rules: Rules) -> Any:
+def _metric(settings: LoopSettings) -> Any:
     """How the metric is learnt: from the covariance, or by the low-rank Fisher estimate of nutpie."""
-    if rules.metric == "low_rank":
-        return lookup_recipe("fisher_low_rank").build_core(buffer_size=rules.memory)
-    return covariance_metric(dense=rules.metric == "dense")
+    if settings.metric == "low_rank":
+        return lookup_recipe("fisher_low_rank").build_core(buffer_size=settings.memory)
+    return covariance_metric(dense=settings.metric == "dense")
 
 
 def _keep_types(branch: Callable[[_Chain], _Chain]) -> Callable[[_Chain], _Chain]:

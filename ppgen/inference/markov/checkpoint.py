@@ -1,4 +1,4 @@
-"""A file that a long run keeps up to date, so that the next call can go on where it was killed."""
+"""A file that a long run keeps up to date, so that the next call can resume where it was killed."""
 
 from __future__ import annotations
 
@@ -66,9 +66,14 @@ class Checkpoint:
             )
         return stored.tensors
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a file to keep."""
+        return self._path is not None
+
     def is_due(self) -> bool:
         """Whether the last write is long enough ago."""
-        return self._path is not None and time.monotonic() - self._written > _SECONDS
+        return self.wanted and time.monotonic() - self._written > _SECONDS
 
     def save(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the file by these arrays."""

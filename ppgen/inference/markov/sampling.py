@@ -1,4 +1,4 @@
-"""Drives chains round by round: keeps what they draw, shows how far they are, writes the checkpoint."""
+"""Drives chains round by round: keeps what they draw, reports progress, writes the checkpoint."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ROUND_SECONDS = 2.0  # between two looks at the progress bar and the checkpoint
 
 
 class Sampling:
-    """Chains on their way, with all that they have drawn.
+    """Chains under way, with all that they have drawn.
 
     Args:
-        chains: the chains; if the checkpoint has something of them, they go on from there.
+        chains: the chains; if the checkpoint has something of them, they resume from there.
         bar: told how far they are.
         checkpoint: kept up to date.
     """
@@ -75,8 +75,10 @@ class Sampling:
     def draws(self, first: int, last: int | None = None) -> Record:
         """The draws from one step to another, ``(chain, draw, …)``."""
         self._records = [Record(*(np.concatenate(parts, 1) for parts in zip(*self._records, strict=True)))]
-        return Record(*(values[:, first:last] for values in self._records[0]))
+        return self._records[0].part(first, last)
 
     def _save(self) -> None:
+        if not self._checkpoint.wanted:
+            return
         records = {f"record_{name}": values for name, values in self.draws(0)._asdict().items()}
         self._checkpoint.save(self.chains.save() | records)

@@ -14,12 +14,13 @@ from blackjax.mcmc.hmc import HMCState
 from blackjax.vi import pathfinder
 
 from ppgen.errors import DataError, InferenceError
+from ppgen.inference.batch import data_axes
 from ppgen.inference.markov.space import Space
 from ppgen.program.density import Density
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
 
-__all__ = ["Start", "find_start"]
+__all__ = ["Start", "find_start", "try_starts"]
 
 Start = Literal["uniform", "pathfinder"]
 
@@ -37,22 +38,32 @@ def find_start(space: Space, key: jax.Array, chains: int, how: Start = "uniform"
         InferenceError: if no finite log density is found for some chain.
         DataError: if an observation lies outside the support of its site.
     """
-    start_key, path_key = jax.random.split(key)
-    state = _uniform(space, start_key, chains)
-    return _along_paths(space, path_key, state) if how == "pathfinder" else state
+    keys = jax.random.split(key)  # of the points, and of the paths
+    state, found = try_starts(space, keys[:1], chains)
+    if not found.all():
+        failed = np.asarray(state.position)[None, [int(np.argmin(found))]]  # (1, 1, dim)
+        raise _no_start(space.density, space.to_program(failed)[0, 0])
+    return _along_paths(space, keys[1], state) if how == "pathfinder" else state
 
 
-def _uniform(space: Space, key: jax.Array, chains: int) -> HMCState:
-    look = _compile_look(space.graph)
-    positions, found = jnp.zeros((chains, space.dim)), jnp.zeros(chains, bool)
+def try_starts(space: Space, keys: jax.Array, chains: int) -> tuple[HMCState, np.ndarray]:
+    """Points that are uniform on (-2, 2) or nearer to 0, and at which of them all is finite.
+
+    Args:
+        space: of one data set, or of as many as there are keys.
+        keys: one a data set.
+        chains: how many points for each; those of all data sets are ``(chain, dim)``.
+    """
+    look = _compile_look(space.graph, space.varies)
+    count = len(keys) * chains
+    positions, found = jnp.zeros((count, space.dim)), jnp.zeros(count, bool)
     for attempt in range(_TRIES):
         radius = 2.0 * (1 - attempt / _TRIES)
-        state, found = look(space.inputs, jax.random.fold_in(key, attempt), radius, positions, found)
+        state, found = look(space.inputs, keys, attempt, radius, positions, found)
         if np.all(found):
-            return state
+            break
         positions = state.position
-    failed = np.asarray(positions)[None, [int(np.argmin(found))]]  # (1, 1, dim)
-    raise _no_start(space.density, space.to_program(failed)[0, 0])
+    return state, np.asarray(found)
 
 
 def _along_paths(space: Space, key: jax.Array, state: HMCState) -> HMCState:
@@ -72,14 +83,21 @@ def _finite(state: HMCState) -> jax.Array:
 
 
 @lru_cache(maxsize=64)
-def _compile_look(graph: Graph) -> Callable[..., tuple[HMCState, jax.Array]]:
+def _compile_look(graph: Graph, varies: tuple[bool, ...]) -> Callable[..., tuple[HMCState, jax.Array]]:
     """One more try for each chain that has not found a start yet."""
+    states = jax.vmap(lambda inputs, z: _state(graph, inputs, z), in_axes=(data_axes(varies), 0))
 
     def look(
-        inputs: Inputs, key: jax.Array, radius: float | jax.Array, positions: jax.Array, found: jax.Array
+        inputs: Inputs, keys: jax.Array, attempt: Any, radius: Any, positions: jax.Array, found: jax.Array
     ) -> tuple[HMCState, jax.Array]:
-        fresh = jax.random.uniform(key, positions.shape, positions.dtype, -radius, radius)
-        state = jax.vmap(lambda z: _state(graph, inputs, z))(jnp.where(found[:, None], positions, fresh))
+        shape = (len(positions) // len(keys), positions.shape[1])
+
+        def draw(key: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(key, attempt)
+            return jax.random.uniform(key, shape, positions.dtype, -radius, radius)
+
+        fresh = jax.vmap(draw)(keys).reshape(positions.shape)
+        state = states(inputs, jnp.where(found[:, None], positions, fresh))
         return state, _finite(state)
 
     return jit(look)

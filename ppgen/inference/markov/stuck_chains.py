@@ -18,7 +18,7 @@ from ppgen.errors import InferenceError
 from ppgen.inference.markov.chains import Chains, Record
 from ppgen.inference.markov.sampling import Sampling
 
-__all__ = ["judge", "looking_points", "restart_lost"]
+__all__ = ["judge", "looking_points", "restart_lost", "was_lost"]
 
 _ATTEMPTS = 3
 # Fewer steps say too little of a chain's spread.
@@ -79,6 +79,13 @@ def restart_lost(sampling: Sampling, begin_anew: Callable[[int], Chains]) -> Non
         count = min(len(lost), len(found))
         sampling.adopt(lost[:count], rivals, found[:count])
         own = sampling.draws(0)
+
+
+def was_lost(record: Record, tune: int) -> bool:
+    """Whether some chain was lost at one of the :func:`looking_points`; a chain alone never is."""
+    return len(record.lp) > 1 and any(
+        judge(record.part(0, steps)).lost.any() for steps in looking_points(tune)
+    )
 
 
 def judge(record: Record) -> Judgement:

@@ -1,4 +1,4 @@
-"""The front door to simulation-based calibration."""
+"""ppgen.workflow.calibrate: simulation-based calibration from simulations to verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import check_data
 from ppgen.program.family import Program
 from ppgen.program.read import read_density
-from ppgen.workflow.calibration.choose import choose_fitter
+from ppgen.workflow.calibration.fits import Fitter
 from ppgen.workflow.calibration.ranks import rank_truths
 from ppgen.workflow.calibration.result import Calibration
 from ppgen.workflow.calibration.simulations import (
@@ -131,7 +131,7 @@ def calibrate(
             None if simulator is None else read_density(simulator, checked, engine=engine, backend=backend)
         )
         simulated = simulate_from_prior(density, simulations, seed, backend, other)
-    fitter = choose_fitter(simulated, chosen, request)
+    fitter = Fitter(simulated, chosen, request)
     ranked = rank_truths(simulated, fitter, chosen, request, draws, thin)
     return Calibration(
         ranks=ranked.ranks,
@@ -140,8 +140,8 @@ def calibrate(
         alpha=alpha,
         method=chosen.name,
         around_data=around is not None,
-        how=fitter.how,
-        batched=fitter.size > 1,
+        how=fitter.batching.how,
+        batched=fitter.batching.size > 1,
         fit_findings=ranked.findings,
         truths=ranked.truths,
         data=simulated.data,

@@ -23,16 +23,14 @@ def check_chains(
     *,
     names: tuple[str, ...],
     wanted: int,
-    max_tree_depth: int,
 ) -> Iterator[Finding]:
     """What is wrong with one fit's chains.
 
     Args:
         values: ``(chain, draw, quantity)``.
-        stats: the sampler's, ``(chain, draw)``.
+        stats: the sampler's, ``(chain, draw)``, under ArviZ's names; those that it lacks are not looked at.
         names: of the quantities.
         wanted: how many independent draws are ranked.
-        max_tree_depth: at which trajectories were cut off.
     """
     split = _split(values)  # (quantity, chain, draw)
     moving = np.ptp(split, axis=(1, 2)) > 0
@@ -58,12 +56,14 @@ def check_chains(
                 "that are ranked: raise thin=.",
                 evidence={"ess": smallest, "site": site, "threshold": wanted},
             )
-    diverging, cut = float(stats["diverging"].mean()), float((stats["tree_depth"] >= max_tree_depth).mean())
+    diverging, cut = (
+        float(np.mean(stats.get(name, False))) for name in ("diverging", "reached_max_treedepth")
+    )
     if diverging > _MOST_DIVERGING:
         what = f"{diverging:.0%} of the trajectories diverged."
         yield Finding("divergences", "problem", what, evidence={"share": diverging})
     if cut > _MOST_CUT:
-        what = f"{cut:.0%} of the trajectories were cut off at tree depth {max_tree_depth}."
+        what = f"{cut:.0%} of the trajectories were cut off at the largest tree depth."
         yield Finding("length of trajectories", "problem", what, evidence={"cut": cut})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -11,15 +11,12 @@ import numpy as np
 from ppgen.errors import PpgenError
 from ppgen.findings import Finding
 from ppgen.inference.method import Drawn, Method, Request
-from ppgen.inference.nuts import NUTS
 from ppgen.inference.pointwise import constrain_draws, pointwise
-from ppgen.inference.smc import SMC
-from ppgen.program.density import float64
 from ppgen.program.sites import Site
 from ppgen.style.bar import ProgressBar
 from ppgen.workflow.calibration.chain_check import check_chains
-from ppgen.workflow.calibration.fitter import Fitter
-from ppgen.workflow.calibration.simulations import Simulations, compile_constrain
+from ppgen.workflow.calibration.fits import Fitter
+from ppgen.workflow.calibration.simulations import Simulations, evaluate_together
 
 __all__ = ["LOG_LIKELIHOOD", "Ranked", "rank_truths"]
 
@@ -52,19 +49,19 @@ class _Fit(NamedTuple):
 
 
 def rank_truths(
-    simulations: Simulations, fitter: Fitter, settings: Method, request: Request, draws: int, thin: int
+    simulations: Simulations, fitter: Fitter, method: Method, request: Request, draws: int, thin: int
 ) -> Ranked:
     """Fit every data set, batch by batch, and rank.
 
     Args:
         simulations: truths and data.
         fitter: fits a batch of data sets.
-        settings: the method, which judges its own draws.
+        method: the method, which judges its own draws.
         request: what each fit was asked for.
         draws: how many of each fit's draws count.
         thin: of each chain every so many counts.
     """
-    judge = _Judge(simulations, settings, request, draws, thin)
+    judge = _Judge(simulations, method, request, draws, thin)
     truths = judge.true_sites()
     columns = _Columns.of(simulations, truths)
     rng = np.random.default_rng([request.seed, 3])
@@ -72,18 +69,19 @@ def rank_truths(
     ranks = np.full(ties.shape, -1)
     findings: list[tuple[Finding, ...]] = [()] * len(simulations)
 
+    size = fitter.batching.size
+
     def fit(rows: np.ndarray) -> tuple[np.ndarray, list[_Fit]]:
         # The last batch is filled up, so that all have the shape that was compiled.
-        filled = np.concatenate([rows, np.repeat(rows[-1:], fitter.size - len(rows))])
+        filled = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows))])
         return rows, judge.look(filled, fitter.fit(filled)[: len(rows)], columns)
 
     batches = [
-        np.arange(first, min(first + fitter.size, len(simulations)))
-        for first in range(0, len(simulations), fitter.size)
+        np.arange(first, min(first + size, len(simulations))) for first in range(0, len(simulations), size)
     ]
-    title = f"SBC of {settings.name}, {len(simulations)} fits"
+    title = f"SBC of {method.name}, {len(simulations)} fits"
     with ProgressBar(title, len(simulations) * draws, show=request.progress, unit="draws") as bar:
-        for rows, fits in _run(fit, batches, fitter.runs):
+        for rows, fits in _run(fit, batches, fitter.batching.at_once):
             for row, one in zip(rows, fits, strict=True):
                 findings[row] = one.findings
                 if one.draws is not None:
@@ -98,9 +96,10 @@ def _rank(truth: np.ndarray, draws: np.ndarray, ties: np.ndarray) -> np.ndarray:
     return below + np.floor(ties * (equal + 1)).astype(int)
 
 
-def _run(function: object, batches: list[np.ndarray], runs: int) -> Iterator[tuple[np.ndarray, list[_Fit]]]:
-    """Results as they come; the first batch alone, or every thread would compile the same functions."""
-    assert callable(function)
+def _run(
+    function: Callable[[np.ndarray], tuple[np.ndarray, list[_Fit]]], batches: list[np.ndarray], runs: int
+) -> Iterator[tuple[np.ndarray, list[_Fit]]]:
+    """Results in order of arrival; the first batch alone, or every thread would compile the same."""
     yield function(batches[0])
     if runs == 1:
         yield from map(function, batches[1:])
@@ -145,10 +144,10 @@ class _Judge:
     """What each fit's draws say of the sites, of the truth, and of themselves."""
 
     def __init__(
-        self, simulations: Simulations, settings: Method, request: Request, draws: int, thin: int
+        self, simulations: Simulations, method: Method, request: Request, draws: int, thin: int
     ) -> None:
         self._simulations = simulations
-        self._settings = settings
+        self._method = method
         self._request = request
         self._draws = draws
         self._thin = thin
@@ -208,24 +207,15 @@ class _Judge:
     def _findings(
         self, values: np.ndarray, latent: Mapping[str, np.ndarray], fit: Drawn, names: tuple[str, ...]
     ) -> Iterable[Finding]:
-        settings = fit.by or self._settings
-        if isinstance(settings, NUTS):
-            depth, wanted = settings.max_tree_depth, self._draws
-            checked = check_chains(values, fit.stats, names=names, wanted=wanted, max_tree_depth=depth)
-            return (*fit.findings, *checked)
-        if self._request.chains == 1 and isinstance(settings, SMC):
-            return fit.findings  # there is no other run to compare this one with
-        return settings.diagnose(latent, fit).findings
+        if fit.log_weights is None:  # Markov chains
+            return (*fit.findings, *check_chains(values, fit.stats, names=names, wanted=self._draws))
+        return (fit.by or self._method).diagnose(latent, fit).findings
 
     def _evaluate(self, rows: np.ndarray, positions: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Sites and log likelihood at ``positions (row, draw, dim)``."""
         simulations = self._simulations
         if simulations.batched:
-            with float64():
-                found = compile_constrain(simulations.density.graph, simulations.places)(
-                    simulations.density.inputs, simulations.arrays(rows), positions
-                )
-            return {name: np.asarray(value) for name, value in found[0].items()}, np.asarray(found[1])
+            return evaluate_together(simulations.batch(rows), positions)
         each = [self._evaluate_one(int(row), z) for row, z in zip(rows, positions, strict=True)]
         sites = {name: np.stack([found[name] for found, _ in each]) for name in each[0][0]}
         return sites, np.stack([likelihood for _, likelihood in each])

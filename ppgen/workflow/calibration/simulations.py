@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.errors import DataError, InvalidArgument, ProgramError, UnsupportedProgram
+from ppgen.inference.batch import Batch, data_axes, make_batch
 from ppgen.inference.pointwise import constrain_draws, flatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import is_array, ways_to_trace
@@ -21,7 +22,7 @@ from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 from ppgen.program.read import read_density
 from ppgen.program.sites import no_prior_draws
 
-__all__ = ["Simulations", "compile_constrain", "merge", "simulate_from_posterior", "simulate_from_prior"]
+__all__ = ["Simulations", "evaluate_together", "simulate_from_posterior", "simulate_from_prior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,32 +52,23 @@ class Simulations:
         """Whether one graph serves all data sets."""
         return bool(self.varying)
 
-    @property
-    def places(self) -> tuple[int, ...]:
-        """Where the simulated arrays are among the graph's inputs."""
-        return tuple(self.varying)
-
-    def arrays(self, rows: np.ndarray) -> tuple[Any, ...]:
-        """What stands in these places in some of the simulations, ``(row, *shape)`` each."""
-        with float64():
-            return tuple(jnp.asarray(values[rows]) for values in self.varying.values())
-
     def density_of(self, row: int) -> Density:
         """The posterior density of one simulation alone."""
         data = {**self.density.data, **{name: values[row] for name, values in self.data.items()}}
         if not self.batched:
             return read_density(self.density.program, data, engine=self.density.engine, backend=self.backend)
         with float64():
-            values = tuple(jnp.asarray(array[row]) for array in self.varying.values())
-            return replace(self.density, data=data, inputs=merge(self.density.inputs, self.places, values))
+            own = {place: jnp.asarray(array[row]) for place, array in self.varying.items()}
+        return replace(self.density, data=data, inputs=_with_arrays(self.density.inputs, own))
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """The posterior densities of some simulations, which one graph serves."""
+        return make_batch([self.density_of(int(row)) for row in rows], tuple(self.varying))
 
 
-def merge(inputs: Inputs, places: Sequence[int], values: Sequence[Any]) -> Inputs:
+def _with_arrays(inputs: Inputs, arrays: Mapping[int, Any]) -> Inputs:
     """The inputs of a graph, with other arrays in some places."""
-    arrays = list(inputs.arrays)
-    for place, value in zip(places, values, strict=True):
-        arrays[place] = value
-    return inputs._replace(arrays=arrays)
+    return inputs._replace(arrays=[arrays.get(i, array) for i, array in enumerate(inputs.arrays)])
 
 
 def simulate_from_prior(
@@ -191,7 +183,8 @@ def _joined(
     def both(arrays: list[Any], z: jax.Array) -> Evaluation:
         observed = inputs._replace(arrays=arrays[:count])
         first = graph(observed, z)
-        new = graph(merge(observed, [places[name] for name in data], arrays[count:]), z).log_likelihood
+        again = {places[name]: array for name, array in zip(data, arrays[count:], strict=True)}
+        new = graph(_with_arrays(observed, again), z).log_likelihood
         log_joint = first.log_joint + sum(jnp.sum(value) for value in new.values())
         likelihood = first.log_likelihood | {f"{name} (new)": value for name, value in new.items()}
         return first._replace(log_joint=log_joint, log_likelihood=likelihood)
@@ -355,8 +348,8 @@ def _same_program(
 ) -> bool:
     """Whether the graph that was read with the given data is that of simulated data as well."""
     with float64():
-        values = [jnp.asarray(data[name][0]) for name in places]
-        expected = merge(density.inputs, list(places.values()), values)
+        first = {place: jnp.asarray(data[name][0]) for name, place in places.items()}
+        expected = _with_arrays(density.inputs, first)
     return again.graph == density.graph and _same_arrays(again.inputs, expected)
 
 
@@ -398,13 +391,18 @@ def _check_apart(density: Density, again: Density, data: Mapping[str, np.ndarray
             )
 
 
-@lru_cache(maxsize=64)
-def compile_constrain(graph: Graph, places: tuple[int, ...]) -> Any:
-    """Sites and log likelihood ``(row, draw, …)`` at ``z (row, draw, dim)`` given each row's arrays."""
+def evaluate_together(batch: Batch, positions: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Sites, and the joint log likelihood, ``(data set, draw, …)`` at ``positions (data set, draw, dim)``."""
+    with float64():
+        sites, likelihood = _compile_sites(batch.graph, batch.varies)(batch.inputs, positions)
+    return {name: np.asarray(value) for name, value in sites.items()}, np.asarray(likelihood)
 
-    def one(inputs: Inputs, values: tuple[Any, ...], z: jax.Array) -> Any:
-        point = graph(merge(inputs, places, values), z)
+
+@lru_cache(maxsize=64)
+def _compile_sites(graph: Graph, varies: tuple[bool, ...]) -> Any:
+    def one(inputs: Inputs, z: jax.Array) -> Any:
+        point = graph(inputs, z)
         likelihood = sum((jnp.sum(value) for value in point.log_likelihood.values()), jnp.zeros(()))
         return point.values | point.deterministics, likelihood
 
-    return jit(jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))
+    return jit(jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(data_axes(varies), 0)))

@@ -1,4 +1,4 @@
-"""Calls that many threads make one by one, carried out together as vectorised ones."""
+"""Calls of compiled functions that many threads make, carried out together as vectorised ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from ppgen.program.density import float64
 
-__all__ = ["Meeting"]
+__all__ = ["BatchedCalls"]
 
 
-class Meeting:
+class BatchedCalls:
     """Runs a procedure in many threads, whose calls meet and are made as one.
 
     A procedure that is written for one data set, with decisions in Python between its calls of a compiled
@@ -27,9 +27,9 @@ class Meeting:
         sizes: the lengths of this axis to fill calls up to, ascending: each is compiled once.
 
     Example:
-        >>> def twice(meeting_call):
-        ...     return float(meeting_call("double", (np.array(1.0),)))
-        >>> Meeting({"double": lambda x: 2 * x}, sizes=(4,)).run([twice, twice])
+        >>> def twice(call):
+        ...     return float(call("double", (np.array(1.0),)))
+        >>> BatchedCalls({"double": lambda x: 2 * x}, sizes=(4,)).run([twice, twice])
         [2.0, 2.0]
     """
 
