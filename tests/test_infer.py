@@ -288,7 +288,7 @@ def two_modes(log_ratio):
 def test_a_chain_in_a_mode_that_holds_nothing_starts_anew(tmp_path, monkeypatch):
     settings = {"draws": 500, "seed": 2, "progress": False}
     post = ppgen.infer(two_modes, {"log_ratio": -30.0}, **settings)
-    assert post.how.startswith("Started anew during the warm-up")
+    assert post.how.startswith("Restarted during the warm-up")
     assert post.how.endswith(": chains 1, 2, 3.")
     assert post.diagnostics.ok
     assert (post.draws["x"] < 0).all()

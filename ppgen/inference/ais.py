@@ -15,7 +15,7 @@ from ppgen.inference.annealing.tempering import Path, Tuning
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import explain_no_start
-from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
+from ppgen.inference.resampling import Proposals, diagnose_resampled, draw_from
 from ppgen.inference.smc import Rules, Stage, temper
 from ppgen.program.density import Density
 from ppgen.style.bar import ProgressBar
@@ -113,8 +113,8 @@ class AIS:
             for first in range(_PILOTS, _PILOTS + samples, _BATCH):
                 batch = begin.positions[first : first + _BATCH]
                 parts.append(anneal(path, batch, schedule, bar.advance))
-        pool = [np.concatenate(values) for values in zip(*parts, strict=True)]
-        drawn = resampled(request, *pool, seed=request.seed) if self.resample else weighted(request, *pool)
+        pool = Proposals(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        drawn = draw_from(pool, request, resample=self.resample, seed=request.seed)
         how = f"{len(schedule.beta)} temperatures. {begin.how}".strip()
         return replace(drawn, how=how, fit=schedule, cites=("ais", "psis", "blackjax"))
 
@@ -123,17 +123,9 @@ class AIS:
         return diagnose_resampled(draws, drawn, _REMEDY)
 
 
-class Annealed(NamedTuple):
-    """Ends of annealed chains: ``(chain, dim)`` positions, and ``(chain,)`` log π and log weights."""
-
-    positions: np.ndarray
-    log_target: np.ndarray
-    log_weights: np.ndarray
-
-
 def anneal(
     path: Path, positions: np.ndarray, schedule: Schedule, report: Callable[[int], None] = lambda chains: None
-) -> Annealed:
+) -> Proposals:
     """Take chains from draws ``(chain, dim)`` of the start of a path to its end.
 
     Args:
@@ -152,7 +144,7 @@ def anneal(
         before = beta[0]
         done = len(positions) * np.arange(k, k + 2) // len(schedule.beta)
         report(int(done[1] - done[0]))
-    return Annealed(particles[0], path.ends(particles).target[0], log_weights)
+    return Proposals(particles[0], path.ends(particles).target[0], log_weights)
 
 
 def plan(path: Path, positions: np.ndarray, temperatures: int | None, seed: int) -> Schedule:

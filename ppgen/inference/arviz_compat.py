@@ -18,7 +18,6 @@ __all__ = [
     "Groups",
     "make_arviz",
     "pareto_smooth",
-    "pareto_smooth_rows",
     "power_scaling",
     "write_netcdf",
 ]
@@ -60,31 +59,21 @@ def write_netcdf(data: Any, path: Path) -> None:
     data.to_netcdf(str(path), engine="h5netcdf")
 
 
-def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Pareto-smoothed log weights ``(draws,)`` that sum to 1, and the Pareto shape (arXiv:1507.02646)."""
-    with np.errstate(over="ignore"):  # of weights that are bounded, in a fit of their tail
-        if _legacy():
-            smoothed, khat = _arviz().psislw(log_weights.copy())
-        else:
-            from arviz_stats.base import array_stats
-
-            smoothed, khat = array_stats.psislw(-log_weights)  # 1.x takes their negatives
-    return np.asarray(smoothed), float(khat)
-
-
-def pareto_smooth_rows(log_weights: np.ndarray, efficiency: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Each row of ``(n, draws)`` as by :func:`pareto_smooth`, and the ``n`` Pareto shapes.
+def pareto_smooth(log_weights: np.ndarray, efficiency: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto-smoothed log weights that sum to 1, and the Pareto shape of each row (arXiv:1507.02646).
 
     Args:
-        log_weights: one set of log weights a row.
+        log_weights: ``(draws,)``, or ``(n, draws)`` for one set of log weights a row.
         efficiency: how many independent draws each draw is worth; it sets how long a tail is fitted.
     """
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as above; and of equal weights
+    # Fits of the tails of weights that are bounded, and of equal ones, overflow.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         if _legacy():
             smoothed, khat = _arviz().psislw(log_weights.copy(), efficiency)
         else:
             from arviz_stats.base import array_stats
 
+            # 1.x takes their negatives
             smoothed, khat = array_stats.psislw(-log_weights, r_eff=efficiency)
     return np.asarray(smoothed), np.asarray(khat)
 

@@ -43,4 +43,4 @@ def papers() -> dict[str, str]:
         '@article{hoffman2014,'
     """
     _, *entries = files("ppgen.inference").joinpath("papers.bib").read_text("utf-8").strip().split("\n\n")
-    return dict(entry.split("\n", 1) for entry in entries)  # type: ignore[misc]
+    return dict(entry.split("\n", 1) for entry in entries)

@@ -18,7 +18,7 @@ from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import starting_points
 from ppgen.inference.pathfinder import Pathfinder
-from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
+from ppgen.inference.resampling import Proposals, diagnose_resampled, draw_from
 from ppgen.program.density import Density
 
 __all__ = ["Importance"]
@@ -93,36 +93,20 @@ class Importance:
         samples = _PROPOSALS_A_DRAW * size if self.samples is None else self.samples
         check_integer("samples", samples, least=size, example=_PROPOSALS_A_DRAW * size)  # one a draw
         found = _propose(self.proposal, density, request._replace(seed=seed), samples)
-        weights = np.concatenate([before, found.log_weights])
-        if self.resample:
-            drawn = resampled(
-                request,
-                found.positions,
-                found.log_joint,
-                found.log_weights,
-                all_log_weights=weights,
-                seed=seed,
-            )
-        else:
-            drawn = weighted(
-                request, found.positions, found.log_joint, found.log_weights, all_log_weights=weights
-            )
-        is_first = len(before) == 0
-        drift = find_drift(density, found.positions, found.log_weights, seed) if is_first else ()
+        drawn = draw_from(found.pool, request, resample=self.resample, seed=seed, before=before)
+        drift = () if len(before) else find_drift(density, found.pool.positions, found.pool.log_weights, seed)
         return replace(
             drawn,
             findings=drift,
-            state={"log_weights": weights},
+            state={"log_weights": np.concatenate([before, found.pool.log_weights])},
             fit=found.fit,
             cites=("importance", *dict.fromkeys(("psis", *found.cites))),
             how=found.how,
         )
 
 
-class _Proposals(NamedTuple):
-    positions: np.ndarray  # (n, dim)
-    log_joint: np.ndarray  # (n,)
-    log_weights: np.ndarray  # (n,)
+class _Proposed(NamedTuple):
+    pool: Proposals
     how: str = ""
     fit: Any = None
     cites: tuple[str, ...] = ()
@@ -130,18 +114,17 @@ class _Proposals(NamedTuple):
 
 def _propose(
     proposal: str | Callable[..., Any], density: Density, request: Request, samples: int
-) -> _Proposals:
+) -> _Proposed:
     if proposal == "prior":
         positions = density.draw_prior(request.seed, samples)
         found = log_densities(density, positions)
         if not np.isfinite(found.log_joint).any():
             starting_points(density, request.seed, 1)  # which says why, if there is no such point at all
-        return _Proposals(positions, found.log_joint, _difference(found.log_joint, found.log_base))
+        return _Proposed(Proposals(positions, found.log_joint, found.log_ratio))
     drawn = _method(proposal).draw(density, request._replace(chains=1, draws=samples))
     assert drawn.log_weights is not None
-    return _Proposals(
-        drawn.positions[0], drawn.stats["lp"][0], drawn.log_weights[0], drawn.how, drawn.fit, drawn.cites
-    )
+    pool = Proposals(drawn.positions[0], drawn.stats["lp"][0], drawn.log_weights[0])
+    return _Proposed(pool, drawn.how, drawn.fit, drawn.cites)
 
 
 def _method(proposal: str | Callable[..., Any]) -> Any:
@@ -151,10 +134,3 @@ def _method(proposal: str | Callable[..., Any]) -> Any:
     if proposal == "pathfinder":
         return Pathfinder(resample=False)
     return import_module("ppgen.inference.svi").SVI(guide=proposal)
-
-
-def _difference(log_joint: np.ndarray, log_base: np.ndarray) -> np.ndarray:
-    """log π − log q, where a point outside the support of both has no weight."""
-    return np.where(np.isfinite(log_joint), log_joint, -np.inf) - np.where(
-        np.isfinite(log_base), log_base, 0.0
-    )

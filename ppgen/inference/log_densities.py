@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ppgen.kernels.weights import log_ratio
 from ppgen.program.density import Density, float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
@@ -28,6 +29,11 @@ class LogDensities(NamedTuple):
 
     log_joint: np.ndarray
     log_base: np.ndarray
+
+    @property
+    def log_ratio(self) -> np.ndarray:
+        """Their difference, the log likelihood: ``-inf`` where the posterior has no density."""
+        return log_ratio(self.log_joint, self.log_base)
 
 
 def log_densities(density: Density, positions: np.ndarray) -> LogDensities:

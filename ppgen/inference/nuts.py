@@ -50,7 +50,7 @@ class NUTS:
     Multinomial NUTS (Hoffman and Gelman 2014, arXiv:1111.4246; Betancourt 2017, arXiv:1701.02434) on
     BlackJAX's kernel, with Stan's windowed warm-up: the step size by dual averaging, the metric from the
     chain's own history. A chain that gets lost early in the warm-up, where by its own count next to nothing
-    of the posterior is, starts anew from another point; ``Posterior.how`` says so.
+    of the posterior is, restarts from another point; ``Posterior.how`` says so.
 
     Attributes:
         target_accept: the acceptance rate that the step size is adapted to; nearer 1 means smaller
@@ -69,7 +69,7 @@ class NUTS:
             move in its space, where the posterior is nearly a standard normal (NeuTra, arXiv:1903.03704).
         keep_warmup: keep the draws of the warm-up as well.
         checkpoint: a file that is kept up to date with all that was drawn; a later call with the same
-            program, data, options and seed goes on from it.
+            program, data, options and seed resumes from it.
     """
 
     name: ClassVar[str] = "nuts"
@@ -237,6 +237,6 @@ def _tell_restarts(restarts: np.ndarray) -> str:
         return ""
     chains = ", ".join(str(chain) for chain in np.flatnonzero(restarts))
     return (
-        f"Started anew during the warm-up, lost in a region that by a rough count held less than a "
+        f"Restarted during the warm-up, lost in a region that by a rough count held less than a "
         f"20,000th of what the others had found: {'chains' if ',' in chains else 'chain'} {chains}."
     )

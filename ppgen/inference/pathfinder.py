@@ -21,7 +21,7 @@ from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.optimum import ClimbStep, climb, starting_points
-from ppgen.inference.resampling import diagnose_resampled, resampled, weighted
+from ppgen.inference.resampling import Proposals, diagnose_resampled, draw_from
 from ppgen.program.density import Density
 
 __all__ = ["Gaussian", "Pathfinder", "PathfinderFit"]
@@ -150,11 +150,11 @@ class Pathfinder:
             len(gaussians)
         )
         log_joint = log_densities(density, positions).log_joint
-        pool = (positions, log_joint, log_joint - mixture)
-        drawn = resampled(request, *pool, seed=request.seed) if self.resample else weighted(request, *pool)
+        pool = Proposals(positions, log_joint, log_joint - mixture)
+        drawn = draw_from(pool, request, resample=self.resample, seed=request.seed)
         return replace(
             drawn,
-            findings=find_drift(density, positions, log_joint - mixture, request.seed),
+            findings=find_drift(density, positions, pool.log_weights, request.seed),
             how=f"{failed} of {self.paths} paths failed and were dropped." if failed else "",
             fit=PathfinderFit(tuple(gaussians), failed),
             cites=("pathfinder", "psis"),

@@ -18,7 +18,7 @@ from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Extendable, Method, Request
 from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
-from ppgen.inference.posterior_file import read_posterior, write_posterior
+from ppgen.inference.posterior_file import StoredPosterior, read_posterior, write_posterior
 from ppgen.inference.prediction import check_anew, new_arguments
 from ppgen.inference.summary import summarise
 from ppgen.inference.weights import LogEvidence
@@ -147,16 +147,8 @@ class Posterior:
         return posterior
 
     def _with(self, drawn: Drawn, request: Request, seconds: float) -> Posterior:
-        return make_posterior(
-            self.density,
-            self.data,
-            self.settings,
-            request,
-            drawn,
-            seconds,
-            coords=self.coords,
-            dims=self.dims,
-        )
+        names = {"coords": self.coords, "dims": self.dims}
+        return make_posterior(self.density, self.data, self.settings, request, drawn, seconds, **names)
 
     def warn(self) -> None:
         """Raise each problem that the diagnostics found as an :class:`~ppgen.errors.InferenceWarning`."""
@@ -179,7 +171,7 @@ class Posterior:
         ArviZ takes all draws to count alike.
 
         Args:
-            predictive: also draw the observed sites anew, by the posterior's own seed.
+            predictive: also resample the observed sites, by the posterior's own seed.
             prior: also draw so many times from the prior, and the observed sites after it.
 
         Raises:
@@ -204,7 +196,7 @@ class Posterior:
         if self.drawn.warmup is not None:
             groups["warmup_posterior"] = constrain_draws(self.density, self.drawn.warmup.positions)
             groups["warmup_sample_stats"] = self.drawn.warmup.stats
-        return self._arviz(groups)
+        return arviz_compat.make_arviz(groups, coords=self.coords, dims=self.dims)
 
     def _alike(self) -> Posterior:
         """These draws where all count alike, else what their weights make of them, if they can be used."""
@@ -237,7 +229,7 @@ class Posterior:
     def predictive(
         self, seed: int = 0, data: Mapping[str, Any] | None = None, anew: Collection[str] = ()
     ) -> dict[str, np.ndarray]:
-        """Posterior predictive draws: each observed site drawn anew once a posterior draw.
+        """Posterior predictive draws: each observed site resampled once a posterior draw.
 
         Args:
             seed: the same seed gives the same draws.
@@ -281,17 +273,8 @@ class Posterior:
             StorageError: if the file cannot be written, or the method has an option (a guide of the
                 user's own) that cannot be stored.
         """
-        return write_posterior(
-            path,
-            self.to_arviz(),
-            settings=self.settings,
-            request=self.request,
-            drawn=self.drawn,
-            data=self.data,
-            seconds=self.seconds,
-            coords=self.coords,
-            dims=self.dims,
-        )
+        parts = {name: getattr(self, name) for name in StoredPosterior._fields}
+        return write_posterior(path, self.to_arviz(), StoredPosterior(**parts))
 
     @classmethod
     def load(
@@ -312,16 +295,7 @@ class Posterior:
         stored = read_posterior(path, method)
         density = read_density(program, stored.data, engine=engine)
         _check_same_program(density, stored.drawn)
-        return make_posterior(
-            density,
-            stored.data,
-            stored.settings,
-            stored.request,
-            stored.drawn,
-            stored.seconds,
-            coords=stored.coords,
-            dims=stored.dims,
-        )
+        return make_posterior(density, **stored._asdict())
 
     def to_netcdf(self, path: str | Path) -> Path:
         """Write :meth:`to_arviz` to a netCDF file, which ``arviz.from_netcdf`` reads.
@@ -332,9 +306,6 @@ class Posterior:
         checked = check_writable(path)
         arviz_compat.write_netcdf(self.to_arviz(), checked)
         return checked
-
-    def _arviz(self, groups: arviz_compat.Groups) -> Any:
-        return arviz_compat.make_arviz(groups, coords=self.coords, dims=self.dims)
 
     def __repr__(self) -> str:
         chains, draws = self.positions.shape[:2]

@@ -1,4 +1,4 @@
-"""A posterior in a netCDF file: ArviZ's groups, and beside them what it takes to go on drawing.
+"""A posterior in a netCDF file: ArviZ's groups, and next to them all that is needed to resume.
 
 ArviZ reads such a file as any other. What is ppgen's own lies in the group ``ppgen``: the draws in
 unconstrained space, the state of the chains, the data, and a JSON document. No code is stored.
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray
@@ -32,72 +32,36 @@ _GROUP = "ppgen"
 _FORMAT = 2  # 1 had findings as sentences
 
 
-class StoredPosterior:
-    """What a file holds of a posterior, apart from its program.
+class StoredPosterior(NamedTuple):
+    """What a file holds of a posterior: all but its program, and what follows from both.
 
     Attributes:
-        settings, request, drawn: as in :class:`~ppgen.inference.posterior.Posterior`.
         data: the program's data; objects that are neither arrays nor JSON values are missing.
-        seconds, coords, dims: as in the posterior.
+        settings, request, drawn, seconds, coords, dims: as in :class:`~ppgen.inference.posterior.Posterior`.
     """
 
-    def __init__(
-        self, document: Mapping[str, Any], arrays: Mapping[str, np.ndarray], method: Method | None
-    ) -> None:
-        self.settings: Method = method or make_method(document["method"], document["options"])
-        self.request = Request(*[*document["request"], False])
-        self.drawn = _drawn(document, arrays)
-        self.data: dict[str, Any] = document["data"] | _under(arrays, "data")
-        self.seconds: float = document["seconds"]
-        self.coords: dict[str, Any] = document["coords"]
-        self.dims: dict[str, Any] = document["dims"]
+    data: Mapping[str, Any]
+    settings: Method
+    request: Request
+    drawn: Drawn
+    seconds: float
+    coords: Mapping[str, Any]
+    dims: Mapping[str, Any]
 
 
-def write_posterior(
-    path: str | os.PathLike[str],
-    groups: Any,
-    *,
-    settings: Method,
-    request: Request,
-    drawn: Drawn,
-    data: Mapping[str, Any],
-    seconds: float,
-    coords: Mapping[str, Any],
-    dims: Mapping[str, Any],
-) -> Path:
+def write_posterior(path: str | os.PathLike[str], groups: Any, posterior: StoredPosterior) -> Path:
     """Write a posterior, whole or not at all.
 
     Args:
         path: where to, by custom ``*.nc``.
         groups: the posterior as ArviZ data.
-        settings, request, drawn, data, seconds, coords, dims: as in the posterior.
+        posterior: what is written next to them.
 
     Raises:
         StorageError: if the path cannot be written, or an option cannot be stored.
     """
     path = check_writable(path)
-    document = {
-        "format": _FORMAT,
-        "method": settings.name,
-        "options": _options(settings) if is_registered(settings) else None,
-        "request": request[:-1],
-        "data": {name: value for name, value in data.items() if _is_json(value)},
-        "seconds": seconds,
-        "coords": {name: np.asarray(values).tolist() for name, values in coords.items()},
-        "dims": {name: list(values) for name, values in dims.items()},
-        "khat": drawn.khat,
-        "ess": drawn.ess,
-        "log_evidence": drawn.log_evidence,
-        "findings": [asdict(finding) for finding in drawn.findings],
-        "how": drawn.how,
-        "cites": drawn.cites,
-    }
-    arrays = {"positions": drawn.positions} | _named("stats", drawn.stats) | _named("state", drawn.state)
-    arrays |= _named("data", {name: value for name, value in data.items() if is_array(value)})
-    if drawn.log_weights is not None:
-        arrays["log_weights"] = drawn.log_weights
-    if drawn.warmup is not None:
-        arrays |= {"warmup": drawn.warmup.positions} | _named("warmup_stats", drawn.warmup.stats)
+    document, arrays = _document(posterior), _arrays(posterior.data, posterior.drawn)
     own = xarray.Dataset(
         {
             name: ([f"{name}_{axis}" for axis in range(array.ndim)], array)
@@ -151,7 +115,45 @@ def read_posterior(path: str | os.PathLike[str], method: Method | None = None) -
             expected=f"the method {document['method']!r}, which drew {path} and is not one of ppgen's",
             fix="Write Posterior.load(path, program, method=...), with an object of its class.",
         )
-    return StoredPosterior(document, arrays, method)
+    return StoredPosterior(
+        data=document["data"] | _under(arrays, "data"),
+        settings=method or make_method(document["method"], document["options"]),
+        request=Request(*document["request"], False),
+        drawn=_drawn(document, arrays),
+        seconds=document["seconds"],
+        coords=document["coords"],
+        dims=document["dims"],
+    )
+
+
+def _document(posterior: StoredPosterior) -> dict[str, Any]:
+    drawn, settings = posterior.drawn, posterior.settings
+    return {
+        "format": _FORMAT,
+        "method": settings.name,
+        "options": _options(settings) if is_registered(settings) else None,
+        "request": posterior.request[:-1],
+        "data": {name: value for name, value in posterior.data.items() if _is_json(value)},
+        "seconds": posterior.seconds,
+        "coords": {name: np.asarray(values).tolist() for name, values in posterior.coords.items()},
+        "dims": {name: list(values) for name, values in posterior.dims.items()},
+        "khat": drawn.khat,
+        "ess": drawn.ess,
+        "log_evidence": drawn.log_evidence,
+        "findings": [asdict(finding) for finding in drawn.findings],
+        "how": drawn.how,
+        "cites": drawn.cites,
+    }
+
+
+def _arrays(data: Mapping[str, Any], drawn: Drawn) -> dict[str, np.ndarray]:
+    arrays = {"positions": drawn.positions} | _named("stats", drawn.stats) | _named("state", drawn.state)
+    arrays |= _named("data", {name: value for name, value in data.items() if is_array(value)})
+    if drawn.log_weights is not None:
+        arrays["log_weights"] = drawn.log_weights
+    if drawn.warmup is not None:
+        arrays |= {"warmup": drawn.warmup.positions} | _named("warmup_stats", drawn.warmup.stats)
+    return arrays
 
 
 def _drawn(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Drawn:

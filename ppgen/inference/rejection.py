@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -50,7 +50,7 @@ class Rejection:
 
     Attributes:
         log_bound: log M, in nats. When not given it is found: the largest log likelihood that climbs
-            from several points reach. A draw above it raises it, and starts the sampling anew.
+            from several points reach. A draw above it raises it, and restarts the sampling.
         max_proposals: so many draws of the prior are looked at, at most.
 
     Example:
@@ -103,8 +103,8 @@ class Rejection:
                 bound, raised = found + _SLACK, raised + 1
         if not raised:
             return found
-        how = f"{found.how} The bound was found too low {raised} times, and the sampling started anew."
-        return Drawn(**{**vars(found), "how": how})
+        how = f"{found.how} The bound was found too low {raised} times, and the sampling was restarted."
+        return replace(found, how=how)
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Exact draws: only too few of them could be wrong."""
@@ -122,15 +122,13 @@ class Rejection:
                 raise _too_few(accepted, proposals, wanted)
             size = min(_batch_size(accepted, proposals, wanted), self.max_proposals - proposals)
             positions = density.draw_prior(int(rng.integers(2**31)), size)
-            log_joint, log_base = log_densities(density, positions)
-            log_likelihood = np.where(
-                np.isfinite(log_joint), log_joint - np.where(np.isfinite(log_base), log_base, 0), -np.inf
-            )
+            found = log_densities(density, positions)
+            log_likelihood = found.log_ratio
             if log_likelihood.max() > bound:
                 return float(log_likelihood.max())
             taken = np.log(rng.uniform(size=size)) < log_likelihood - bound
             kept.append(positions[taken])
-            lps.append(log_joint[taken])
+            lps.append(found.log_joint[taken])
             accepted, proposals = accepted + int(taken.sum()), proposals + size
             bar.advance(int(min(taken.sum(), wanted)))
         rate = accepted / proposals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,62 +12,51 @@ from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
 
-__all__ = ["diagnose_resampled", "resampled", "weighted"]
+__all__ = ["Proposals", "diagnose_resampled", "draw_from"]
 
 # Fewer independent draws than this put a mean off by 0.2 standard deviations once in a thousand times or so.
 _SMALLEST_ESS = 300
 
 
+class Proposals(NamedTuple):
+    """Draws of another density q than the posterior.
+
+    Attributes:
+        positions: ``(n, dim)``.
+        log_joint: log π there ``(n,)``.
+        log_weights: log π − log q ``(n,)``.
+    """
+
+    positions: np.ndarray
+    log_joint: np.ndarray
+    log_weights: np.ndarray
+
+
 @np.errstate(over="ignore")  # the fit of the Pareto shape overflows on weights that have a bound, harmlessly
-def resampled(
-    request: Request,
-    positions: np.ndarray,
-    log_joint: np.ndarray,
-    log_weights: np.ndarray,
-    *,
-    all_log_weights: np.ndarray | None = None,
-    seed: int,
+def draw_from(
+    proposals: Proposals, request: Request, *, resample: bool, seed: int, before: np.ndarray | None = None
 ) -> Drawn:
-    """Draws ``(chain, draw)`` out of ``positions (n, dim)``, in proportion to their smoothed weights.
+    """Draws ``(chain, draw)`` in proportion to their smoothed weights; or the first as they are, weighted.
 
     Args:
+        proposals: at least as many as draws.
         request: how many chains and draws.
-        positions, log_joint, log_weights: the proposals, with log π and log π − log q, each ``(n, …)``.
-        all_log_weights: the weights of all proposals so far, if there have been others before these.
+        resample: whether draws are to count alike.
         seed: seed of the resampling.
+        before: ``(m,)`` the log weights of earlier proposals, by which these are judged as well.
     """
     shape = (request.chains, request.draws)
-    chosen = Weights(log_weights).resample(int(np.prod(shape)), seed)
-    every = Weights(log_weights if all_log_weights is None else all_log_weights)
+    size = request.chains * request.draws
+    own = Weights(proposals.log_weights)
+    weights = own if before is None else Weights(np.concatenate([before, proposals.log_weights]))
+    chosen = own.resample(size, seed) if resample else np.arange(size)
     return Drawn(
-        positions[chosen].reshape(*shape, -1),
-        {"lp": log_joint[chosen].reshape(shape)},
-        log_weights=np.zeros(shape),
-        log_evidence=every.log_evidence if every.usable else None,
-        khat=every.khat,
-        ess=min(every.ess, float(np.prod(shape))),
-    )
-
-
-@np.errstate(over="ignore")
-def weighted(
-    request: Request,
-    positions: np.ndarray,
-    log_joint: np.ndarray,
-    log_weights: np.ndarray,
-    *,
-    all_log_weights: np.ndarray | None = None,
-) -> Drawn:
-    """The first of ``positions (n, dim)`` as they are, with their weights; arguments as :func:`resampled`."""
-    shape = (request.chains, request.draws)
-    size = int(np.prod(shape))
-    every = Weights(log_weights if all_log_weights is None else all_log_weights)
-    return Drawn(
-        positions[:size].reshape(*shape, -1),
-        {"lp": log_joint[:size].reshape(shape)},
-        log_weights=log_weights[:size].reshape(shape),
-        log_evidence=every.log_evidence if every.usable else None,
-        khat=every.khat,
+        proposals.positions[chosen].reshape(*shape, -1),
+        {"lp": proposals.log_joint[chosen].reshape(shape)},
+        log_weights=np.zeros(shape) if resample else proposals.log_weights[chosen].reshape(shape),
+        log_evidence=weights.log_evidence if weights.usable else None,
+        khat=weights.khat,
+        ess=min(weights.ess, float(size)) if resample else None,
     )
 
 

@@ -164,7 +164,7 @@ class SMC:
         if self.start not in ("auto", "prior"):
             return one_by_one(f"each path begins at modes of its own (start={self.start!r})")
         if self.particles is not None and request.draws > self.particles:
-            return one_by_one("each goes on beyond its particles (draws= above particles=)")
+            return one_by_one("each moves its particles on (draws= above particles=)")
         size = max(1, _PARTICLES_TOGETHER // (self._size(request) * request.chains))
         rows = max(density.graph.largest_matrix, density.dim)
         how = f"{size} data sets at a time, their particles moved side by side."

@@ -48,7 +48,7 @@ class Weights:
     r"""Log importance weights :math:`\log \pi(z_s) - \log q(z_s)` of draws :math:`z_s \sim q`.
 
     Attributes:
-        raw: ``(draws,)``, as they come; ``-inf`` and NaN count as zero weight.
+        raw: ``(draws,)``; ``-inf`` and NaN count as zero weight.
 
     Example:
         >>> z = np.random.default_rng(0).normal(size=4000)          # q = N(0, 1), π = N(0.5, 1)
@@ -71,7 +71,8 @@ class Weights:
             return finite - logsumexp(finite), 0.0
         # A weight of zero has a logarithm of its own in what is fitted: far below all others.
         floor = finite[np.isfinite(finite)].min() - 700.0
-        return pareto_smooth(np.maximum(finite, floor))
+        smoothed, khat = pareto_smooth(np.maximum(finite, floor))
+        return smoothed, float(khat)
 
     @property
     def smoothed(self) -> np.ndarray:

@@ -7,7 +7,18 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-__all__ = ["log_effective_size", "log_mean_weight"]
+__all__ = ["log_effective_size", "log_mean_weight", "log_ratio"]
+
+
+def log_ratio(log_target: np.ndarray, log_base: np.ndarray) -> np.ndarray:
+    r""":math:`\log \pi - \log q`, ``-inf`` wherever the target has no density.
+
+    Example:
+        >>> log_ratio(np.array([1.0, -np.inf, -np.inf]), np.array([3.0, 3.0, -np.inf]))
+        array([ -2., -inf, -inf])
+    """
+    base = np.where(np.isfinite(log_base), log_base, 0.0)
+    return np.where(np.isfinite(log_target), log_target - base, -np.inf)
 
 
 def log_mean_weight(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

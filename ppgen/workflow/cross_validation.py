@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from ppgen.inference.arviz_compat import pareto_smooth_rows
+from ppgen.inference.arviz_compat import pareto_smooth
 from ppgen.inference.convergence import ess_mean
 from ppgen.inference.diagnostics import scalars_of
 from ppgen.inference.pointwise import flatten_draws
@@ -174,7 +174,7 @@ def leave_one_out_weights(post: Posterior, seen: Observations) -> tuple[np.ndarr
     efficiency = _efficiency(post)
     for first in range(0, len(uneven), _ROWS_AT_ONCE):
         rows = uneven[first : first + _ROWS_AT_ONCE]
-        smoothed[rows], khat[rows] = pareto_smooth_rows(raw[rows], efficiency)
+        smoothed[rows], khat[rows] = pareto_smooth(raw[rows], efficiency)
     return smoothed, khat
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from ppgen.inference.arviz_compat import pareto_smooth_rows
+from ppgen.inference.arviz_compat import pareto_smooth
 
 __all__ = ["Matched", "match_moments"]
 
@@ -140,7 +140,7 @@ def _smooth(log_weights: np.ndarray, efficiency: float) -> tuple[np.ndarray, flo
     if not usable.any():
         return np.full(len(log_weights), -np.log(len(log_weights))), np.inf
     floor = log_weights[usable].min() - 700.0
-    smoothed, khat = pareto_smooth_rows(np.where(usable, log_weights, floor)[None], efficiency)
+    smoothed, khat = pareto_smooth(np.where(usable, log_weights, floor)[None], efficiency)
     return smoothed[0], float(khat[0])
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ppgen.inference.batch import data_axes
 from ppgen.kernels import tempered_hmc
+from ppgen.kernels.weights import log_ratio
 from ppgen.program.density import float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Inputs
@@ -56,8 +57,7 @@ class Ends(NamedTuple):
     @property
     def difference(self) -> np.ndarray:
         """log π − log q, ``-inf`` where the target has no density."""
-        base = np.where(np.isfinite(self.base), self.base, 0.0)
-        return np.where(np.isfinite(self.target), self.target - base, -np.inf)
+        return log_ratio(self.target, self.base)
 
 
 class Moved(NamedTuple):

@@ -62,7 +62,7 @@ class Checkpoint:
                 "checkpoint",
                 got=f"{self._path}, which another run has written",
                 expected="the checkpoint of this program with this data, these options and this seed",
-                fix="Give another path, or delete the file to start anew.",
+                fix="Give another path, or delete the file to start again.",
             )
         return stored.tensors
 

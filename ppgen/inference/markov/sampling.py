@@ -61,7 +61,7 @@ class Sampling:
             self._count = int(np.clip(self._count * min(2.0, pace), 1, CHUNK))
         self._save()
 
-    def beside(self, chains: Chains) -> Sampling:
+    def rival(self, chains: Chains) -> Sampling:
         """Other chains, shown on the same bar, of which nothing is written."""
         return Sampling(chains, self._bar, Checkpoint(None, ""))
 

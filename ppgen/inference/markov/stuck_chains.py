@@ -1,4 +1,4 @@
-"""Chains that got lost on their way: found early in the warm-up, and started anew.
+"""Chains that got lost on their way: found early in the warm-up, and restarted.
 
 A far start can lead a chain to a side mode or a plateau that holds next to nothing of the posterior and that
 it leaves late or never. What a region holds is counted roughly from the chain's own draws, as the mass of a
@@ -49,16 +49,16 @@ def looking_points(tune: int) -> list[int]:
     return [steps for steps in (tune // 12, tune // 4) if steps >= _FEWEST_STEPS]
 
 
-def restart_lost(sampling: Sampling, begin_anew: Callable[[int], Chains]) -> None:
+def restart_lost(sampling: Sampling, begin_again: Callable[[int], Chains]) -> None:
     """Replace the chains that are lost by fresh ones that are not.
 
     The fresh ones come from starts of their own and are told nothing of the others, so that a mode that
-    is found again and again stays found, and R-hat goes on to see it. A chain for which no fresh one
+    is found again and again stays found, and R-hat still sees it. A chain for which no fresh one
     is better stays.
 
     Args:
         sampling: chains at one of the :func:`looking_points`.
-        begin_anew: makes as many chains at other starts, by the number of the attempt.
+        begin_again: makes as many chains at other starts, by the number of the attempt.
     """
     steps = sampling.chains.done
     own = sampling.draws(0)
@@ -68,7 +68,7 @@ def restart_lost(sampling: Sampling, begin_anew: Callable[[int], Chains]) -> Non
         if not judge(own).lost.any():
             return
         try:
-            rivals = sampling.beside(begin_anew(attempt))
+            rivals = sampling.rival(begin_again(attempt))
         except InferenceError:  # no finite start, this time
             continue
         rivals.until(steps)

@@ -71,13 +71,13 @@ def calibrate(
     Args:
         program: a NumPyro or Pyro callable.
         data: its keyword arguments. Of those that are observed only shape and dtype matter.
-        method: of the fits, as in ``ppgen.infer``; the ranks are those of its draws as they come, without
+        method: of the fits, as in ``ppgen.infer``; the ranks are those of its draws, without
             correction by importance weights.
         simulations: how many truths; 20 at least.
         draws: L, how many draws of each fit a truth is ranked among.
         thin: each fit draws ``draws * thin``, of which every so many counts, to be nearly independent.
         tune, chains: length of the warm-up, and the number of chains, of each fit. A single chain's halves
-            are held against each other.
+            are compared with each other.
         around: a posterior of the same program and data: truths are its draws, and each fit is to the
             observed and the simulated data together, so that inference is checked where it matters for these
             data (posterior SBC). Priors may then be improper.

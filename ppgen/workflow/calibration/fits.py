@@ -32,7 +32,7 @@ class Fitter:
 
     def _choose_batching(self) -> Batching:
         if not self._simulations.batched:
-            return one_by_one("Python has to run the program anew for other data")
+            return one_by_one("Python has to run the program again for other data")
         if not isinstance(self._method, BatchMethod):
             return one_by_one(f"method {self._method.name!r} has no batched form")
         return self._method.batching(self._simulations.density, self._request)

@@ -34,7 +34,7 @@ class Simulations:
         truths: ``(simulation, dim)``, in unconstrained space.
         data: the simulated arguments of the program, ``(simulation, *shape)`` each.
         varying: by its place among ``density.inputs.arrays``, what takes that place in each simulation;
-            empty where the program has to be read anew for each data set.
+            empty where the program has to be read again for each data set.
         backend: how to read it then.
     """
 
@@ -136,7 +136,7 @@ def simulate_from_posterior(around: Posterior, n: int, seed: int) -> Simulations
     if not places or not _same_program(density, again, places, data):
         raise UnsupportedProgram(
             "around",
-            got="a program that Python has to run anew for other data",
+            got="a program that Python has to run again for other data",
             expected="data that enter the program's operations as arrays",
             fix="Leave out around= to calibrate over the prior.",
         )
