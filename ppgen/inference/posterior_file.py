@@ -118,7 +118,7 @@ def read_posterior(path: str | os.PathLike[str], method: Method | None = None) -
     return StoredPosterior(
         data=document["data"] | _under(arrays, "data"),
         settings=method or make_method(document["method"], document["options"]),
-        request=Request(*document["request"], False),
+        request=Request(*[*document["request"], False]),
         drawn=_drawn(document, arrays),
         seconds=document["seconds"],
         coords=document["coords"],
