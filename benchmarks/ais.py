@@ -53,7 +53,7 @@ def measure(case: Case) -> str:
     """One line of the table."""
     import numpy as np
 
-    from ppgen.evaluation.likelihood.annealed import Plan, start_block
+    from ppgen.evaluation.likelihood.annealed import AnnealingSettings, start_block
     from ppgen.evaluation.likelihood.annealing import anneal, learn_step_sizes
     from ppgen.evaluation.likelihood.latent_rows import read_subject
     from ppgen.evaluation.likelihood.read_rows import read_rows
@@ -64,9 +64,9 @@ def measure(case: Case) -> str:
     x = vae.sample(ROWS, seed=1)
     subject = read_subject(vae, None, x)
     latent = read_rows(subject, subject.rows(x)[0], None)
-    plan = Plan("prior", case.steps, CHAINS, LEAPFROG, 0)
+    settings = AnnealingSettings("prior", case.steps, CHAINS, LEAPFROG, 0)
     pair = latent.pair("prior")
-    block = start_block(latent, subject.rows(x), plan, stream=0, pilot=False)
+    block = start_block(latent, subject.rows(x), settings, stream=0, pilot=False)
     sizes = learn_step_sizes(pair, block, steps=64, leapfrog=LEAPFROG, report=_quiet)
 
     def compiled() -> np.ndarray:

@@ -65,11 +65,11 @@ class UnsupportedProgram(ProgramError):
 
 
 class InferenceError(PpgenError, RuntimeError):
-    """A posterior method cannot start or cannot go on."""
+    """A posterior method cannot start or continue."""
 
 
 class TrainingError(PpgenError, RuntimeError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 class NoLikelihood(PpgenError, NotImplementedError):

@@ -438,7 +438,7 @@ def test_what_cannot_be_left_on_the_disk(tmp_path):
         load(tmp_path / "rows.npz", lazy=True)
     with pytest.raises(InvalidArgument, match="lazy"):
         load("digits", lazy=True)
-    with pytest.raises(InvalidArgument, match="labels beside a file"):
+    with pytest.raises(InvalidArgument, match="labels with a file"):
         load(tmp_path / "rows.npz", labels=np.zeros(40, int))
     with pytest.raises(DataError, match="3 labels, expected 40"):
         load(saved(tmp_path, ROWS), labels=np.zeros(3, int))
@@ -602,7 +602,7 @@ def test_bad_folders(tmp_path):
         load(tmp_path / "unlike")
     assert load(tmp_path / "unlike", size=(4, 4)).shape == (4, 4)
     grey_pictures(tmp_path / "unlike" / "more", 3)
-    with pytest.raises(DataError, match="with 4 pictures beside folders of pictures"):
+    with pytest.raises(DataError, match="with 4 pictures next to folders of pictures"):
         load(tmp_path / "unlike")
     grey_pictures(tmp_path / "classes" / "a", 3)
     (tmp_path / "classes" / "b").mkdir()

@@ -26,7 +26,7 @@ def read_dataset(
 ) -> Dataset:
     """Read a dataset from a file; an ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits.
 
-    Its labels are ``train_labels`` and so on, or ``labels`` beside a single array. A large ``.npy`` file is
+    Its labels are ``train_labels`` and so on, or ``labels`` with a single array. A large ``.npy`` file is
     mapped into memory, not read, and so is a small one if ``lazy`` is set; it has no labels of its own.
     """
     if path.suffix.lower() == ".npy":
@@ -54,8 +54,8 @@ def _refuse_labels(labels: Any) -> None:
     if labels is not None:
         raise InvalidArgument(
             "labels",
-            got="labels beside a file",
-            expected="labels inside the file, or beside an .npy file or an array",
+            got="labels with a file",
+            expected="labels inside the file, or with an .npy file or an array",
             fix="Write np.savez(path, rows=rows, labels=labels), or load the array first.",
         )
 

@@ -147,7 +147,7 @@ def _find(folder: Path) -> _Found:
     if own and any(inside):
         raise DataError(
             "data",
-            got=f"{folder}, with {len(own)} pictures beside folders of pictures",
+            got=f"{folder}, with {len(own)} pictures next to folders of pictures",
             expected="pictures alone, or a folder for each class",
             fix="Move the pictures into the folders of their classes.",
         )

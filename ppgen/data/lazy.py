@@ -1,4 +1,4 @@
-"""Rows that stay where they are, such as a file on the disk, until somebody asks for some of them."""
+"""Rows that stay where they are, such as a file on the disk, until they are indexed."""
 
 from __future__ import annotations
 

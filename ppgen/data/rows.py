@@ -172,7 +172,7 @@ def to_numpy(data: Any) -> np.ndarray:
         data = data.detach().cpu()
     try:
         return np.asarray(data)
-    except ValueError:  # NumPy's word for rows of unlike sizes
+    except ValueError:  # rows of unlike sizes
         return np.empty(0, dtype=object)
 
 

@@ -1,4 +1,4 @@
-"""The front door: measure several models on the same test rows."""
+"""Measure several models on the same test rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def evaluate(
 ) -> Scorecard:
     r"""Measure how likely models find held-out data, and how good their samples are.
 
-    Simple baselines, fitted to the same data, stand beside them.
+    Simple baselines, fitted to the same data, are measured alongside.
 
     .. math:: \text{bits/dim} = -\frac{1}{n d \ln 2} \sum_{i=1}^n \log p(x_i)
 
@@ -163,11 +163,11 @@ def _likelihood_row(name: str, model: Any, test: HeldOut) -> Row:
     family = type(model).__name__
     if not hasattr(model, "log_prob"):
         how = "it has no log_prob; what can be measured is the quality of its samples"
-        return Row(name, family, None, test.space, None, None, None, None, how=how)
+        return Row(name, family, None, test.space, how=how)
     try:
         likelihood = model.log_prob(test.rows)
     except NoLikelihood as error:
-        return Row(name, family, None, test.space, None, None, None, None, how=str(error))
+        return Row(name, family, None, test.space, how=str(error))
     dims = math.prod(test.shape)
     if not isinstance(likelihood, Likelihood) or (len(likelihood), likelihood.dims) != (len(test.rows), dims):
         raise InvalidArgument(

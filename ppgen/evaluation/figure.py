@@ -1,4 +1,4 @@
-"""A scorecard as a picture: each number with its interval, like beside like."""
+"""A scorecard as a picture: each number with its interval, one panel a kind."""
 
 from __future__ import annotations
 

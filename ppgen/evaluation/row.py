@@ -47,7 +47,7 @@ class Row:
         parameters: how many numbers training chose.
         train_seconds: how long training took.
         sample_seconds: how long one sample takes, drawn in a batch.
-        how: the method in words.
+        how: a description of the method.
         baseline: whether it is one of ppgen's baselines.
         quality: the figures of its samples.
         quality_note: why there are none, where there are none.
@@ -57,10 +57,10 @@ class Row:
     family: str
     kind: Kind | None
     space: Space
-    bits_per_dim: float | None
-    interval: tuple[float, float] | None
-    nats: float | None
-    nats_stderr: float | None
+    bits_per_dim: float | None = None
+    interval: tuple[float, float] | None = None
+    nats: float | None = None
+    nats_stderr: float | None = None
     parameters: int | None = None
     train_seconds: float | None = None
     sample_seconds: float | None = None
@@ -91,7 +91,7 @@ class Row:
         if broken:
             total = len(likelihood)
             how = f"{likelihood.how}; {broken} of {total} test rows have probability 0 or no number"
-            return cls(model, family, likelihood.kind, likelihood.space, None, None, None, None, how=how)
+            return cls(model, family, likelihood.kind, likelihood.space, how=how)
         several = len(likelihood) > 1  # one row has no spread
         return cls(
             model,
@@ -116,7 +116,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """What the numbers of this group are, in words."""
+        """What the numbers of this group are."""
         if self.kind is None:
             return _TITLES[None]
         values = "discrete values" if self.space == "discrete" else "densities"

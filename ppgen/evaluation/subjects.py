@@ -26,7 +26,7 @@ class HeldOut:
         rows: ``(n, *shape)``.
         space: whether their values are discrete or continuous.
         levels: how many values a discrete entry can take.
-        declared: whether ``levels`` is the data's own word; a bare array does not say.
+        declared: whether the data itself says its ``levels``; a bare array does not.
     """
 
     name: str

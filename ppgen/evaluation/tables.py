@@ -49,7 +49,7 @@ class Table:
 
 
 def likelihood_table(groups: Sequence[Group]) -> Table:
-    """One line a model, like beside like."""
+    """One line a model, grouped by kind of number."""
     headers = ("model", "bits/dim ± 95 %", "log p, nats", "parameters", "training, s", "one sample, ms")
     return Table(headers, [(group.title, [_cells(row) for row in group.rows]) for group in groups])
 

@@ -23,30 +23,13 @@ _KINDS: dict[Kind | None, tuple[str, str, str]] = {
     "estimate": ("s", ACCENTS[2], "estimate"),
     "upper_bound": ("^", ACCENTS[3], "at least (bound)"),
 }
-# Where a label may stand about its point, the best first: offset in points, and alignment.
+# Where a label may stand about its point, the best first: the offset in points.
 _PLACES = (
-    ((6, 3), "left", "bottom"),
-    ((-6, 3), "right", "bottom"),
-    ((6, -3), "left", "top"),
-    ((-6, -3), "right", "top"),
-    ((0, 8), "center", "bottom"),
-    ((0, -8), "center", "top"),
-    ((22, 18), "left", "bottom"),
-    ((-22, 18), "right", "bottom"),
-    ((22, -18), "left", "top"),
-    ((-22, -18), "right", "top"),
-    ((0, 34), "center", "bottom"),
-    ((0, -34), "center", "top"),
-    ((40, 30), "left", "bottom"),
-    ((-40, -30), "right", "top"),
-    ((-40, 30), "right", "bottom"),
-    ((40, -30), "left", "top"),
-    ((-60, 8), "right", "bottom"),
-    ((-60, -8), "right", "top"),
-    ((0, 50), "center", "bottom"),
-    ((0, -50), "center", "top"),
+    *((6, 3), (-6, 3), (6, -3), (-6, -3), (0, 8), (0, -8)),
+    *((22, 18), (-22, 18), (22, -18), (-22, -18), (0, 34), (0, -34)),
+    *((40, 30), (-40, -30), (-40, 30), (40, -30), (-60, 8), (-60, -8), (0, 50), (0, -50)),
 )
-_NEAR = 6  # so many of them are beside the point
+_NEAR = 6  # so many of them are next to the point
 
 
 def draw_precision_recall(rows: Sequence[Row], unseen: Sequence[Measurement]) -> Figure:
@@ -116,21 +99,21 @@ def draw_cost(rows: Sequence[Row]) -> Figure:
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each name beside its point, where it hides neither a point nor another name."""
+    """Write each name next to its point, where it hides neither a point nor another name."""
     figure.draw_without_rendering()  # the layout, which says where points are on the page
     inside: Any = axes.get_window_extent()
     places = [axes.transData.transform((x, y)) for _, x, y, _ in points]
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in places]
     for name, x, y, colour in points:
         tried: list[tuple[float, int, Any, Any]] = []
-        for offset, horizontal, vertical in _PLACES:
+        for right, up in _PLACES:
             text = axes.annotate(
                 name,
                 (x, y),
-                xytext=offset,
+                xytext=(right, up),
                 textcoords="offset points",
-                ha=horizontal,
-                va=vertical,
+                ha="left" if right > 0 else "right" if right < 0 else "center",
+                va="bottom" if up > 0 else "top",
                 fontsize=8.5,
                 color=colour,
             )
@@ -149,8 +132,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float,
                 text.remove()
         if place >= _NEAR:
             line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6}
-            start = _PLACES[place][0]
-            axes.annotate("", (x, y), xytext=start, textcoords="offset points", arrowprops=line)
+            axes.annotate("", (x, y), xytext=_PLACES[place], textcoords="offset points", arrowprops=line)
 
 
 def _shared(a: Bbox, b: Bbox) -> float:

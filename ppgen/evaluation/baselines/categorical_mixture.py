@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 
 from ppgen.data import Dataset
 from ppgen.evaluation.baselines.baseline import flat_rows, train_and_valid
-from ppgen.evaluation.baselines.density import calm_sklearn
 from ppgen.evaluation.baselines.independent import levels_of, marginal
+from ppgen.evaluation.scikit_learn import quiet_fits
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["CategoricalMixture"]
@@ -145,6 +145,6 @@ def _one_hot(rows: np.ndarray, levels: int) -> csr_matrix:
 def _k_means(rows: np.ndarray, size: int, seed: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    with calm_sklearn():
+    with quiet_fits():
         labels = KMeans(size, n_init=1, random_state=seed).fit_predict(rows)
     return np.eye(size)[labels]  # (n, k)

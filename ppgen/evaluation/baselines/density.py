@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +11,7 @@ from ppgen.data import Dataset
 from ppgen.evaluation.baselines.baseline import flat_rows, train_and_valid
 from ppgen.program.likelihood import Likelihood
 
-__all__ = ["DensityBaseline", "Units", "calm_sklearn", "continuous_splits"]
+__all__ = ["DensityBaseline", "Units", "continuous_splits"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class DensityBaseline:
     Attributes:
         estimator: a fitted scikit-learn density.
         units: how rows become its vectors.
-        setting: what was chosen on the validation rows, in words.
+        setting: a description of what was chosen on the validation rows.
         n_parameters: how many numbers the fit chose.
     """
 
@@ -119,18 +116,3 @@ def continuous_splits(data: Dataset, units: Units, seed: int) -> tuple[np.ndarra
     copies = 4 if train.size <= 1_000_000 else 1
     flat = units.vectors(train, copies, rng).reshape(-1, train.shape[1])
     return flat, units.vectors(valid, 1, rng)[0]
-
-
-@contextlib.contextmanager
-def calm_sklearn() -> Iterator[None]:
-    """Fit on one thread, and without "did not converge" warnings.
-
-    The matrices are so small that threads wait for each other more than they compute; and the validation
-    rows judge every candidate, converged or not.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield

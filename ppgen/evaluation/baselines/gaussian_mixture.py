@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ppgen.data import Dataset
-from ppgen.evaluation.baselines.density import DensityBaseline, Units, calm_sklearn, continuous_splits
+from ppgen.evaluation.baselines.density import DensityBaseline, Units, continuous_splits
+from ppgen.evaluation.scikit_learn import quiet_fits
 
 __all__ = ["GaussianMixture"]
 
@@ -69,7 +70,7 @@ def _fit(vectors: np.ndarray, size: int, form: Covariance, levels: int | None, s
     estimator = Estimator(
         size, covariance_type=form, reg_covar=ridge, max_iter=100, tol=1e-2, random_state=seed
     )
-    with calm_sklearn():
+    with quiet_fits():
         return estimator.fit(vectors)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from ppgen.data import Dataset
 from ppgen.data.rows import UNKNOWN
 from ppgen.errors import DataError
 from ppgen.evaluation.features.rows import RowFeatures, scaled, training_rows
+from ppgen.evaluation.scikit_learn import quiet_fits
 
 __all__ = ["Classifier", "digits_classifier", "train_digits_classifier"]
 
@@ -57,9 +57,7 @@ class Classifier(RowFeatures):
         Raises:
             DataError: if the training rows have no labels, or fewer than two classes.
         """
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
-        from threadpoolctl import threadpool_limits
 
         rows = training_rows(data)
         label = np.full(len(rows), UNKNOWN) if data.labels is None else data.labels.train
@@ -72,8 +70,7 @@ class Classifier(RowFeatures):
                 fix='Give labels=..., or measure with features="pca".',
             )
         network = MLPClassifier(_WIDTHS, activation="tanh", alpha=0.01, max_iter=300, random_state=seed)
-        with warnings.catch_warnings(), threadpool_limits(1):  # small matrices: threads would only wait
-            warnings.simplefilter("ignore", ConvergenceWarning)  # its accuracy is what counts
+        with quiet_fits():
             network.fit(scaled(rows[known], data.levels), label[known])
         weights, biases = network.coefs_, network.intercepts_
         if len(network.classes_) == 2:  # scikit-learn then has one output, the log odds of the second class

@@ -178,43 +178,34 @@ class _Mixed(nn.Module):
         return self.branch_pool(avg_pool2d(x, 3, 1, 1, count_include_pad=False))
 
 
-def _double(outputs: int, stride: int = 1) -> list[_Layer]:
+def _branch(name: str, *layers: tuple[int, int | tuple[int, int]], stride: int = 1) -> list[_Layer]:
+    """Convolutions one after the other: channels out and kernel of each; the last has the stride."""
+    last = len(layers)
     return [
-        ("branch3x3dbl_1", 64, 1, 1),
-        ("branch3x3dbl_2", 96, 3, 1),
-        ("branch3x3dbl_3", outputs, 3, stride),
+        (f"{name}_{i}", outputs, kernel, stride if i == last else 1)
+        for i, (outputs, kernel) in enumerate(layers, 1)
     ]
 
 
+def _double(outputs: int, stride: int = 1) -> list[_Layer]:
+    return _branch("branch3x3dbl", (64, 1), (96, 3), (outputs, 3), stride=stride)
+
+
 def _block_a(inputs: int, pooled: int) -> _Mixed:
-    five: list[_Layer] = [("branch5x5_1", 48, 1, 1), ("branch5x5_2", 64, 5, 1)]
+    five = _branch("branch5x5", (48, 1), (64, 5))
     return _Mixed(inputs, [[("branch1x1", 64, 1, 1)], five, _double(96)], "average", pooled)
 
 
 def _block_c(inner: int) -> _Mixed:
-    seven: list[_Layer] = [
-        ("branch7x7_1", inner, 1, 1),
-        ("branch7x7_2", inner, (1, 7), 1),
-        ("branch7x7_3", 192, (7, 1), 1),
-    ]
-    twice: list[_Layer] = [
-        ("branch7x7dbl_1", inner, 1, 1),
-        ("branch7x7dbl_2", inner, (7, 1), 1),
-        ("branch7x7dbl_3", inner, (1, 7), 1),
-        ("branch7x7dbl_4", inner, (7, 1), 1),
-        ("branch7x7dbl_5", 192, (1, 7), 1),
-    ]
+    wide, high = (1, 7), (7, 1)
+    seven = _branch("branch7x7", (inner, 1), (inner, wide), (192, high))
+    twice = _branch("branch7x7dbl", (inner, 1), (inner, high), (inner, wide), (inner, high), (192, wide))
     return _Mixed(768, [[("branch1x1", 192, 1, 1)], seven, twice], "average", 192)
 
 
 def _block_d() -> _Mixed:
-    three: list[_Layer] = [("branch3x3_1", 192, 1, 1), ("branch3x3_2", 320, 3, 2)]
-    seven: list[_Layer] = [
-        ("branch7x7x3_1", 192, 1, 1),
-        ("branch7x7x3_2", 192, (1, 7), 1),
-        ("branch7x7x3_3", 192, (7, 1), 1),
-        ("branch7x7x3_4", 192, 3, 2),
-    ]
+    three = _branch("branch3x3", (192, 1), (320, 3), stride=2)
+    seven = _branch("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3), stride=2)
     return _Mixed(768, [three, seven], "halve")
 
 

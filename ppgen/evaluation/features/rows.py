@@ -106,7 +106,7 @@ def scaled(rows: np.ndarray, levels: int | None) -> np.ndarray:
 
 
 def _quantization(levels: int | None) -> str:
-    """What the values were before, in words."""
+    """A description of what the values were before."""
     return "none" if levels is None else f"{levels} levels, scaled to 0 … 1"
 
 

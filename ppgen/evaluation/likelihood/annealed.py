@@ -1,4 +1,4 @@
-"""The front door: log p(x) of a latent-variable model by annealed importance sampling."""
+"""log p(x) of a latent-variable model by annealed importance sampling."""
 
 from __future__ import annotations
 
@@ -39,11 +39,10 @@ from ppgen.program.likelihood import Likelihood
 from ppgen.style.bar import ProgressBar
 
 __all__ = [
-    "Plan",
+    "AnnealingSettings",
     "annealed_likelihood",
     "annealed_rows",
     "by_class",
-    "pilot_steps",
     "start_block",
 ]
 
@@ -51,7 +50,7 @@ _SPREAD = 64  # draws of the start that say how wide it is
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnnealingSettings:
     """How rows are annealed.
 
     Attributes:
@@ -69,8 +68,10 @@ class Plan:
     seed: int
 
     @classmethod
-    def checked(cls, subject: Subject, start: Any, steps: Any, chains: Any, leapfrog: Any, seed: Any) -> Plan:
-        """The plan, with each of its numbers in range."""
+    def checked(
+        cls, subject: Subject, start: Any, steps: Any, chains: Any, leapfrog: Any, seed: Any
+    ) -> AnnealingSettings:
+        """The settings, with each of its numbers in range."""
         return cls(
             check_start(start, subject),
             check_integer("steps", steps),
@@ -80,8 +81,13 @@ class Plan:
         )
 
     @property
+    def pilot_steps(self) -> int:
+        """How many temperatures the pilot run has."""
+        return max(2 * BINS, self.steps // 4)
+
+    @property
     def how(self) -> str:
-        """The method in words."""
+        """A description of the method."""
         return (
             f"annealed importance sampling from the {self.start}, {self.steps} temperatures, "
             f"{self.chains} chains, {self.leapfrog} leapfrog steps"
@@ -117,7 +123,7 @@ def annealed_likelihood(
     Each row has step sizes of its own for each part of the path, at which about 65 % of the moves are
     accepted. A pilot run of other chains finds them, and they are fixed before the run that counts: the
     weights stay unbiased. Their unit is the spread of the start, from draws of their own too. A row's
-    noise is seeded by what it holds, so that its value does not depend on the rows beside it.
+    noise is seeded by what it holds, so that its value does not depend on the other rows.
 
     Args:
         model: a family with continuous latent sites (:class:`~ppgen.models.VAE` in all its kinds,
@@ -165,23 +171,24 @@ def annealed_likelihood(
         ('lower_bound', True)
     """
     subject = read_subject(model, guide, x)
-    plan = Plan.checked(subject, start, steps, chains, leapfrog, seed)
+    settings = AnnealingSettings.checked(subject, start, steps, chains, leapfrog, seed)
     rows = subject.rows(x)
     labels = check_label(label, subject, len(rows))
     use_persistent_cache()
     summed = subject.classes is not None and labels is None
     passes = (subject.classes or 1) if summed else 1
-    with ProgressBar("Annealing", len(rows) * passes * _work(plan), show=progress) as bar:
+    work = len(rows) * passes * (settings.steps + settings.pilot_steps)
+    with ProgressBar("Annealing", work, show=progress) as bar:
         if not summed:
-            values, stderr = _of_labelled(subject, rows, labels, plan, bar.advance)
+            values, stderr = _of_labelled(subject, rows, labels, settings, bar.advance)
         else:
-            values, stderr = _sum_of_classes(subject, rows, plan, bar.advance)
+            values, stderr = _sum_of_classes(subject, rows, settings, bar.advance)
     space, dims = subject.space_of(rows), math.prod(rows.shape[1:])
-    return Likelihood(values, "lower_bound", space, dims, plan.how, stderr)
+    return Likelihood(values, "lower_bound", space, dims, settings.how, stderr)
 
 
 def _sum_of_classes(
-    subject: Subject, rows: np.ndarray, plan: Plan, report: Report
+    subject: Subject, rows: np.ndarray, settings: AnnealingSettings, report: Report
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each class has noise of its own, so that the errors are independent."""
     weights = subject.class_weights()
@@ -189,20 +196,20 @@ def _sum_of_classes(
     errors = np.zeros(each.shape)
     for y in np.flatnonzero(weights):  # a class that training never saw has no weight
         labels = np.full(len(rows), y)
-        each[y], errors[y] = _of_labelled(subject, rows, labels, plan, report)
+        each[y], errors[y] = _of_labelled(subject, rows, labels, settings, report)
         each[y] += math.log(weights[y])
     values = logsumexp(each, axis=0)
     return values, np.sqrt(np.square(np.exp(each - values) * errors).sum(0))
 
 
 def _of_labelled(
-    subject: Subject, rows: np.ndarray, labels: np.ndarray | None, plan: Plan, report: Report
+    subject: Subject, rows: np.ndarray, labels: np.ndarray | None, settings: AnnealingSettings, report: Report
 ) -> tuple[np.ndarray, np.ndarray]:
     values, stderr = np.empty(len(rows)), np.empty(len(rows))
     for label, members in by_class(labels, len(rows)):
         latent = read_rows(subject, rows[members[0]], label)
-        pair = latent.pair(plan.start)
-        blocks = annealed_rows(latent, pair, rows[members], plan, report, label or 0)
+        pair = latent.pair(settings.start)
+        blocks = annealed_rows(latent, pair, rows[members], settings, report, label or 0)
         log_weights = np.concatenate([log_weights for _, _, log_weights in blocks])[: len(members)]
         values[members], stderr[members] = log_mean_weight(log_weights)
     return values, stderr
@@ -218,52 +225,58 @@ def by_class(labels: np.ndarray | None, n: int) -> Iterator[tuple[int | None, np
 
 
 def annealed_rows(
-    latent: LatentRows, pair: RowPair, rows: np.ndarray, plan: Plan, report: Report, stream: int = 0
+    latent: LatentRows,
+    pair: RowPair,
+    rows: np.ndarray,
+    settings: AnnealingSettings,
+    report: Report,
+    stream: int = 0,
 ) -> Iterator[tuple[Block, np.ndarray, np.ndarray]]:
     """The rows block by block, each with its step sizes and log weights; the last block is filled up.
 
     Args:
         latent, pair: how the rows' latent vectors are distributed.
         rows: ``(n, *shape)``.
-        plan: how to anneal.
+        settings: how to anneal.
         report: told of steps of the path, for each row.
         stream: rows of different streams have independent noise.
     """
-    for part in blocks_of(len(rows), plan.chains):
+    for part in blocks_of(len(rows), settings.chains):
         x = np.resize(rows[part], (part.stop - part.start, *rows.shape[1:]))
-        pilot, block = (start_block(latent, x, plan, stream=stream, pilot=first) for first in (True, False))
+        pilot, block = (
+            start_block(latent, x, settings, stream=stream, pilot=first) for first in (True, False)
+        )
         share = min(len(rows), part.stop) - part.start
 
         def told(steps: int, share: int = share) -> None:
             report(steps * share)
 
-        sizes = learn_step_sizes(pair, pilot, steps=pilot_steps(plan), leapfrog=plan.leapfrog, report=told)
-        yield block, sizes, anneal(pair, block, sizes, steps=plan.steps, leapfrog=plan.leapfrog, report=told)
+        sizes = learn_step_sizes(
+            pair, pilot, steps=settings.pilot_steps, leapfrog=settings.leapfrog, report=told
+        )
+        yield (
+            block,
+            sizes,
+            anneal(pair, block, sizes, steps=settings.steps, leapfrog=settings.leapfrog, report=told),
+        )
 
 
-def pilot_steps(plan: Plan) -> int:
-    """How many temperatures the pilot run has."""
-    return max(2 * BINS, plan.steps // 4)
-
-
-def _work(plan: Plan) -> int:
-    return plan.steps + pilot_steps(plan)
-
-
-def start_block(latent: LatentRows, x: np.ndarray, plan: Plan, *, stream: int, pilot: bool) -> Block:
+def start_block(
+    latent: LatentRows, x: np.ndarray, settings: AnnealingSettings, *, stream: int, pilot: bool
+) -> Block:
     """The rows with draws of the start; the pilot's and those that count are different draws."""
-    seeds = np.array([zlib.crc32(row.tobytes(), plan.seed + 7919 * stream) for row in x], np.uint32)
+    seeds = np.array([zlib.crc32(row.tobytes(), settings.seed + 7919 * stream) for row in x], np.uint32)
     seeds = seeds ^ np.uint32(0x9E3779B9 if pilot else 0x3C6EF372)
-    many = plan.chains + _SPREAD
+    many = settings.chains + _SPREAD
     draws = np.stack(
-        [latent.draw(plan.start, *one) for one in zip(x, repeat(many), seeds.tolist(), strict=False)]
+        [latent.draw(settings.start, *one) for one in zip(x, repeat(many), seeds.tolist(), strict=False)]
     )
     if not np.isfinite(draws).all():
         raise InferenceError(
             "start",
-            got=f"draws of the {plan.start} that are not finite",
+            got=f"draws of the {settings.start} that are not finite",
             expected="draws in the support of the latent sites",
             fix="Check the model's parameters for NaN, or take the other start.",
         )
-    scale = np.clip(draws[:, plan.chains :].std(1), 1e-6, 1e6)
-    return Block(x, draws[:, : plan.chains], scale, seeds)
+    scale = np.clip(draws[:, settings.chains :].std(1), 1e-6, 1e6)
+    return Block(x, draws[:, : settings.chains], scale, seeds)

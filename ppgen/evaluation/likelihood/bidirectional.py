@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from ppgen.checks import check_integer
 from ppgen.errors import InvalidArgument
-from ppgen.evaluation.likelihood.annealed import Plan, annealed_rows, by_class, pilot_steps
+from ppgen.evaluation.likelihood.annealed import AnnealingSettings, annealed_rows, by_class
 from ppgen.evaluation.likelihood.annealing import Report, anneal
 from ppgen.evaluation.likelihood.latent_rows import Start, Subject, check_label, read_subject
 from ppgen.evaluation.likelihood.read_rows import read_rows
@@ -150,18 +150,18 @@ def bdmc(
     example = _example(model, like)
     subject = read_subject(model, guide, example)
     example = subject.rows(example)[0]
-    plan = Plan.checked(subject, start, steps, chains, leapfrog, seed)
+    settings = AnnealingSettings.checked(subject, start, steps, chains, leapfrog, seed)
     labels = _labels(subject, label, n, seed)
     use_persistent_cache()
     rows = np.empty((n, *example.shape), example.dtype)
     lower, upper = np.empty((2, n)), np.empty((2, n))  # values, standard errors
-    work = n * (2 * plan.steps + pilot_steps(plan))
+    work = n * (2 * settings.steps + settings.pilot_steps)
     with ProgressBar("Annealing there and back", work, show=progress) as bar:
         for one, members in by_class(labels, n):
-            part = _both_ways(subject, example, one, len(members), plan, bar.advance)
+            part = _both_ways(subject, example, one, len(members), settings, bar.advance)
             rows[members], lower[:, members], upper[:, members] = part
     space, dims = subject.space_of(rows), example.size
-    how = f"{plan.how}; rows simulated from the model"
+    how = f"{settings.how}; rows simulated from the model"
     return Sandwich(
         rows,
         labels,
@@ -171,21 +171,32 @@ def bdmc(
 
 
 def _both_ways(
-    subject: Subject, example: np.ndarray, label: int | None, n: int, plan: Plan, report: Report
+    subject: Subject,
+    example: np.ndarray,
+    label: int | None,
+    n: int,
+    settings: AnnealingSettings,
+    report: Report,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     latent = read_rows(subject, example, label)
-    pair = latent.pair(plan.start)
-    rows, exact = latent.simulate(n, plan.seed + (label or 0))
+    pair = latent.pair(settings.start)
+    rows, exact = latent.simulate(n, settings.seed + (label or 0))
     there, back, done = [], [], 0
-    for block, sizes, log_weights in annealed_rows(latent, pair, rows, plan, report, label or 0):
+    for block, sizes, log_weights in annealed_rows(latent, pair, rows, settings, report, label or 0):
         size = len(block.x)
         ends = np.resize(exact[done : done + size], (size, latent.dim))
-        ends = np.repeat(ends[:, None], plan.chains, axis=1)
+        ends = np.repeat(ends[:, None], settings.chains, axis=1)
         other = block._replace(seeds=block.seeds ^ np.uint32(0x85EBCA6B))  # noise apart from the way there
         returned = anneal(
-            pair, other, sizes, steps=plan.steps, leapfrog=plan.leapfrog, report=lambda k: None, end=ends
+            pair,
+            other,
+            sizes,
+            steps=settings.steps,
+            leapfrog=settings.leapfrog,
+            report=lambda k: None,
+            end=ends,
         )
-        report(plan.steps * min(size, n - done))
+        report(settings.steps * min(size, n - done))
         there.append(log_weights)
         back.append(returned)
         done += size

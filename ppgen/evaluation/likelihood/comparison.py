@@ -162,8 +162,8 @@ def _scored(score: Callable[[Any, Any], Likelihood], model: Any, x: Any, name: s
     if not hasattr(model, "log_prob") and isinstance(model, Likelihood):
         raise InvalidArgument(
             "x",
-            got=f"rows beside the likelihood {name!r}",
-            expected="rows beside two models, or two likelihoods alone",
+            got=f"rows together with the likelihood {name!r}",
+            expected="rows with two models, or two likelihoods alone",
             fix="Leave x out.",
         )
     return score(model, x)
@@ -175,7 +175,7 @@ def _check(a: Any, b: Any, names: tuple[str, str], level: float) -> None:
             raise InvalidArgument(
                 name,
                 got=f"a {type(one).__name__}",
-                expected="a Likelihood, or a model beside rows x",
+                expected="a Likelihood, or a model with rows x",
                 fix="Write compare_likelihoods(a.log_prob(x), b.log_prob(x)).",
             )
         if not np.isfinite(one.values).all():
@@ -189,7 +189,7 @@ def _check(a: Any, b: Any, names: tuple[str, str], level: float) -> None:
     if described[0] != described[1] or len(a) < 2:
         raise InvalidArgument(
             "b",
-            got=f"{described[1]} beside {described[0]}",
+            got=f"{described[1]}, and {described[0]}",
             expected="two likelihoods of the same test points, at least two, in one space",
             fix="Give both models the same rows in the same order.",
         )

@@ -28,7 +28,7 @@ class Samples:
         real: ``(n_real, d)``, in double precision.
         generated: ``(n, d)``.
         spec: the features that both have.
-        warnings: what speaks against trusting figures of them.
+        warnings: reasons not to trust figures of them, as sentences.
     """
 
     real: np.ndarray

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ppgen.evaluation.quality.checks import check_samples
-from ppgen.evaluation.quality.jackknife import share_interval
+from ppgen.evaluation.quality.jackknife import share_interval, share_stderr
 from ppgen.evaluation.quality.measurement import Measurement
 
 __all__ = ["Memorisation", "memorisation"]
@@ -19,7 +19,7 @@ _BLOCK = 1024  # rows whose distances to all training rows are held at a time
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Memorisation(Measurement):
-    """How close generated rows are to training rows, beside how close held-out rows are.
+    """How close generated rows are to training rows, compared with held-out rows.
 
     :attr:`value` is the authenticity: the share of generated rows that are no copies.
 
@@ -57,7 +57,7 @@ class Memorisation(Measurement):
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The authenticity, beside that of held-out rows, and the data-copying statistic."""
+        """The authenticity, with that of held-out rows in ``how``, and the data-copying statistic."""
         how = f"{self.how}; held-out rows reach {self.held_out:.2f}"
         interval = (self.z - 1.96, self.z + 1.96)
         return (
@@ -106,7 +106,7 @@ def memorisation(*, train: Any, real: Any, generated: Any) -> Memorisation:
         name="authenticity",
         value=authentic,
         interval=share_interval(authentic, 0.0, n),
-        stderr=math.sqrt(max(authentic * (1 - authentic), 1 / n) / n),
+        stderr=share_stderr(authentic, n),
         better="neither",
         how=f"distances to the nearest of {len(known):,} training rows",
         held_out=float((held_out_distances > own[nearest_held_out]).mean()),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Spread", "Statistic", "around", "folds", "jackknife", "share_interval"]
+__all__ = ["Spread", "Statistic", "around", "folds", "jackknife", "share_interval", "share_stderr"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From the indices of real and of generated rows to figures ``(k,)`` of these rows."""
@@ -95,3 +95,8 @@ def share_interval(share: float, stderr: float, n: int) -> tuple[float, float]:
     centre = (share + z2 / 2) / (1 + z2)
     half = math.sqrt(z2 * (variance + z2 / 4)) / (1 + z2)
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def share_stderr(share: float, n: int) -> float:
+    """The standard error of a share of n independent rows, not 0 where no row or every row counts."""
+    return math.sqrt(max(share * (1 - share), 1 / n) / n)

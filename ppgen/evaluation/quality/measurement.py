@@ -28,8 +28,8 @@ class Measurement:
         n_real: how many real rows.
         spec: the features that it was measured on.
         better: whether lower or higher values are better; ``"neither"`` if only a certain value is good.
-        how: the method and its settings in words.
-        warnings: what speaks against trusting it, in sentences.
+        how: a description of the method and its settings.
+        warnings: reasons not to trust it, as sentences.
 
     Example:
         >>> pixels = FeatureSpec("pixels")

@@ -9,7 +9,7 @@ from typing import Any
 from ppgen.errors import DataError, InvalidArgument
 from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.quality.checks import FEWEST
-from ppgen.evaluation.quality.jackknife import share_interval
+from ppgen.evaluation.quality.jackknife import share_interval, share_stderr
 from ppgen.evaluation.quality.measurement import JointMeasurement, Measurement
 
 __all__ = ["MoleculeQuality", "molecule_quality"]
@@ -79,12 +79,11 @@ def molecule_quality(*, train: Iterable[str], generated: Iterable[str]) -> Molec
 
 def _share(name: str, count: int, total: int, facts: dict[str, Any]) -> Measurement:
     share = count / total
-    stderr = (max(share * (1 - share), 1 / total) / total) ** 0.5
     return Measurement(
         name=name,
         value=share,
         interval=share_interval(share, 0.0, total),
-        stderr=stderr,
+        stderr=share_stderr(share, total),
         n=total,
         better="higher",
         how=f"{count:,} of {total:,}",

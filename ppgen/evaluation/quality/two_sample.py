@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,8 +10,9 @@ import numpy as np
 
 from ppgen.checks import check_choice, check_integer
 from ppgen.evaluation.quality.checks import check_samples
-from ppgen.evaluation.quality.jackknife import share_interval
+from ppgen.evaluation.quality.jackknife import share_interval, share_stderr
 from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.evaluation.scikit_learn import quiet_fits
 
 __all__ = ["TwoSampleTest", "classifier_two_sample_test"]
 
@@ -85,7 +83,7 @@ def classifier_two_sample_test(
     else:
         accuracy = float(_decisions(rows, label, classifier, folds, seed).mean())
         p_value = _held_out_p_value(rows, label, classifier, seed)
-    stderr = math.sqrt(max(accuracy * (1 - accuracy), 1 / (2 * n)) / (2 * n))
+    stderr = share_stderr(accuracy, 2 * n)
     facts = {**samples.facts, "n": n, "n_real": n}
     return TwoSampleTest(
         name="classifier accuracy",
@@ -136,7 +134,7 @@ def _held_out_p_value(rows: np.ndarray, label: np.ndarray, classifier: str, seed
 
     halves = train_test_split(rows, label, test_size=0.5, stratify=label, random_state=seed)
     train, test, train_label, test_label = halves
-    with _calm():
+    with quiet_fits():
         told = _pipeline(classifier, seed).fit(train, train_label).predict(test)
     return float(binomtest(int((told == test_label).sum()), len(test), alternative="greater").pvalue)
 
@@ -146,7 +144,7 @@ def _decisions(rows: np.ndarray, label: np.ndarray, classifier: str, folds: int,
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    with _calm():
+    with quiet_fits():
         return cross_val_predict(_pipeline(classifier, seed), rows, label, cv=split) == label
 
 
@@ -159,13 +157,3 @@ def _pipeline(name: str, seed: int) -> Any:
     if name == "logistic":
         return make_pipeline(StandardScaler(), LogisticRegression())
     return make_pipeline(StandardScaler(), MLPClassifier((32,), alpha=1.0, max_iter=200, random_state=seed))
-
-
-@contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    """Without "did not converge": unseen rows judge the classifier, converged or not."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
