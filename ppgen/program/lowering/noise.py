@@ -1,30 +1,37 @@
-"""Random numbers that a torch function draws by itself, as inputs that JAX can draw instead."""
+"""Random numbers that a torch function draws by itself, as inputs that JAX can draw instead.
+
+Where no tensor changes their law, the numbers themselves are inputs. Where one does, as in a gamma variate
+whose concentration is learned, the input is a key, and the draw an operation of ``aten.random``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import torch
 from torch._ops import OpOverload
+
+from ppgen.program.lowering.aten import find_in
 
 __all__ = ["Noise", "as_noise"]
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Independent random numbers of one kind.
+    """Independent random numbers of one kind, or the key to draw them by.
 
     Attributes:
-        kind: their distribution.
+        kind: their distribution: ``"normal"``, ``"uniform"``, ``"bernoulli"``, ``"exponential"`` or
+            ``"cauchy"``; ``"key"`` where their law depends on inputs.
         shape, dtype: of the tensor.
-        first, second: mean and standard deviation of normal numbers, the ends of uniform ones; a Bernoulli
-            number is 1 with probability ``first``.
+        first, second: its parameters: mean and standard deviation of normal numbers, the ends of uniform ones,
+            the probability of a 1, location and scale.
     """
 
-    kind: Literal["normal", "uniform", "bernoulli"]
+    kind: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     first: float = 0.0
@@ -38,22 +45,28 @@ class Noise:
             >>> 0.78 < dropout.draw(jax.random.key(0)).mean() < 0.82
             Array(True, dtype=bool)
         """
+        if self.kind == "key":
+            return key
         dtype = torch.empty(0, dtype=self.dtype).numpy().dtype
-        if self.kind == "normal":
-            return self.first + self.second * jax.random.normal(key, self.shape, dtype)
-        if self.kind == "uniform":
-            return jax.random.uniform(key, self.shape, dtype, self.first, self.second)
-        return jax.random.bernoulli(key, self.first, self.shape).astype(dtype)
+        return _IN_JAX[self.kind](key, self.shape, dtype, self.first, self.second)
+
+
+_IN_JAX: Mapping[str, Callable[..., jax.Array]] = {
+    "normal": lambda key, shape, dtype, mean, sd: mean + sd * jax.random.normal(key, shape, dtype),
+    "uniform": lambda key, shape, dtype, low, high: jax.random.uniform(key, shape, dtype, low, high),
+    "bernoulli": lambda key, shape, dtype, p, _: jax.random.bernoulli(key, p, shape).astype(dtype),
+    "exponential": lambda key, shape, dtype, *_: jax.random.exponential(key, shape, dtype),
+    "cauchy": lambda key, shape, dtype, loc, scale: loc + scale * jax.random.cauchy(key, shape, dtype),
+}
 
 
 def as_noise(operation: OpOverload, args: Any, kwargs: Any) -> Noise | None:
     """What an ATen operation draws, if that is noise whose distribution no input changes."""
-    name = operation._schema.name.removeprefix("aten::")
-    reader = _READERS.get(f"{name}.{operation._overloadname}", _READERS.get(name))
+    reader = find_in(_READERS, operation)
     return None if reader is None else reader(list(args), kwargs)
 
 
-def _sized(kind: Any) -> Callable[[list[Any], Any], Noise]:
+def _sized(kind: str) -> Callable[[list[Any], Any], Noise]:
     """An operation whose first argument is a shape."""
 
     def read(args: list[Any], kwargs: Any) -> Noise:
@@ -62,7 +75,7 @@ def _sized(kind: Any) -> Callable[[list[Any], Any], Noise]:
     return read
 
 
-def _like(kind: Any) -> Callable[[list[Any], Any], Noise | None]:
+def _like(kind: str) -> Callable[[list[Any], Any], Noise | None]:
     """An operation whose first argument is a tensor of the shape and dtype wanted, then numbers."""
 
     def read(args: list[Any], kwargs: Any) -> Noise | None:
@@ -86,4 +99,8 @@ _READERS: Mapping[str, Callable[[list[Any], Any], Noise | None]] = {
     "uniform_": _like("uniform"),
     "bernoulli.p": _like("bernoulli"),
     "bernoulli_.float": _like("bernoulli"),
+    "exponential": _like("exponential"),
+    "exponential_": _like("exponential"),
+    "cauchy": _like("cauchy"),
+    "cauchy_": _like("cauchy"),
 }

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppgen.errors import UnsupportedProgram
-from ppgen.program.lowering.aten import OPERATIONS, find_operation
+from ppgen.program.lowering.aten import OPERATIONS, find_operation, key_in, random
 from ppgen.program.lowering.noise import Noise, as_noise
 
 __all__ = ["Recording", "record", "record_loss"]
@@ -53,6 +55,11 @@ class Recording:
     def in_torch(self, *tensors: torch.Tensor) -> Any:
         """Do the operations again, in torch."""
         return pytree.tree_unflatten(Interpreter(self.module).run(*tensors), self.structure)
+
+    def draw_noise(self, key: jax.Array) -> list[jax.Array]:
+        """Random numbers of the kinds that the function draws."""
+        keys = jax.random.split(key, max(1, len(self.noise)))
+        return [noise.draw(key) for noise, key in zip(self.noise, keys, strict=False)]
 
     def in_jax(self, *arrays: Any) -> Any:
         """Do the operations in JAX, on arrays of the recorded shapes and dtypes."""
@@ -119,7 +126,7 @@ def record_loss(
 def _run(recorder: _Recorder, function: Callable[..., Any], inputs: list[torch.Tensor]) -> Recording:
     # Functionalised, writing into a part of a tensor becomes computing a new one.
     functional = torch.func.functionalize(lambda *tensors: pytree.tree_flatten(function(*tensors)))
-    with _nothing_asked(), recorder, _FillDiagonal():
+    with _nothing_asked(), recorder, _FillDiagonal(), _open_draws():
         results, structure = functional(*inputs)
     noise, drawn = tuple(recorder.noise), tuple(recorder.drawn)
     return Recording(recorder.finish(results), structure, noise, drawn)
@@ -139,11 +146,30 @@ class _FillDiagonal(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@contextmanager
+def _open_draws() -> Iterator[None]:
+    """Draw as torch does where a record would lose the gradient: what it detaches, or hides in a Function."""
+
+    def gamma(self: Any, sample_shape: Any = ()) -> torch.Tensor:
+        variates = torch._standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)))
+        return (variates / self.rate).clamp(min=torch.finfo(variates.dtype).tiny)
+
+    def dirichlet(concentration: torch.Tensor) -> torch.Tensor:
+        variates = torch._standard_gamma(concentration)
+        return variates / variates.sum(-1, keepdim=True)
+
+    with (
+        mock.patch.object(torch.distributions.Gamma, "rsample", gamma),
+        mock.patch.object(torch.distributions.dirichlet._Dirichlet, "apply", dirichlet),
+    ):
+        yield
+
+
 class _Recorder(TorchDispatchMode):
     """Writes down every operation on a tensor that depends on an input.
 
     Args:
-        learning: take random numbers for inputs too, and heed where gradients are switched off.
+        learning: record random numbers as inputs too, and heed where gradients are switched off.
     """
 
     def __init__(self, learning: bool = False) -> None:
@@ -173,6 +199,8 @@ class _Recorder(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in func.tags:
             if self.learning and (noise := as_noise(func, args, kwargs)) is not None:
                 return self._draw(noise, func(*args, **kwargs))
+            if self.learning and (name := key_in(random.TABLE, func)) in random.TABLE:
+                return self._draw_by_key(name, args, func(*args, **kwargs))
             if not given:
                 raise _random(func)
         if not given or not func._schema.returns:  # checks, of a factorisation say, return nothing
@@ -200,14 +228,21 @@ class _Recorder(TorchDispatchMode):
         self.drawn.append(drawn)
         return self.add_input(drawn)
 
+    def _draw_by_key(self, name: str, args: Any, drawn: torch.Tensor) -> torch.Tensor:
+        """A draw from a law that tensors parameterise: in torch an input, in JAX an operation on a key."""
+        result = drawn.clone()
+        key = self._draw(Noise("key", tuple(drawn.shape), drawn.dtype), drawn)
+        self._write(random.take_drawn, (name, key, *args), {}, result)
+        return result
+
     def _decompose(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
         """Do an operation as others that it is made of."""
         rule = _decompositions().get(func, func.decompose)
         with self:
             results = rule(*args, **kwargs)
         if results is NotImplemented:
-            random = torch.Tag.nondeterministic_seeded in func.tags
-            raise _random(func) if random else _no_counterpart(func)
+            draws = torch.Tag.nondeterministic_seeded in func.tags
+            raise _random(func) if draws else _no_counterpart(func)
         return results
 
     def _in_place(self, func: OpOverload, args: Any, kwargs: Any) -> Any:
@@ -268,6 +303,8 @@ class _InJax(Interpreter):
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         if target is operator.getitem:
             return target(*args)
+        if target is random.take_drawn:
+            return random.draw(*args)
         operation = find_operation(target)
         assert operation is not None, target
         return operation(*args, **{k: v for k, v in kwargs.items() if k not in _ABOUT_MEMORY})
