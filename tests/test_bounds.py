@@ -202,7 +202,7 @@ def discrete(x):
     ("wrong", "error", "message"),
     [
         (renamed, ProgramError, "got no site 'z'"),
-        (extra, ProgramError, "a site 'u' that the program does not sample"),
+        (extra, ProgramError, "a site 'u' that is no latent site"),
         (narrower, ProgramError, r"\(4, 1\) in the guide, expected \(4, 2\)"),
         (discrete, UnsupportedProgram, "Poisson"),
     ],

@@ -30,7 +30,7 @@ from ppgen.inference.citations import papers
 from ppgen.inference.convergence import ess_bulk
 from ppgen.inference.diagnostics import diagnose_chains
 from ppgen.inference.guides import make_guide
-from ppgen.inference.guides.objectives import make_objective
+from ppgen.inference.guides.objectives import make_bound
 from ppgen.inference.markov import chains, checkpoint
 from ppgen.inference.markov.stuck_chains import judge
 from ppgen.models.bayesian.eight_schools import eight_schools
@@ -601,8 +601,8 @@ def test_every_method_has_its_papers():
         assert "numpyro" in entries.lower()
     for guide in ("mean_field", "full_rank", "low_rank", "realnvp", "nsf", "iaf"):
         assert set(make_guide(guide, 2, {}).cites) <= set(papers())
-    for objective in ("elbo", "iwae", "renyi", "wake"):
-        assert set(make_objective(objective, 4, 0.5).cites) <= set(papers())
+    for objective in ("elbo", "iwae", "renyi", "wake_sleep"):
+        assert set(make_bound(objective, 4, 0.5).cites) <= set(papers())
 
 
 @pytest.mark.slow

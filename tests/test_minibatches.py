@@ -10,15 +10,14 @@ import numpyro.distributions as dist
 import pyro
 import pyro.distributions as pdist
 import pytest
+import torch
 from numpyro.distributions import constraints
 from scipy.stats import norm
 
 import ppgen
 from ppgen.errors import InvalidArgument, ProgramError, UnsupportedProgram
-from ppgen.inference.guides.named import _compile
+from ppgen.inference.guides.named import surrogate_of
 from ppgen.inference.guides.target import MinibatchTarget, estimates, read_at
-from ppgen.inference.method import Drawn
-from ppgen.inference.svi import _say_rows
 from ppgen.program import read_density, read_sites
 from ppgen.program.density import float64
 
@@ -161,7 +160,7 @@ def test_the_gradient_of_the_elbo_is_unbiased():
     minibatches = density.in_minibatches()
     target = MinibatchTarget(minibatches.graph)
     guide = ppgen.inference.guides.make_guide("mean_field", 2, {})
-    objective = ppgen.inference.SVI().recipe.objective
+    bound = ppgen.inference.SVI().recipe.bound
     with float64():
         whitening = ppgen.inference.guides.guide.Whitening(jnp.zeros(2), jnp.ones(2), jnp.zeros(()))
         arrays = read_at(density, minibatches, np.array([2.0, -2.0]), 0)
@@ -169,7 +168,7 @@ def test_the_gradient_of_the_elbo_is_unbiased():
         parameters = guide.initial(jax.random.key(0)) + 0.1
 
         def gradients(target, inputs):
-            surrogate = _compile(target, guide, objective, 2)._surrogate
+            surrogate = surrogate_of(target, guide, bound, 2)
             each = jax.vmap(lambda key: jax.grad(surrogate)(parameters, key, inputs, whitening))
             return np.asarray(jax.jit(each)(keys))
 
@@ -206,26 +205,31 @@ def test_svi_on_minibatches_finds_the_closed_form():
     assert abs(post.log_evidence.value - evidence) < 0.02
 
 
-def test_a_guide_of_a_users_own_on_minibatches():
-    def guide(x, y, m):
-        location = numpyro.param("location", jnp.zeros(2))
-        scale = numpyro.param("scale", 0.1 * jnp.ones(2), constraint=constraints.positive)
-        with numpyro.plate("rows", len(y), subsample_size=m):
-            pass
-        numpyro.sample("a", dist.Normal(location[0], scale[0]))
-        numpyro.sample("b", dist.Normal(location[1], scale[1]))
+def numpyro_guide(x, y, m):
+    location = numpyro.param("location", jnp.zeros(2))
+    scale = numpyro.param("scale", 0.1 * jnp.ones(2), constraint=constraints.positive)
+    with numpyro.plate("rows", len(y), subsample_size=m):
+        pass
+    numpyro.sample("a", dist.Normal(location[0], scale[0]))
+    numpyro.sample("b", dist.Normal(location[1], scale[1]))
 
-    error, ratio = off(infer(in_numpyro, MANY, guide=guide, restarts=1))
+
+def pyro_guide(x, y, m):
+    location = pyro.param("location", torch.zeros(2))
+    scale = pyro.param("scale", 0.1 * torch.ones(2), constraint=pdist.constraints.positive)
+    with pyro.plate("rows", len(y), subsample_size=m):
+        pass
+    pyro.sample("a", pdist.Normal(location[0], scale[0]))
+    pyro.sample("b", pdist.Normal(location[1], scale[1]))
+
+
+@pytest.mark.parametrize(("program", "guide"), [(in_numpyro, numpyro_guide), (in_pyro, pyro_guide)])
+def test_a_guide_of_a_users_own_on_minibatches(program, guide):
+    post = infer(program, MANY, guide=guide, restarts=1)
+    error, ratio = off(post)
     assert error < 0.06
     assert ratio < 0.06
-
-
-def test_a_pyro_guide_reads_all_rows_and_says_so():
-    density = read_density(in_pyro, FEW)
-    settings = ppgen.inference.SVI(guide=lambda x, y: None)
-    assert settings._minibatches(density) is None
-    drawn = Drawn(np.zeros((1, 4, 2)), {}, how="Fitted the given guide.")
-    assert "reads all rows at every step" in _say_rows(drawn, None).how
+    assert "50 of the 2000 rows of rows" in post.how
 
 
 def test_few_steps_are_enough_for_a_fit_of_sorts():

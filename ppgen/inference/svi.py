@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ppgen.checks import check_integer, check_number
 from ppgen.errors import InvalidArgument, PpgenError
 from ppgen.inference.batch import Batch, Batching, one_by_one
 from ppgen.inference.cores import concurrent_runs
@@ -16,14 +17,14 @@ from ppgen.inference.guides.catalog import make_guide
 from ppgen.inference.guides.guide import Guide, Whitening
 from ppgen.inference.guides.invariance import find_drift
 from ppgen.inference.guides.named import FittedGuide, GuideDraws, draw_guide, fit_named
-from ppgen.inference.guides.numpyro_guide import ReadGuide, read_numpyro_guide
-from ppgen.inference.guides.objectives import make_objective
-from ppgen.inference.guides.recipe import Fit, Recipe
+from ppgen.inference.guides.objectives import make_bound
+from ppgen.inference.guides.recipe import GuideFit, Recipe
 from ppgen.inference.guides.together import LANES, fit_together
 from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density
+from ppgen.program.guides import ReadGuide, read_guide
 from ppgen.program.subsampling import Minibatches
 
 __all__ = ["SVI"]
@@ -40,14 +41,14 @@ class SVI:
 
     Where plates of the program subsample (``subsample_size=``), each step reads a fresh minibatch of that
     many rows; the start of the fit and all that is said of the draws are of all rows. See
-    :mod:`ppgen.inference.guides.target`. A guide that a user wrote in Pyro is fitted to all rows.
+    :mod:`ppgen.inference.guides.target`.
 
     Attributes:
         guide: ``"mean_field"``, ``"full_rank"``, ``"low_rank"``, ``"realnvp"``, ``"nsf"`` or ``"iaf"``, or a
             guide in the program's own language: a callable with the program's arguments that samples each
             latent site of the program.
-        objective: ``"elbo"``, ``"iwae"``, ``"renyi"`` or ``"wake"``; the last is for guides that cannot be
-            reparameterised. See :mod:`ppgen.inference.guides.objectives`.
+        objective: ``"elbo"``, ``"iwae"``, ``"renyi"`` or ``"wake_sleep"``; the last is for guides that cannot
+            be reparameterised. See :mod:`ppgen.inference.guides.objectives`.
         particles: how many draws the last three group.
         alpha: the order of Rényi's divergence, from 0 to less than 1.
         samples: draws a step.
@@ -86,7 +87,7 @@ class SVI:
     knots: int | None = None
 
     def __post_init__(self) -> None:
-        make_objective(self.objective, self.particles, self.alpha)
+        make_bound(self.objective, self.particles, self.alpha)
         if isinstance(self.guide, str):
             make_guide(self.guide, 1, {})
         elif not callable(self.guide):
@@ -96,23 +97,30 @@ class SVI:
                 expected="the name of a guide, or a callable in the program's language",
                 fix='Write guide="full_rank".',
             )
-        _check_positive(
-            samples=self.samples,
-            max_steps=self.max_steps,
-            restarts=self.restarts,
-            tolerance=self.tolerance,
-            step_size=self.step_size,
-            rank=self.rank,
-            layers=self.layers,
-            width=self.width,
-            knots=self.knots,
-        )
+        check_integer("samples", self.samples, example=32)
+        check_integer("max_steps", self.max_steps, example=20_000)
+        check_integer("restarts", self.restarts, example=2)
+        check_number("tolerance", self.tolerance, above=0.0, example=0.002)
+        if self.step_size is not None:
+            check_number("step_size", self.step_size, above=0.0, example=0.01)
+        for name, size in self._sizes.items():
+            if size is not None:
+                check_integer(name, size, example=4)
 
     @property
     def recipe(self) -> Recipe:
         """How the guide is fitted."""
-        objective = make_objective(self.objective, self.particles, self.alpha)
-        return Recipe(objective, self.step_size, self.max_steps, self.tolerance)
+        bound = make_bound(self.objective, self.particles, self.alpha)
+        return Recipe(bound, self.step_size, self.max_steps, self.tolerance)
+
+    def make_guide(self, dim: int) -> Guide:
+        """The guide that is asked for by name, on ``dim`` dimensions."""
+        assert isinstance(self.guide, str)
+        return make_guide(self.guide, dim, self._sizes)
+
+    @property
+    def _sizes(self) -> dict[str, int | None]:
+        return {name: getattr(self, name) for name in ("rank", "layers", "width", "knots")}
 
     def draw(self, density: Density, request: Request) -> Drawn:
         """Fit the guide, and draw from it.
@@ -127,11 +135,16 @@ class SVI:
         """
         family = self._family(density, request.seed)
         minibatches = self._minibatches(density)
-        state, fit = family.fit(self.recipe, self.samples, self.restarts, request.seed, minibatches)
-        drawn = _as_drawn(
-            density, family.draw(state, request, 0), state, fit, family.cites, seed=request.seed
+        state, fit = family.fit(
+            self.recipe,
+            samples=self.samples,
+            restarts=self.restarts,
+            seed=request.seed,
+            minibatches=minibatches,
         )
-        return drawn if density.in_minibatches is None else _say_rows(drawn, minibatches)
+        new = family.draw(state, request, 0)
+        drawn = _as_drawn(density, new, state, fit, family.cites, seed=request.seed)
+        return drawn if minibatches is None else _say_rows(drawn, minibatches)
 
     def batching(self, density: Density, request: Request) -> Batching:
         """A guide by name is fitted to many data sets with their steps as one vectorised loop."""
@@ -145,13 +158,8 @@ class SVI:
 
     def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
         """Fit the guide to every data set, and draw."""
-        guide = self._named_guide(batch.dim)
+        guide = self.make_guide(batch.dim)
         return fit_together(batch, requests, guide, self.recipe, samples=self.samples, restarts=self.restarts)
-
-    def _named_guide(self, dim: int) -> Guide:
-        assert isinstance(self.guide, str)
-        sizes = {"rank": self.rank, "layers": self.layers, "width": self.width, "knots": self.knots}
-        return make_guide(self.guide, dim, sizes)
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Draw more from the guide that was fitted."""
@@ -172,8 +180,8 @@ class SVI:
         )
 
     def _minibatches(self, density: Density) -> Minibatches | None:
-        """The density on minibatches, if its plates subsample and the guide can be fitted to them."""
-        if density.in_minibatches is None or (density.engine == "pyro" and not isinstance(self.guide, str)):
+        """The density on minibatches, if its plates subsample."""
+        if density.in_minibatches is None:
             return None
         if self.objective != "elbo":
             raise InvalidArgument(
@@ -184,38 +192,17 @@ class SVI:
             )
         return density.in_minibatches()
 
-    def _family(self, density: Density, seed: int) -> _Family:
+    def _family(self, density: Density, seed: int) -> _Named | _Written:
         if isinstance(self.guide, str):
-            return _Named(density, self._named_guide(density.dim))
-        path = self.objective != "wake"
-        if density.engine == "pyro":
-            from ppgen.inference.guides.written_in_pyro import PyroGuide  # imports torch
-
-            return PyroGuide(density, self.guide, path=path, seed=seed)
-        return _Written(density, read_numpyro_guide(self.guide, density.data, density, path=path, seed=seed))
-
-
-@runtime_checkable
-class _Family(Protocol):
-    """A guide together with its program: what differs between those by name and those of users."""
-
-    @property
-    def cites(self) -> tuple[str, ...]: ...
-
-    def fit(
-        self,
-        recipe: Recipe,
-        samples: int,
-        restarts: int,
-        seed: int,
-        minibatches: Minibatches | None = None,
-    ) -> tuple[Mapping[str, np.ndarray], Fit]: ...
-
-    def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws: ...
+            return _Named(density, self.make_guide(density.dim))
+        path = self.objective != "wake_sleep"
+        return _Written(density, read_guide(self.guide, density, path=path, seed=seed))
 
 
 @dataclass(frozen=True, eq=False)
 class _Named:
+    """A guide by name, with the density that it is fitted to."""
+
     density: Density
     guide: Guide
 
@@ -223,15 +210,7 @@ class _Named:
     def cites(self) -> tuple[str, ...]:
         return self.guide.cites
 
-    def fit(
-        self,
-        recipe: Recipe,
-        samples: int,
-        restarts: int,
-        seed: int,
-        minibatches: Minibatches | None = None,
-    ) -> tuple[Mapping[str, np.ndarray], Fit]:
-        options: Any = {"samples": samples, "restarts": restarts, "seed": seed, "minibatches": minibatches}
+    def fit(self, recipe: Recipe, **options: Any) -> tuple[Mapping[str, np.ndarray], GuideFit]:
         fitted, fit = fit_named(self.density, self.guide, recipe, **options)
         parts = {"parameters": fitted.parameters, **fitted.whitening._asdict()}
         return {name: np.asarray(part) for name, part in parts.items()}, fit
@@ -239,40 +218,30 @@ class _Named:
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
         whitening = Whitening(*(state[name] for name in Whitening._fields))
         fitted = FittedGuide(self.guide, state["parameters"], whitening)
-        counts = {"chains": request.chains, "draws": request.draws}
-        return draw_guide(self.density, fitted, **counts, first=first, seed=request.seed)
+        return draw_guide(self.density, fitted, request, first)
 
 
 @dataclass(frozen=True, eq=False)
 class _Written:
+    """A guide of a user's own, with the density that it is fitted to."""
+
     density: Density
     guide: ReadGuide
     cites: tuple[str, ...] = ()
 
-    def fit(
-        self,
-        recipe: Recipe,
-        samples: int,
-        restarts: int,
-        seed: int,
-        minibatches: Minibatches | None = None,
-    ) -> tuple[Mapping[str, np.ndarray], Fit]:
-        options: Any = {"samples": samples, "restarts": restarts, "seed": seed, "minibatches": minibatches}
+    def fit(self, recipe: Recipe, **options: Any) -> tuple[Mapping[str, np.ndarray], GuideFit]:
         fit = fit_user_guide(self.density, self.guide, recipe, **options)
         return {"parameters": fit.parameters}, fit
 
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
-        counts = {"chains": request.chains, "draws": request.draws}
-        return draw_user_guide(
-            self.density, self.guide, state["parameters"], **counts, first=first, seed=request.seed
-        )
+        return draw_user_guide(self.density, self.guide, state["parameters"], request, first)
 
 
 def _as_drawn(
     density: Density,
     new: GuideDraws,
     state: Mapping[str, np.ndarray],
-    fit: Fit | None,
+    fit: GuideFit | None,
     cites: tuple[str, ...],
     *,
     seed: int,
@@ -302,12 +271,8 @@ def _as_drawn(
     )
 
 
-def _say_rows(drawn: Drawn, minibatches: Minibatches | None) -> Drawn:
+def _say_rows(drawn: Drawn, minibatches: Minibatches) -> Drawn:
     """The draws of a program whose plates subsample, with a word on which rows the fit has read."""
-    if minibatches is None:
-        return replace(
-            drawn, how=f"{drawn.how} A guide in Pyro reads all rows at every step, as this one did."
-        )
     read = ", ".join(f"{plate.rows} of the {plate.size} rows of {plate.name}" for plate in minibatches.plates)
     how = f"{drawn.how} Each step read {read}; the draws and their weights are for all rows."
     return replace(drawn, how=how, cites=(*drawn.cites, "joint_control"))
@@ -317,23 +282,11 @@ def _rows(positions: np.ndarray) -> np.ndarray:
     return positions.reshape(-1, positions.shape[-1])  # (chain * draw, dim)
 
 
-def _describe(fit: Fit | None) -> str:
+def _describe(fit: GuideFit | None) -> str:
     if fit is None:
         return ""
     reached = ", ".join(f"{value:.2f}" for value in fit.restarts)
     return (
         f"Fitted {fit.guide} with {int(fit.history.step[-1])} steps of Adam, step size {fit.step_size:g} at "
-        f"first; {fit.objective.name} of the {len(fit.restarts)} restarts: {reached} nats."
+        f"first; {fit.objective.objective} of the {len(fit.restarts)} restarts: {reached} nats."
     )
-
-
-def _check_positive(**options: int | float | None) -> None:
-    for name, value in options.items():
-        whole = name not in ("tolerance", "step_size")
-        if value is not None and (value <= 0 or (whole and int(value) != value)):
-            raise InvalidArgument(
-                name,
-                got=repr(value),
-                expected="a positive integer" if whole else "a positive number",
-                fix=f"Leave {name}= out for the default.",
-            )

@@ -47,4 +47,4 @@ def at_site(name: str) -> Iterator[None]:
         if error.argument.startswith("site"):
             raise
         where = f"site {name!r}, {error.argument}"
-        raise UnsupportedProgram(where, got=error.got, expected=error.expected, fix=error.fix) from error
+        raise type(error)(where, got=error.got, expected=error.expected, fix=error.fix) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-from ppgen.errors import ProgramError, UnsupportedProgram
+from ppgen.errors import ProgramError
 from ppgen.program.bounds import log_density, log_joints
 from ppgen.program.family import Program
 from ppgen.program.languages.rows import Batch, RowPrograms
+from ppgen.program.mismatch import check_names, check_shape, listed, no_gradient
 
 __all__ = ["check_exact", "check_pair"]
 
@@ -45,11 +45,11 @@ def check_pair(
     """
     with rows.trial():
         wanted, given = rows.run(model, batch).latent, rows.run(guide, batch).latent
-        _check_names(rows.sample, wanted.keys(), given.keys())
+        check_names(wanted.keys(), given.keys(), sample=rows.sample)
         for name, site in given.items():
-            _check_shapes(name, wanted[name].value.shape, site.value.shape)
+            check_shape(name, wanted[name].value.shape, site.value.shape)
             if reparameterised and not rows.is_reparameterised(site.distribution):
-                raise _no_gradient(name, site.distribution)
+                raise no_gradient(name, _class_name(site.distribution))
         log_joints(rows, model, guide, batch)
 
 
@@ -64,51 +64,14 @@ def check_exact(rows: RowPrograms, model: Program, batch: Batch) -> None:
         if latent:
             raise ProgramError(
                 "guide",
-                got=f"none, and a program with the latent sites {_listed(latent)}",
+                got=f"none, and a program with the latent sites {listed(latent)}",
                 expected="a guide that samples them, given the minibatch",
                 fix="Write guide=..., or ppgen.infer(program, data) for a posterior.",
             )
         log_density(rows, model, batch)
 
 
-def _check_names(sample: str, wanted: Collection[str], given: Collection[str]) -> None:
-    missing, extra = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
-    if missing:
-        raise ProgramError(
-            "guide",
-            got=f"no site {_listed(missing)}",
-            expected=f"a site for each latent site of the program: {_listed(wanted)}",
-            fix=f"Write {sample}({missing[0]!r}, ...) in the guide.",
-        )
-    if extra:
-        raise ProgramError(
-            "guide",
-            got=f"a site {_listed(extra)} that the program does not sample",
-            expected=f"the latent sites of the program alone: {_listed(wanted)}",
-            fix="Give it the name that it has in the program, or take it out of the guide.",
-        )
-
-
-def _check_shapes(name: str, wanted: tuple[int, ...], given: tuple[int, ...]) -> None:
-    if wanted != given:
-        raise ProgramError(
-            f"site {name!r}",
-            got=f"values of shape {tuple(given)} in the guide",
-            expected=f"{tuple(wanted)}, as in the program",
-            fix="Give both the same plates and the same .to_event(...).",
-        )
-
-
-def _no_gradient(name: str, distribution: Any) -> UnsupportedProgram:
+def _class_name(distribution: Any) -> str:
     while hasattr(distribution, "base_dist"):  # what .to_event(...) was written after
         distribution = distribution.base_dist
-    return UnsupportedProgram(
-        f"site {name!r}",
-        got=f"a guide with {type(distribution).__name__}, which has no gradient through its draws",
-        expected="a reparameterised distribution, such as Normal",
-        fix='Train with objective="wake_sleep", which needs none, or sum the site out by hand.',
-    )
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(repr(name) for name in sorted(names))
+    return type(distribution).__name__

@@ -1,8 +1,8 @@
 """Guides of variational inference: families of distributions that are fitted to a posterior.
 
 Those given by name are bijections of standard normal noise on unconstrained space: ``gaussian`` holds the
-Gaussian ones, ``flows`` those over flowjax; ``named`` fits them. Those that a user writes are fitted by
-``written`` and ``written_in_pyro``. ``recipe`` says how, ``objectives`` to what.
+Gaussian ones, ``flows`` those over flowjax; ``named`` fits them, ``written`` those that a user writes.
+``recipe`` says how, ``objectives`` to what.
 """
 
 from ppgen.inference.guides.catalog import GUIDES, make_guide

@@ -18,8 +18,8 @@ import numpy as np
 from ppgen.inference.guides.catalog import make_guide
 from ppgen.inference.guides.guide import Guide, Whitening
 from ppgen.inference.guides.named import FittedGuide, fit_named
-from ppgen.inference.guides.objectives import Objective
-from ppgen.inference.guides.recipe import Fit, Recipe
+from ppgen.inference.guides.objectives import Bound
+from ppgen.inference.guides.recipe import GuideFit, Recipe
 from ppgen.inference.markov.space import Space
 from ppgen.inference.method import Request
 from ppgen.program.density import Density, float64
@@ -51,7 +51,7 @@ class Transform:
     inputs: Inputs
     dim: int
     fitted: FittedGuide
-    fit: Fit | None = None
+    fit: GuideFit | None = None
 
     def to_program(self, positions: np.ndarray) -> np.ndarray:
         """Positions ``(chain, draw, dim)`` in the program's unconstrained space, from the guide's."""
@@ -98,13 +98,13 @@ def fit_transform(
         >>> moved.to_program(np.zeros((4, 10, 2))).shape
         (4, 10, 2)
     """
-    recipe = Recipe(Objective("elbo", 1, 0.0), None, max_steps, 0.002)
+    recipe = Recipe(Bound("elbo", 1, 0.0), None, max_steps, 0.002)
     family = make_guide(guide, density.dim, sizes or {})
     fitted, fit = fit_named(density, family, recipe, samples=samples, restarts=restarts, seed=request.seed)
     return make_transform(density, fitted, fit)
 
 
-def make_transform(density: Density, fitted: FittedGuide, fit: Fit | None = None) -> Transform:
+def make_transform(density: Density, fitted: FittedGuide, fit: GuideFit | None = None) -> Transform:
     """Move a density into the space of a fitted guide."""
     whitening = fitted.whitening
     program = [*density.inputs.constants, *density.inputs.arrays]

@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppgen.errors import InferenceError
 from ppgen.findings import Finding
-from ppgen.inference.guides.objectives import Objective, bound
+from ppgen.inference.guides.adam import CHUNK, Climb
+from ppgen.inference.guides.objectives import Bound
 
-__all__ = ["CHUNK", "Fit", "Fitted", "History", "Recipe", "Run", "describe_ends", "fit_guide"]
-
-CHUNK = 200
-"""Steps between two looks at the bound."""
+__all__ = ["GuideFit", "History", "Recipe", "fit_guide"]
 
 STEP_SIZES = (0.1, 0.03, 0.01, 0.003, 0.001)
 
@@ -37,42 +35,16 @@ class Recipe(NamedTuple):
     """How a guide is fitted.
 
     Attributes:
-        objective: the bound that is raised.
+        bound: what is raised.
         step_size: of Adam; ``None`` for a race.
         max_steps: when a fit is given up.
         tolerance: a smaller gain of the bound between two looks, in nats, is none.
     """
 
-    objective: Objective
+    bound: Bound
     step_size: float | None
     max_steps: int
     tolerance: float
-
-
-@runtime_checkable
-class Run(Protocol):
-    """A fit under way, from one start: parameters, and how they move."""
-
-    def begin(self) -> Any:
-        """The optimizer's state at the start."""
-        ...
-
-    def advance(self, state: Any, step_size: float, first: int) -> tuple[Any, np.ndarray, int]:
-        """Make :data:`CHUNK` steps.
-
-        Returns:
-            The new state, the mean of the parameters over the steps, and how many steps were skipped
-            because their gradient was not finite.
-        """
-        ...
-
-    def restart(self, state: Any, parameters: np.ndarray) -> Any:
-        """The state with these parameters instead."""
-        ...
-
-    def log_weights(self, parameters: np.ndarray) -> np.ndarray:
-        """log π(z) − log q(z) ``(draws,)`` at draws that are the same in every call, but for q."""
-        ...
 
 
 class History(NamedTuple):
@@ -89,8 +61,8 @@ class History(NamedTuple):
     bound: np.ndarray
 
 
-class Fitted(NamedTuple):
-    """The end of one run.
+class _End(NamedTuple):
+    """The end of one climb.
 
     Attributes:
         parameters: the averaged ones, flat.
@@ -108,76 +80,84 @@ class Fitted(NamedTuple):
 
     @property
     def bound(self) -> float:
-        """The bound on common draws, in nats."""
         return float(self.values.mean())
 
     @property
     def stderr(self) -> float:
-        """Its standard error."""
         return float(self.values.std(ddof=1) / np.sqrt(len(self.values)))
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
-    """A fitted guide.
+class GuideFit:
+    """A fitted guide, and how it was fitted.
 
     Attributes:
         guide: its name.
         objective: the bound that was raised.
         parameters: ``(p,)``, flat.
-        history: the course of the best run.
-        step_size: that the best run started with.
-        restarts: the bound that each run reached, in nats.
-        converged: whether the best run's bound had stopped rising.
+        history: the course of the best restart.
+        step_size: that the restarts began with.
+        restarts: the bound that each reached, in nats.
+        best: which of them was kept.
+        converged: whether its bound had stopped rising.
         findings: what went wrong.
     """
 
     guide: str
-    objective: Objective
+    objective: Bound
     parameters: np.ndarray
     history: History
     step_size: float
     restarts: tuple[float, ...]
+    best: int
     converged: bool
     findings: tuple[Finding, ...]
 
     @property
     def bound(self) -> float:
         """The bound that was reached, in nats: a lower bound of the log evidence, up to noise."""
-        return max(self.restarts)
+        return self.restarts[self.best]
 
 
-def fit_guide(runs: Sequence[Run], recipe: Recipe, *, at_once: int = 1) -> tuple[int, list[Fitted], float]:
-    """Fit a guide from several starts.
+def fit_guide(guide: str, climbs: Sequence[Climb], recipe: Recipe, *, at_once: int = 1) -> GuideFit:
+    """Fit a guide from several starts, and keep the best.
 
     Args:
-        runs: a run from each start, the most promising first.
+        guide: its name.
+        climbs: one from each start, the most promising first.
         recipe: how.
-        at_once: how many runs may go on side by side, in threads.
-
-    Returns:
-        Which run is the best, the end of each, and the step size that they started with.
+        at_once: how many climbs may run side by side, in threads.
 
     Raises:
         InferenceError: if no step size gives a finite bound.
     """
     call = partial(_side_by_side, at_once)
-    step_size, state = _race(runs[0], recipe, call)
-    states = [state] + [None] * (len(runs) - 1)
+    step_size, state = _race(climbs[0], recipe, call)
+    states = [state] + [None] * (len(climbs) - 1)
 
-    def one(run: Run, state: Any) -> Fitted:
-        return _climb(run, state, step_size, recipe)
+    def one(climb: Climb, state: Any) -> _End:
+        return _climb(climb, state, step_size, recipe)
 
-    ends = call(one, list(zip(runs, states, strict=True)))
+    ends = call(one, list(zip(climbs, states, strict=True)))
     bounds = [end.bound if np.isfinite(end.bound) else -np.inf for end in ends]
     if not np.isfinite(bounds).any():
         raise _no_bound((step_size,))
-    return int(np.argmax(bounds)), ends, step_size
+    best = int(np.argmax(bounds))
+    return GuideFit(
+        guide=guide,
+        objective=recipe.bound,
+        parameters=ends[best].parameters,
+        history=ends[best].history,
+        step_size=step_size,
+        restarts=tuple(end.bound for end in ends),
+        best=best,
+        converged=ends[best].converged,
+        findings=tuple(_describe(ends[best], ends, recipe)),
+    )
 
 
-def describe_ends(best: int, ends: Sequence[Fitted], recipe: Recipe) -> Iterator[Finding]:
-    """What the ends of the runs say against the fit."""
-    end = ends[best]
+def _describe(end: _End, ends: Sequence[_End], recipe: Recipe) -> Iterator[Finding]:
+    """What speaks against the best of the ends."""
     if not end.converged:
         yield Finding(
             "convergence of the fit",
@@ -219,7 +199,7 @@ def _side_by_side(
         return list(pool.map(lambda each: function(*each), arguments))
 
 
-def _race(run: Run, recipe: Recipe, call: Callable[..., list[Any]]) -> tuple[float, Any]:
+def _race(climb: Climb, recipe: Recipe, call: Callable[..., list[Any]]) -> tuple[float, Any]:
     """The step size whose averaged parameters are best, and the state they are in.
 
     All sizes run for one chunk, the better two for another.
@@ -227,8 +207,8 @@ def _race(run: Run, recipe: Recipe, call: Callable[..., list[Any]]) -> tuple[flo
     sizes = STEP_SIZES if recipe.step_size is None else (recipe.step_size,)
 
     def lane(size: float, state: Any, first: int) -> tuple[float, float, Any]:
-        state, average, _ = run.advance(run.begin() if state is None else state, size, first)
-        value = float(bound(recipe.objective, run.log_weights(average)).mean())
+        state, average, _ = climb.advance(climb.begin() if state is None else state, size, first)
+        value = float(recipe.bound.values(climb.log_weights(average)).mean())
         return (value if np.isfinite(value) and np.isfinite(average).all() else -np.inf), size, state
 
     lanes = [lane(sizes[0], None, 0)]  # alone: two threads would each compile the same loop
@@ -254,27 +234,27 @@ class _Progress:
         return np.mean(self.chunks[len(self.chunks) // 2 :], axis=0)
 
 
-def _climb(run: Run, state: Any, step_size: float, recipe: Recipe) -> Fitted:
+def _climb(climb: Climb, state: Any, step_size: float, recipe: Recipe) -> _End:
     """Raise the bound until it no longer rises, with ever smaller steps."""
-    state, first = (run.begin(), 0) if state is None else (state, 2 * CHUNK)
+    state, first = (climb.begin(), 0) if state is None else (state, 2 * CHUNK)
     best, values = None, np.full(2, -np.inf)
     rows: list[tuple[int, float, Any]] = []
     skipped, decays, progress = 0, 0, _Progress()
     while not rows or (first < recipe.max_steps and decays <= _DECAYS):  # the race may have used all steps
-        state, chunk, bad = run.advance(state, step_size, first)
+        state, chunk, bad = climb.advance(state, step_size, first)
         first, skipped = first + CHUNK, skipped + bad
         average = progress.average(chunk)
-        new = bound(recipe.objective, run.log_weights(average))
+        new = recipe.bound.values(climb.log_weights(average))
         rows.append((first, step_size, new.mean()))
         gain = _gain(new, values, recipe.tolerance)
         if np.isfinite(new).all() and new.mean() > values.mean():
             best, values = average, new
         progress.without_gain = 0 if gain else progress.without_gain + 1
         if progress.without_gain >= _PATIENCE or not np.isfinite(chunk).all():
-            state = run.begin() if best is None else run.restart(state, best)
+            state = climb.begin() if best is None else climb.move(state, best)
             step_size, decays, progress = step_size * _DECAY, decays + 1, _Progress()
     history = History(*(np.array(column) for column in zip(*rows, strict=True)))
-    return Fitted(
+    return _End(
         chunk if best is None else best, values, history, decays > _DECAYS, skipped / (CHUNK * len(rows))
     )
 
@@ -297,5 +277,5 @@ def _gain(new: np.ndarray, old: np.ndarray, tolerance: float) -> bool:
     return bool(difference.mean() > max(tolerance, noise))
 
 
-def _difference(one: Fitted, other: Fitted) -> float:
+def _difference(one: _End, other: _End) -> float:
     return float(np.hypot(one.stderr, other.stderr))

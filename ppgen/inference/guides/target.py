@@ -25,9 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ppgen.inference.guides.numpyro_guide import log_jacobian
 from ppgen.inference.guides.whitening import ROWS, log_density_and_gradient
-from ppgen.program.density import Density
+from ppgen.program.density import Density, Evaluation
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
 from ppgen.program.subsampling import Minibatches, MinibatchGraph
@@ -39,6 +38,7 @@ __all__ = [
     "estimates",
     "log_density_and_jacobian",
     "log_density_of",
+    "make_target",
     "read_at",
     "reshuffled",
     "spread_of",
@@ -90,6 +90,11 @@ class MinibatchTarget:
 Target = Graph | MinibatchTarget
 
 
+def make_target(density: Density, minibatches: Minibatches | None) -> Target:
+    """The log density of all rows, or its estimate if there are minibatches."""
+    return density.graph if minibatches is None else MinibatchTarget(minibatches.graph)
+
+
 def log_density_of(target: Target, inputs: Any, key: jax.Array) -> Callable[[jax.Array], jax.Array]:
     """What a step climbs, as a function of ``z (dim,)``: the same for all of its draws."""
     if isinstance(target, Graph):
@@ -101,9 +106,13 @@ def log_density_and_jacobian(target: Target, inputs: Any, key: jax.Array, z: jax
     """The log density at ``z (dim,)``, and the log |det ∂x/∂z| that is part of it."""
     if isinstance(target, Graph):
         point = target(inputs, z)
-        return point.log_joint, log_jacobian(point)
+        return point.log_joint, _log_jacobian(point)
     rows = target.rows(inputs, jax.random.fold_in(key, 1))
-    return target.estimate(inputs, rows)(z), log_jacobian(target.program(inputs.inputs, rows, z))
+    return target.estimate(inputs, rows)(z), _log_jacobian(target.program(inputs.inputs, rows, z))
+
+
+def _log_jacobian(point: Evaluation) -> jax.Array:
+    return point.log_base - sum((jnp.sum(value) for value in point.log_prior.values()), jnp.zeros(()))
 
 
 def spread_of(target: Target) -> float:

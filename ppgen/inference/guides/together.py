@@ -14,11 +14,11 @@ import numpy as np
 from ppgen.errors import PpgenError
 from ppgen.inference.batch import Batch, select_inputs
 from ppgen.inference.batched_calls import BatchedCalls
-from ppgen.inference.guides import named
-from ppgen.inference.guides.adam import begin_adam
+from ppgen.inference.guides.adam import Climb
 from ppgen.inference.guides.guide import Guide, Whitening
-from ppgen.inference.guides.objectives import Objective
-from ppgen.inference.guides.recipe import Recipe, describe_ends, fit_guide
+from ppgen.inference.guides.named import compile_steps, distinct_starts
+from ppgen.inference.guides.objectives import Bound
+from ppgen.inference.guides.recipe import Recipe, fit_guide
 from ppgen.inference.guides.whitening import find_locals
 from ppgen.inference.method import Drawn, Request
 from ppgen.inference.weights import Weights
@@ -39,7 +39,7 @@ def fit_together(
     batch: Batch, requests: Sequence[Request], guide: Guide, recipe: Recipe, *, samples: int, restarts: int
 ) -> list[Drawn | PpgenError]:
     """Fit a guide to each data set, and draw from it; data sets with the same seed are one."""
-    compiled = _compile(batch.graph, batch.varies, guide, recipe.objective, samples)
+    compiled = _compile(batch.graph, batch.varies, guide, recipe.bound, samples)
     functions = {name: (lambda *a, f=f: f(batch.inputs, *a)) for name, f in compiled.items()}
     places = {request.seed: place for place, request in enumerate(requests)}
 
@@ -69,66 +69,41 @@ class _OneFit:
             keys = jax.random.split(jax.random.key(request.seed), 4)
             locals_ = find_locals(self.density, keys[0], max(_STARTS, restarts), dense=self.guide.dense)
             noise = np.asarray(jax.random.normal(keys[2], (_COMMON_DRAWS, self.density.dim)))
-            runs = [
-                _Run(self.call, self.guide, self.place, _as_arrays(local.whitening), key, noise)
-                for local, key in zip(
-                    named._distinct(locals_, restarts), jax.random.split(keys[1], restarts), strict=True
-                )
+            starts = [_as_arrays(local.whitening) for local in distinct_starts(locals_, restarts)]
+            climbs = [
+                self._climb(whitening, key, noise)
+                for whitening, key in zip(starts, jax.random.split(keys[1], restarts), strict=True)
             ]
-            best, ends, _ = fit_guide(runs, recipe)
+            fit = fit_guide(self.guide.name, climbs, recipe)
             shape = (request.chains, request.draws)
             fresh = np.asarray(jax.random.normal(keys[3], (*shape, self.density.dim)))
-            z, lp, log_q = self.call(
-                "draw",
-                (
-                    self.place,
-                    runs[best].whitening,
-                    ends[best].parameters,
-                    fresh.reshape(-1, self.density.dim),
-                ),
-            )
+            flat = fresh.reshape(-1, self.density.dim)
+            z, lp, log_q = self.call("draw", (self.place, starts[fit.best], fit.parameters, flat))
         lp, log_q = np.nan_to_num(lp, nan=-np.inf).reshape(shape), log_q.reshape(shape)
         return Drawn(
             z.reshape(*shape, -1),
             {"lp": lp, "log_q": log_q},
             log_weights=lp - log_q,
             khat=Weights((lp - log_q).ravel()).khat,
-            findings=tuple(describe_ends(best, ends, recipe)),
+            findings=fit.findings,
         )
 
+    def _climb(self, whitening: Whitening, key: jax.Array, noise: np.ndarray) -> Climb:
+        def steps(context: Any, state: Any, step_size: float, key: jax.Array, first: int) -> Any:
+            numbers = np.float64(step_size), np.asarray(jax.random.key_data(key)), np.int64(first)
+            return self.call("advance", (*context, jax.tree.map(np.asarray, state), *numbers))
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """A fit under way, whose steps are made together with those of others."""
+        def weigh(parameters: np.ndarray) -> np.ndarray:
+            _, lp, log_q = self.call("draw", (self.place, whitening, np.asarray(parameters), noise))
+            return lp - log_q
 
-    call: Callable[..., Any]
-    guide: Guide
-    place: np.int64
-    whitening: Whitening
-    key: jax.Array
-    noise: np.ndarray
-
-    def begin(self) -> Any:
-        return jax.tree.map(np.asarray, begin_adam(self.guide.initial(jax.random.fold_in(self.key, 0))))
-
-    def advance(self, state: Any, step_size: float, first: int) -> tuple[Any, np.ndarray, int]:
-        key = np.asarray(jax.random.key_data(self.key))
-        step = np.float64(step_size)
-        state, mean, skipped = self.call(
-            "advance", (self.place, self.whitening, state, step, key, np.int64(1 + first))
+        return Climb(
+            start=lambda: self.guide.initial(jax.random.fold_in(key, 0)),
+            loop=steps,
+            context=lambda first: (self.place, whitening),
+            key=key,
+            weigh=weigh,
         )
-        return state, mean, int(skipped)
-
-    def restart(self, state: Any, parameters: np.ndarray) -> Any:
-        return parameters, state[1]
-
-    def log_weights(self, parameters: np.ndarray) -> np.ndarray:
-        _, lp, log_q = self.call("draw", (self.place, self.whitening, parameters, self.noise))
-        log_weights = lp - log_q
-        finite = np.isfinite(log_weights)
-        if finite.mean() < 0.9:
-            return np.full(len(log_weights), np.nan)
-        return np.where(finite, log_weights, log_weights[finite].min())
 
 
 def _as_arrays(whitening: Whitening) -> Whitening:
@@ -137,10 +112,10 @@ def _as_arrays(whitening: Whitening) -> Whitening:
 
 @lru_cache(maxsize=16)
 def _compile(
-    graph: Graph, varies: tuple[bool, ...], guide: Guide, objective: Objective, samples: int
+    graph: Graph, varies: tuple[bool, ...], guide: Guide, bound: Bound, samples: int
 ) -> dict[str, Callable[..., Any]]:
     """Steps of Adam, and draws with log π and log q, of fits side by side; the inputs are those of all."""
-    single = unwrap(named._compile(graph, guide, objective, samples).advance)
+    single = unwrap(compile_steps(graph, guide, bound, samples))
 
     def advance(
         inputs: Inputs, place: Any, whitening: Any, state: Any, step_size: Any, key: Any, first: Any

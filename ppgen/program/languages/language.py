@@ -23,6 +23,7 @@ from ppgen.program.arguments import ways_to_trace
 from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.jaxprs.compiler import AT_ONCE
+from ppgen.program.languages.guide import GuideProgram
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.subsampling import Subsampled
 
@@ -201,6 +202,24 @@ class Language(ABC):
             got=f"a program in {self.title}, which does not run minibatches of rows",
             expected="a program in a language that does, such as Pyro or NumPyro",
             fix="Fit it by ppgen.infer(program, data), or write it in one of these.",
+        )
+
+    def read_guide(self, guide: Program, data: Mapping[str, Any], seed: int) -> GuideProgram:
+        """A guide on its program's data.
+
+        Args:
+            guide: the guide.
+            data: the data of both.
+            seed: of its parameters, where they start at random.
+
+        Raises:
+            UnsupportedProgram: if guides in this language cannot be fitted.
+        """
+        raise UnsupportedProgram(
+            "guide",
+            got=f"a guide of your own for a program in {self.title}",
+            expected="the name of a guide",
+            fix='Write guide="full_rank", or "nsf" for a flow.',
         )
 
 

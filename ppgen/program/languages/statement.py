@@ -46,6 +46,8 @@ class Statement(ABC):
         event_dim: how many trailing dimensions are one event.
         support: the set of possible values, by name; empty where that says nothing.
         discrete: whether its values are counts or categories.
+        has_rsample: whether gradients go through its draws.
+        auxiliary: whether it belongs to a guide alone, which no site of the program stands for.
         plates: the plates around it, outermost first.
         scale: what its log density counts for; ``None`` is 1.
         step: the site and the step, of a statement in a scan that is run step by step.
@@ -59,6 +61,8 @@ class Statement(ABC):
     event_dim: int = 0
     support: str = "real"
     discrete: bool = False
+    has_rsample: bool = True
+    auxiliary: bool = False
     plates: tuple[Plate, ...] = ()
     scale: Any = None
     step: tuple[str, int] | None = None

@@ -27,8 +27,8 @@ class Noise:
         kind: their distribution: ``"normal"``, ``"uniform"``, ``"bernoulli"``, ``"exponential"`` or
             ``"cauchy"``; ``"key"`` where their law depends on inputs.
         shape, dtype: of the tensor.
-        first, second: its parameters: mean and standard deviation of normal numbers, the ends of uniform ones,
-            the probability of a 1, location and scale.
+        first, second: its parameters: mean and standard deviation of normal numbers, the ends of uniform
+            ones, the probability of a 1, location and scale.
     """
 
     kind: str

@@ -33,7 +33,7 @@ from ppgen.errors import UnsupportedProgram
 from ppgen.program.lowering.aten import OPERATIONS, find_operation, key_in, random
 from ppgen.program.lowering.noise import Noise, as_noise
 
-__all__ = ["Recording", "record", "record_loss"]
+__all__ = ["CannotRecord", "Recording", "open_draws", "record", "record_loss"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def record_loss(
 def _run(recorder: _Recorder, function: Callable[..., Any], inputs: list[torch.Tensor]) -> Recording:
     # Functionalised, writing into a part of a tensor becomes computing a new one.
     functional = torch.func.functionalize(lambda *tensors: pytree.tree_flatten(function(*tensors)))
-    with _nothing_asked(), recorder, _FillDiagonal(), _open_draws():
+    with _nothing_asked(), recorder, _FillDiagonal(), open_draws():
         results, structure = functional(*inputs)
     noise, drawn = tuple(recorder.noise), tuple(recorder.drawn)
     return Recording(recorder.finish(results), structure, noise, drawn)
@@ -147,7 +147,7 @@ class _FillDiagonal(TorchFunctionMode):
 
 
 @contextmanager
-def _open_draws() -> Iterator[None]:
+def open_draws() -> Iterator[None]:
     """Draw as torch does where a record would lose the gradient: what it detaches, or hides in a Function."""
 
     def gamma(self: Any, sample_shape: Any = ()) -> torch.Tensor:
@@ -257,7 +257,7 @@ class _Recorder(TorchDispatchMode):
         self.nodes[id(args[0])] = (self._node(result), args[0])
         return args[0]
 
-    def _write(self, func: OpOverload, args: Any, kwargs: Any, results: Any) -> None:
+    def _write(self, func: Callable[..., Any], args: Any, kwargs: Any, results: Any) -> None:
         args, kwargs = pytree.tree_map_only(torch.Tensor, self._node, (args, kwargs))
         node = self.graph.call_function(func, args, kwargs)
         if self.learning and not torch.is_grad_enabled():
@@ -379,13 +379,16 @@ def _no_rule(stack: traceback.StackSummary) -> UnsupportedProgram:
     )
 
 
-def _numbers_asked(stack: traceback.StackSummary) -> UnsupportedProgram:
-    return UnsupportedProgram(
+class CannotRecord(UnsupportedProgram):
+    """A function that torch can run, and no record can hold."""
+
+
+def _numbers_asked(stack: traceback.StackSummary) -> CannotRecord:
+    return CannotRecord(
         f"program{_user_line(stack)}",
         got="Python code that needs the numbers in a tensor: if, while, float(), .item(), x[x > 0]",
         expected="control flow and shapes that do not depend on what is sampled",
-        fix="Write torch.where(condition, a, b) for a branch; keep the numbers in tensors. Or write "
-        'backend="native": Pyro then runs the program at every step, milliseconds each.',
+        fix="Write torch.where(condition, a, b) for a branch; keep the numbers in tensors.",
     )
 
 
@@ -399,13 +402,12 @@ def _random(func: OpOverload) -> UnsupportedProgram:
     )
 
 
-def _no_counterpart(func: OpOverload) -> UnsupportedProgram:
-    return UnsupportedProgram(
+def _no_counterpart(func: OpOverload) -> CannotRecord:
+    return CannotRecord(
         f"operation {func._schema.name}{_user_line(traceback.extract_stack())}",
         got="a torch operation that has no counterpart in JAX here",
         expected=f"the {len(OPERATIONS)} operations of ppgen.program.lowering.aten, or what they compose",
-        fix="Write that line with other operations, or compute it before the program if it needs only data. "
-        'Or write backend="native": Pyro then runs the program at every step, milliseconds each.',
+        fix="Write that line with other operations, or compute it before the program if it needs only data.",
     )
 
 

@@ -15,6 +15,7 @@ from numpyro.contrib.control_flow.scan import scan_wrapper
 from numpyro.primitives import Messenger
 
 from ppgen.program.family import Program
+from ppgen.program.languages.guide import GuideProgram
 from ppgen.program.languages.language import Language
 from ppgen.program.languages.numpyro.plates import ReadPlates, at_given_rows
 from ppgen.program.languages.numpyro.scans import UnrollScans
@@ -58,9 +59,11 @@ class NumPyro(Language):
         key: jax.Array | None = None,
         redraw: bool = False,
         unroll: bool = False,
+        parameters: bool = False,
     ) -> list[Statement]:
         program = _Redraw(program) if redraw else program
-        program = _NoFreeParameters(handlers.substitute(program, substitute_fn=_placing(place)))
+        program = handlers.substitute(program, substitute_fn=_placing(place))
+        program = program if parameters else _NoFreeParameters(program)
         program = program if key is None else handlers.seed(program, key)
         drawing = _Drawing(UnrollScans(program) if unroll else program)
         try:
@@ -83,6 +86,11 @@ class NumPyro(Language):
         from ppgen.program.languages.rows.numpyro import NumPyroRows
 
         return NumPyroRows()
+
+    def read_guide(self, guide: Program, data: Mapping[str, Any], seed: int) -> GuideProgram:
+        from ppgen.program.languages.numpyro.guide import NumPyroGuide
+
+        return NumPyroGuide(self, guide, data, seed)
 
 
 LANGUAGE = NumPyro()

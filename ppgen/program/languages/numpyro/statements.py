@@ -36,7 +36,8 @@ class NumPyroStatement(Statement):
         self.role = _role(message, base)
         self.distribution = type(base).__name__
         self.event_dim = fn.event_dim
-        self.discrete = bool(fn.is_discrete)
+        self.discrete, self.has_rsample = bool(fn.is_discrete), fn.has_rsample
+        self.auxiliary = infer.get("is_auxiliary", False)
         self.support = "" if isinstance(base, Delta) else _support_name(fn)
         self.scale = message["scale"]
         self.index = infer.get("_scan_current_index")

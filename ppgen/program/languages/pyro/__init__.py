@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from ppgen.errors import PpgenError, UnsupportedProgram
 from ppgen.program.arguments import is_array
 from ppgen.program.family import Program
+from ppgen.program.languages.guide import GuideProgram
 from ppgen.program.languages.language import Explored, Language
 from ppgen.program.languages.pyro.plates import at_given_rows, read_plates
 from ppgen.program.languages.pyro.session import SelectByTensor, own_state, unvalidated
@@ -27,7 +28,7 @@ from ppgen.program.languages.pyro.statements import REDRAWN, PyroStatement, role
 from ppgen.program.languages.rows import RowPrograms
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.lowering.callback import call_torch
-from ppgen.program.lowering.recording import Recording, record
+from ppgen.program.lowering.recording import CannotRecord, Recording, record
 from ppgen.program.sites import free_parameter, no_prior_draws
 from ppgen.program.subsampling import Subsampled
 
@@ -73,8 +74,10 @@ class Pyro(Language):
         key: jax.Array | None = None,
         redraw: bool = False,
         unroll: bool = False,
+        parameters: bool = False,
     ) -> list[Statement]:
-        with _NoFreeParameters(), poutine.trace() as tracer, _Placed(place, redraw):
+        refused = nullcontext() if parameters else _NoFreeParameters()
+        with refused, poutine.trace() as tracer, _Placed(place, redraw):
             program(**data)
         return [
             PyroStatement(message)
@@ -114,7 +117,13 @@ class Pyro(Language):
     ) -> Callable[..., Any]:
         flat = _flat(evaluate, len(values))
         inputs = [self.array(array) for array in (*values, z, *given)]
-        recording = record(flat, *inputs)
+        try:
+            recording = record(flat, *inputs)
+        except CannotRecord as error:
+            native = 'Or write backend="native": Pyro then runs the program at every step, milliseconds each.'
+            raise UnsupportedProgram(
+                error.argument, got=error.got, expected=error.expected, fix=f"{error.fix} {native}"
+            ) from error
         _check_elsewhere(
             recording, flat, inputs[: len(values)], inputs[len(values)], list(map(self.array, others))
         )
@@ -161,6 +170,11 @@ class Pyro(Language):
         from ppgen.program.languages.rows.pyro import PyroRows
 
         return PyroRows()
+
+    def read_guide(self, guide: Program, data: Mapping[str, Any], seed: int) -> GuideProgram:
+        from ppgen.program.languages.pyro.guide import PyroGuide
+
+        return PyroGuide(self, guide, data, seed)
 
 
 LANGUAGE = Pyro()

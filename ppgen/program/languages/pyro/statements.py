@@ -30,14 +30,15 @@ class PyroStatement(Statement):
         self.plates = tuple(Plate(f.name, f.dim, f.size) for f in message["cond_indep_stack"] if f.vectorized)
         if self.role == "deterministic":
             return
-        fn = message["fn"]
+        fn, infer = message["fn"], message["infer"] or {}
         base, support = base_of(fn), support_of(fn)
         self.distribution = type(base).__name__
         self.event_dim = len(fn.event_shape)
         self.discrete = support is not constraints.dependent and bool(support.is_discrete)
         self.support = "" if isinstance(base, dist.Delta) else _support_name(support_of(base))
         self.scale = message["scale"]
-        self.redrawn = (message["infer"] or {}).get(REDRAWN, False)
+        self.has_rsample, self.auxiliary = bool(fn.has_rsample), infer.get("is_auxiliary", False)
+        self.redrawn = infer.get(REDRAWN, False)
 
     @property
     def value(self) -> Any:
@@ -119,4 +120,6 @@ _CIRCLE = constraints.interval(-math.pi, math.pi)
 
 
 def _support_name(support: Any) -> str:
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
     return type(support).__name__.strip("_").lower()
