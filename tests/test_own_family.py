@@ -45,7 +45,7 @@ class Independent(ModuleFamily):
             logits = self.logits[0] if label is None else self.logits[label]
             return dist.Categorical(logits=logits).to_event(len(self.shape)).log_prob(rows)
 
-        values = self._score(x, score, label)
+        values = self.score_rows(x, score, label)
         return Likelihood(values, "exact", self.space, self.dims, how="independent entries")
 
 

@@ -14,6 +14,7 @@ from ppgen.errors import DataError, InvalidArgument, UnknownName
 __all__ = [
     "check_classes",
     "check_fraction",
+    "check_image",
     "check_labels",
     "check_levels",
     "check_name",
@@ -77,6 +78,14 @@ def check_rows_of(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndar
         DataError: if they are empty, not finite, of another shape, or outside the levels.
     """
     return as_rows_of(x, shape, levels)
+
+
+def check_image(shape: tuple[int, ...], fix: str) -> tuple[int, int, int]:
+    """The shape of rows that are images, as ``(channels, height, width)``."""
+    if len(shape) not in (2, 3):
+        expected = "(height, width) or (channels, height, width)"
+        raise InvalidArgument("shape", got=str(shape), expected=expected, fix=fix)
+    return (1, *shape) if len(shape) == 2 else shape  # type: ignore[return-value]
 
 
 def check_number(name: str, value: Any, *, above: float = 0.0) -> float:

@@ -21,7 +21,7 @@ from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_labels
 from ppgen.models.distributions import PyroDistribution
 from ppgen.models.family import CHUNK, Family
-from ppgen.program.bounds import row_bounds
+from ppgen.program.bounds import RowBounds, row_bounds
 from ppgen.program.family import Engine, Program
 from ppgen.program.languages.rows.pyro import PyroRows
 from ppgen.program.likelihood import Likelihood
@@ -69,7 +69,7 @@ class ModuleFamily(Family, nn.Module):
             label: for a model with classes, one class for all rows or one for each; by default drawn as often
                 as in training.
         """
-        return self._draw(n, seed, lambda size, *label: self.model(None, size, *label), label)
+        return self.draw_rows(n, seed, lambda size, *label: self.model(None, size, *label), label)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
         """Take location and scale of each entry of continuous rows ``(n, *shape)`` as units to work in.
@@ -157,7 +157,7 @@ class ModuleFamily(Family, nn.Module):
         finally:
             self.train(training)
 
-    def _draw(self, n: int, seed: int, draw: Callable[..., Tensor], label: Any = None) -> np.ndarray:
+    def draw_rows(self, n: int, seed: int, draw: Callable[..., Tensor], label: Any = None) -> np.ndarray:
         """Draw n rows by ``draw(size)``, or by ``draw(size, labels)`` where rows have classes."""
         n = check_integer("n", n)
         with self.evaluation_mode(), seeded(seed):
@@ -167,7 +167,7 @@ class ModuleFamily(Family, nn.Module):
             chunks = [draw(size, *part) for size, part in zip(sizes, parts, strict=True)]
             return self._in_values(torch.cat(chunks).cpu())
 
-    def _score(self, x: Any, score: Callable[..., Tensor], label: Any = None) -> np.ndarray:
+    def score_rows(self, x: Any, score: Callable[..., Tensor], label: Any = None) -> np.ndarray:
         """The log density of each row by ``score(rows)``, or ``score(rows, labels)`` where rows have classes.
 
         Without labels the classes are summed out.
@@ -180,6 +180,28 @@ class ModuleFamily(Family, nn.Module):
         with self.evaluation_mode():
             return self._given_class(values, label, len(rows))
 
+    def bound_rows(self, x: Any, guide: Program, samples: int, seed: int, label: Any = None) -> Likelihood:
+        """The importance-weighted bound on the log density of each row, with its standard error.
+
+        Without labels the classes are summed out.
+        """
+        rows, samples = self.rows(x), check_integer("samples", samples)
+        labels = check_labels(label, self.classes, len(rows))
+
+        def bound(labels: np.ndarray | None, seed: int) -> RowBounds:
+            context = {} if labels is None else {"label": torch.from_numpy(labels).to(rows.device)}
+            return row_bounds(PyroRows(), self.model, guide, rows, samples=samples, seed=seed, **context)
+
+        with self.evaluation_mode():
+            if self.classes is None or labels is not None:
+                found = bound(labels, seed)
+            else:
+                # Each class has noise of its own, so that the errors of the bounds are independent.
+                each = [bound(np.full(len(rows), y), seed + y) for y in range(self.classes)]
+                found = self._without_class(each)
+        how = f"importance-weighted bound, {samples} samples" if samples > 1 else "ELBO, 1 sample"
+        return Likelihood(found.values, "lower_bound", self.space, self.dims, how, found.stderr)
+
     def _by_chunks(
         self, function: Callable[..., Tensor], rows: Tensor, labels: np.ndarray | None
     ) -> np.ndarray:
@@ -187,40 +209,11 @@ class ModuleFamily(Family, nn.Module):
         chunks = zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
         return torch.cat([function(*chunk) for chunk in chunks]).cpu().numpy()
 
-    def _bound(self, x: Any, guide: Program, samples: int, seed: int, label: Any = None) -> Likelihood:
-        """The importance-weighted bound on the log density of each row, with its standard error."""
-        rows, samples = self.rows(x), check_integer("samples", samples)
-        labels = check_labels(label, self.classes, len(rows))
-        with self.evaluation_mode():
-            if self.classes is None or labels is not None:
-                context = {} if labels is None else {"label": torch.from_numpy(labels).to(rows.device)}
-                bound = row_bounds(PyroRows(), self.model, guide, rows, samples=samples, seed=seed, **context)
-                values, stderr = bound.values, bound.stderr
-            else:
-                values, stderr = self._bound_without_class(rows, guide, samples, seed)
-        how = f"importance-weighted bound, {samples} samples" if samples > 1 else "ELBO, 1 sample"
-        return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
-
-    def _bound_without_class(
-        self, rows: Tensor, guide: Program, samples: int, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        # Each class has noise of its own, so that the errors of the bounds are independent.
-        bounds = [
-            row_bounds(
-                PyroRows(),
-                self.model,
-                guide,
-                rows,
-                samples=samples,
-                seed=seed + y,
-                label=self._all_of(y, len(rows)),
-            )
-            for y in range(self.classes or 0)
-        ]
-        each = np.stack([bound.values for bound in bounds]) + self._log_shares()
+    def _without_class(self, bounds: list[RowBounds]) -> RowBounds:
+        each = np.stack([bound.values for bound in bounds]) + self._log_shares()  # (classes, n)
         values = np.logaddexp.reduce(each, axis=0)
         errors = np.exp(each - values) * np.stack([bound.stderr for bound in bounds])
-        return values, np.sqrt((errors**2).sum(0))
+        return RowBounds(values, np.sqrt((errors**2).sum(0)))
 
     def _labels_to_draw(self, label: Any, n: int) -> Tensor | None:
         labels = check_labels(label, self.classes, n)

@@ -102,7 +102,7 @@ class AutoregressiveFamily(ModuleFamily):
             density = self.density(classes, temperature=temperature, top_k=top_k, top_p=top_p)
             return density.sample((size,) if classes is None else ())
 
-        return self._draw(n, seed, draw, label)
+        return self.draw_rows(n, seed, draw, label)
 
     def log_prob(self, x: Any, *, label: Any = None) -> Likelihood:
         """The exact log density of each row of ``x (n, *shape)``.
@@ -115,7 +115,7 @@ class AutoregressiveFamily(ModuleFamily):
         def score(rows: Tensor, classes: Tensor | None = None) -> Tensor:
             return self.density(classes).log_prob(rows)
 
-        values = self._score(x, score, label)
+        values = self.score_rows(x, score, label)
         return Likelihood(values, "exact", self.space, self.dims, how="chain rule")
 
     def chain(self, sharpening: Sharpening, label: Tensor | None) -> PyroDistribution:

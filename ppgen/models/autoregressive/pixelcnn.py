@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ppgen.errors import InvalidArgument
 from ppgen.models.autoregressive.family import COMPONENTS, AutoregressiveFamily
+from ppgen.models.checks import check_image
 from ppgen.models.networks.pixelcnn import GatedConvolutions
 from ppgen.models.settings import setting
 
@@ -49,9 +50,10 @@ class PixelCNN(AutoregressiveFamily):
     def conditionals(self) -> GatedConvolutions:
         """A vertical and a horizontal stack of convolutions."""
         _check_odd(self.kernel)
+        fix = f"Write data.reshape(-1, 1, {self.shape[0]}) for rows of numbers, or use MADE or Transformer."
         return GatedConvolutions(
             self.levels,
-            _as_image(self.shape),
+            check_image(self.shape, fix),
             self.outputs(self.components),
             width=self.width,
             layers=self.layers,
@@ -59,17 +61,6 @@ class PixelCNN(AutoregressiveFamily):
             dropout=self.dropout,
             classes=self.classes,
         )
-
-
-def _as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    if len(shape) not in (2, 3):
-        raise InvalidArgument(
-            "shape",
-            got=str(shape),
-            expected="(height, width) or (channels, height, width)",
-            fix=f"Write data.reshape(-1, 1, {shape[0]}) for rows of numbers, or use MADE or Transformer.",
-        )
-    return (1, *shape) if len(shape) == 2 else shape  # type: ignore[return-value]
 
 
 def _check_odd(kernel: int) -> None:

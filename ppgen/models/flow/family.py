@@ -133,8 +133,8 @@ class FlowFamily(ModuleFamily):
             seed: seed of these draws.
         """
         if self.levels is not None:
-            return self._bound(x, self.guide, samples, seed, label=label)
-        values = self._score(x, lambda rows, *label: self.density(*label).log_prob(rows), label=label)
+            return self.bound_rows(x, self.guide, samples, seed, label=label)
+        values = self.score_rows(x, lambda rows, *label: self.density(*label).log_prob(rows), label=label)
         return Likelihood(values, "exact", self.space, self.dims, how="change of variables")
 
     def _base(self) -> PyroDistribution:

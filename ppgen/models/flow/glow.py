@@ -7,6 +7,7 @@ import torch
 
 from ppgen.data.lazy import RowArray
 from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_image
 from ppgen.models.flow.family import DROPOUT, FlowFamily
 from ppgen.models.module_family import seeded
 from ppgen.models.networks.glow import GlowMap
@@ -75,14 +76,8 @@ class Glow(FlowFamily):
 
 def _as_image(shape: tuple[int, ...], scales: int) -> tuple[int, int, int]:
     """An image's ``(channels, height, width)``, if it can be halved so many times."""
-    if len(shape) not in (2, 3):
-        raise InvalidArgument(
-            "shape",
-            got=repr(shape),
-            expected="(height, width) or (channels, height, width)",
-            fix="Take RealNVP or NeuralSplineFlow for rows that are no images.",
-        )
-    channels, height, width = shape if len(shape) == 3 else (1, *shape)
+    fix = "Take RealNVP or NeuralSplineFlow for rows that are no images."
+    channels, height, width = check_image(shape, fix)
     if height % 2**scales or width % 2**scales:
         most = min((height & -height), (width & -width)).bit_length() - 1  # how often 2 divides both
         raise InvalidArgument(

@@ -62,4 +62,4 @@ class LatentFamily(DecodedFamily):
             samples: draws from the guide a row; 1 gives the ELBO, more a tighter bound.
             seed: seed of the draws.
         """
-        return self._bound(x, self.guide, samples, seed, label)
+        return self.bound_rows(x, self.guide, samples, seed, label)

@@ -148,7 +148,7 @@ class VQVAE(DecodedFamily):
             return elbo(log_joints(PyroRows(), self.model, self.guide, Batch(rows, label)))
 
         how = "one sequence of codes: log p(c(x)) + log p(x | c(x))"
-        return Likelihood(self._score(x, score, label), "lower_bound", self.space, self.dims, how)
+        return Likelihood(self.score_rows(x, score, label), "lower_bound", self.space, self.dims, how)
 
     def encode(self, x: Any) -> np.ndarray:
         """The codes ``(n, positions)`` of rows ``x (n, *shape)``, each a place in the codebook."""
