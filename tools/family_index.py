@@ -1,6 +1,7 @@
-"""Write ppgen/models/index.py, the families by name: `make index`, after a family has come or gone.
+"""Write what ppgen.models offers: `make index`, after a family has come or gone.
 
-Listing the families imports none of them; a test compares the index with the classes.
+``index.py`` has the families by name with their summaries, ``__init__.pyi`` their classes; neither imports a
+family. A test compares both with the classes.
 """
 
 from __future__ import annotations
@@ -8,30 +9,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import ppgen.models
 from ppgen.models.family import Family
 
-PATH = Path(__file__).parents[1] / "ppgen" / "models" / "index.py"
+FOLDER = Path(__file__).parents[1] / "ppgen" / "models"
 
-HEADER = '''"""The families by name, for listing and for lazy imports; `make index` writes this file."""
+INDEX = '''"""The families by name, for listing and for lazy imports; `make index` writes this file."""
 
 # fmt: off
 # ruff: noqa: E501
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-{imports}
-
-__all__ = [
-{names}
-]
+from typing import NamedTuple
 
 
 class Entry(NamedTuple):
@@ -46,6 +37,13 @@ FAMILIES: Mapping[str, Entry] = {{
 {entries}
 }}
 '''
+FUNCTIONS = {
+    "FAMILIES": ".index",
+    "describe": ".registry",
+    "load": ".files",
+    "make": ".registry",
+    "save": ".files",
+}
 
 
 def families() -> list[Any]:
@@ -53,24 +51,24 @@ def families() -> list[Any]:
     found = {}
     for module in pkgutil.walk_packages(ppgen.models.__path__, "ppgen.models."):
         for each in vars(importlib.import_module(module.name)).values():
-            own = inspect.isclass(each) and each.__module__ == module.name and issubclass(each, Family)
-            if own and each.summary and not inspect.isabstract(each):
+            own = inspect.isclass(each) and each.__module__ == module.name
+            if own and issubclass(each, Family) and not inspect.isabstract(each):
                 found[each.name] = each
     return [found[name] for name in sorted(found)]
 
 
-def text(found: list[Any]) -> str:
-    """The index as Python."""
-    modules = sorted((each.__module__, each.__name__) for each in found)
-    names = ["FAMILIES", *(each.__name__ for each in found)]
-    names.sort(key=lambda name: (not name.isupper(), name))  # as ruff sorts them: constants, then classes
+def files(found: list[Any]) -> dict[Path, str]:
+    """The text of each file."""
     entry = '    "{0.name}": Entry("{0.__module__}", "{0.__name__}", "{0.summary}"),'
-    return HEADER.format(
-        imports="\n".join(f"    from {module} import {name}" for module, name in modules),
-        names=textwrap.indent(textwrap.fill(", ".join(f'"{name}"' for name in names) + ",", 100), "    "),
-        entries="\n".join(entry.format(each) for each in found),
-    )
+    homes = {each.__name__: each.__module__.removeprefix("ppgen.models") for each in found} | FUNCTIONS
+    names = sorted(homes, key=lambda name: (homes[name], name))
+    stub = [f"from {homes[name]} import {name} as {name}\n" for name in names]
+    return {
+        FOLDER / "index.py": INDEX.format(entries="\n".join(map(entry.format, found))),
+        FOLDER / "__init__.pyi": "".join(stub),
+    }
 
 
 if __name__ == "__main__":
-    PATH.write_text(text(families()))
+    for path, text in files(families()).items():
+        path.write_text(text)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ppgen.data.dataset import as_dataset
-from ppgen.models.checks import check_labels, check_rows_of
+from ppgen.data.rows import as_rows_of
+from ppgen.models.checks import check_labels
 from ppgen.models.settings import HasSettings, setting
 from ppgen.program.family import Engine, TrainingFacts
 from ppgen.program.likelihood import Likelihood, Space
@@ -155,7 +156,7 @@ class Family(HasSettings, ABC):
         return (x - self.loc) / self.scale if self.levels is None else x * (2 / (self.levels - 1)) - 1
 
     def _checked(self, x: Any) -> np.ndarray:
-        return check_rows_of(x, self.shape, self.levels)
+        return as_rows_of(x, self.shape, self.levels)
 
     def _in_values(self, rows: Any) -> np.ndarray:
         """Draws as rows of the data: floats, or the levels that they are, or that are next to them."""

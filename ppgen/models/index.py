@@ -2,48 +2,8 @@
 
 # fmt: off
 # ruff: noqa: E501
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from ppgen.models.autoregressive.fvsbn import FVSBN
-    from ppgen.models.autoregressive.made import MADE
-    from ppgen.models.autoregressive.nade import NADE
-    from ppgen.models.autoregressive.pixelcnn import PixelCNN
-    from ppgen.models.autoregressive.transformer import Transformer
-    from ppgen.models.diffusion.ddpm import DDPM
-    from ppgen.models.diffusion.flow_matching import FlowMatching
-    from ppgen.models.diffusion.masked import MaskedDiffusion
-    from ppgen.models.diffusion.ncsn import NCSN
-    from ppgen.models.diffusion.score_sde import ScoreSDE
-    from ppgen.models.energy.boltzmann import BoltzmannMachine
-    from ppgen.models.energy.dbn import DBN
-    from ppgen.models.energy.deep import EnergyModel
-    from ppgen.models.energy.rbm import RBM
-    from ppgen.models.flow.continuous import ContinuousFlow
-    from ppgen.models.flow.glow import Glow
-    from ppgen.models.flow.iaf import IAF
-    from ppgen.models.flow.maf import MAF
-    from ppgen.models.flow.neural_spline import NeuralSplineFlow
-    from ppgen.models.flow.nice import NICE
-    from ppgen.models.flow.realnvp import RealNVP
-    from ppgen.models.gan.bigan import BiGAN
-    from ppgen.models.gan.fgan import FGAN
-    from ppgen.models.gan.gan import GAN
-    from ppgen.models.gan.wgan import WGAN
-    from ppgen.models.vae.hierarchical import HierarchicalVAE
-    from ppgen.models.vae.semi_supervised import SemiSupervisedVAE
-    from ppgen.models.vae.vae import VAE
-    from ppgen.models.vae.vector_quantised import VQVAE
-
-__all__ = [
-    "DBN", "DDPM", "FAMILIES", "FGAN", "FVSBN", "GAN", "IAF", "MADE", "MAF", "NADE", "NCSN", "NICE",
-    "RBM", "VAE", "VQVAE", "WGAN", "BiGAN", "BoltzmannMachine", "ContinuousFlow", "EnergyModel",
-    "FlowMatching", "Glow", "HierarchicalVAE", "MaskedDiffusion", "NeuralSplineFlow", "PixelCNN",
-    "RealNVP", "ScoreSDE", "SemiSupervisedVAE", "Transformer",
-]
+from typing import NamedTuple
 
 
 class Entry(NamedTuple):
@@ -55,6 +15,7 @@ class Entry(NamedTuple):
 
 
 FAMILIES: Mapping[str, Entry] = {
+    "ImplicitFamily": Entry("ppgen.models.gan.family", "ImplicitFamily", ""),
     "bigan": Entry("ppgen.models.gan.bigan", "BiGAN", "adversarial network with an encoder that inverts the generator; no likelihood"),
     "boltzmann": Entry("ppgen.models.energy.boltzmann", "BoltzmannMachine", "binary units, every pair coupled; likelihood up to a constant that AIS estimates"),
     "continuous-flow": Entry("ppgen.models.flow.continuous", "ContinuousFlow", "flow along a velocity field (FFJORD); exact, or an estimate with a random trace"),

@@ -15,7 +15,8 @@ from numpyro.contrib.module import eqx_module
 
 from ppgen.checks import check_integer
 from ppgen.data.lazy import RowArray
-from ppgen.models.checks import check_labels, check_rows_of
+from ppgen.data.rows import as_rows_of
+from ppgen.models.checks import check_labels
 from ppgen.models.family import CHUNK, Family
 from ppgen.program.family import Engine
 from ppgen.style.bar import ProgressBar
@@ -89,7 +90,7 @@ class PytreeProgram(eqx.Module):
         Raises:
             DataError: if they are empty, not finite, of another shape, or outside the levels.
         """
-        rows = check_rows_of(x, self.shape, self.levels)
+        rows = as_rows_of(x, self.shape, self.levels)
         return jnp.asarray(rows, jnp.float32 if self.levels is None else jnp.int32)
 
     def as_input(self, x: jax.Array) -> jax.Array:

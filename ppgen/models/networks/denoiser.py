@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 
 from ppgen.errors import InvalidArgument
-from ppgen.models.checks import check_fraction, check_name, check_positive
 from ppgen.models.networks.time_mlp import TimeMLP
 from ppgen.models.networks.unet import GROUPS, UNet
 
@@ -85,7 +84,7 @@ def denoiser(
         seed: of the initial weights.
 
     Raises:
-        InvalidArgument: if a setting is out of range, or the rows are no images or too small for the depth.
+        InvalidArgument: for ``unet``, if the rows are no images or too small for the depth.
 
     Example:
         >>> network = denoiser(
@@ -94,14 +93,12 @@ def denoiser(
         >>> network(jax.numpy.ones((8, 8, 1)), jax.numpy.array(0.5)).shape
         (8, 8, 17)
     """
-    check_name("network", kind, get_args(Networks))
     settings: dict[str, Any] = {
-        "dropout": check_fraction("dropout", dropout),
+        "dropout": dropout,
         "classes": classes,
-        "key": jax.random.key(check_positive("seed", seed, least=0)),
-        "width": check_positive("width", width),
+        "key": jax.random.key(seed),
+        "width": width,
     }
-    check_positive("depth", depth)
     if kind == "mlp":
         body: TimeMLP | UNet = TimeMLP((*shape, inputs), (*shape, outputs), depth=depth, **settings)
     else:
