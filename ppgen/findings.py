@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Evidence", "Finding", "Severity", "problems_of", "worst_first", "worst_of"]
+__all__ = ["Evidence", "Finding", "Severity", "judge", "problems_of", "worst_first", "worst_of"]
 
 Evidence = Mapping[str, float | int | str]
 """Numbers and names, by name."""
@@ -44,6 +44,20 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.what} {self.do}".strip()
+
+
+def judge(
+    topic: str,
+    ok: bool,
+    *,
+    fine: str,
+    what: str,
+    do: str,
+    evidence: Evidence,
+    severity: Severity = "warning",
+) -> Finding:
+    """A finding that says ``fine`` where all is in order, else what is wrong and what to do."""
+    return Finding(topic, "ok", fine, "", evidence) if ok else Finding(topic, severity, what, do, evidence)
 
 
 def problems_of(findings: Iterable[Finding]) -> tuple[str, ...]:

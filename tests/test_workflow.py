@@ -34,9 +34,9 @@ from ppgen.inference.weights import LogEvidence
 from ppgen.models.bayesian.eight_schools import eight_schools, eight_schools_centred
 from ppgen.models.bayesian.hidden_markov import poisson_hidden_markov
 from ppgen.program import read_density
-from ppgen.workflow.checks import PredictiveCheck, StatisticCheck
 from ppgen.workflow.coverage import LooPit
 from ppgen.workflow.leave_one_out import LeftOut
+from ppgen.workflow.predictive_checks import PredictiveCheck, StatisticCheck
 from ppgen.workflow.stacking import pseudo_bma, stack
 
 RNG = np.random.default_rng(1)
@@ -393,7 +393,7 @@ def test_prior_predictive_draws_are_the_priors_and_can_be_checked():
     found = workflow.check(data, ("mean", "max"))
     assert found.source == "prior"
     assert not found["mean"].ok
-    assert "The mean is larger than the model expects it" in found.reading
+    assert "The mean is larger than the model predicts" in found.reading
 
 
 def test_posterior_predictive_of_pyro_is_arviz_data(in_pyro):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppgen.findings import Evidence, Finding, Severity, problems_of, worst_of
+from ppgen.findings import Evidence, Finding, judge, problems_of, worst_of
 from ppgen.inference.convergence import ess_bulk, ess_tail, rhat
 from ppgen.inference.weights import Weights, khat_threshold
 from ppgen.program.density import Density
@@ -18,6 +18,7 @@ __all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "drifting_sites",
 _LARGEST_RHAT = 1.01
 _SLIGHT_RHAT = 1.05  # below it, longer chains are most often enough
 _SMALLEST_ESS_PER_CHAIN = 100
+_SMALLEST_SHARE_OF_MOVES = 0.1
 _FEW_DIVERGENCES = 0.001  # a smaller share is a warning
 _SMALLEST_BFMI = 0.3
 # Chains start within 2 of the origin. What has gone so far, and disagrees so much, is on no way back.
@@ -109,23 +110,22 @@ def diagnose_chains(
         Chain 3 has not found what the others agree on (R-hat of mu is 1.53, without it 1.00): ...
     """
     scalars = dict(scalars_of({**draws, "log density": stats["lp"]}))
-    finite = {name: values for name, values in scalars.items() if np.isfinite(values).all()}
-    overflown = [name for name in scalars if name not in finite]
-    rhats = {name: rhat(values) for name, values in finite.items()} | dict.fromkeys(overflown, math.inf)
-    bulk = {name: ess_bulk(values) for name, values in finite.items()} | dict.fromkeys(overflown, 0.0)
-    tail = {name: ess_tail(values) for name, values in finite.items()} | dict.fromkeys(overflown, 0.0)
+    finite = {name for name, values in scalars.items() if np.isfinite(values).all()}
+    rhats = {name: rhat(values) if name in finite else math.inf for name, values in scalars.items()}
+    bulk = min(ess_bulk(values) if name in finite else 0.0 for name, values in scalars.items())
+    tail = min(ess_tail(values) if name in finite else 0.0 for name, values in scalars.items())
     worst = max(rhats, key=lambda name: np.nan_to_num(rhats[name], nan=np.inf))
     found = [
         *findings,
         *_moving(scalars["log density"]),
         _agreement(rhats[worst], worst, scalars[worst], stats["lp"]),
-        _size(min(bulk.values()), min(tail.values()), _SMALLEST_ESS_PER_CHAIN * len(stats["lp"])),
+        _size(bulk, tail, _SMALLEST_ESS_PER_CHAIN * len(stats["lp"])),
         *_trajectories(stats, max_tree_depth),
     ]
     return Diagnostics(
         rhat_max=rhats[worst],
-        ess_bulk_min=min(bulk.values()),
-        ess_tail_min=min(tail.values()),
+        ess_bulk_min=bulk,
+        ess_tail_min=tail,
         divergences=int(np.sum(stats.get("diverging", 0))),
         acceptance_rate=float(stats["acceptance_rate"].mean()) if "acceptance_rate" in stats else math.nan,
         khat=None,
@@ -212,18 +212,19 @@ def _without_contradictions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def _moving(log_density: np.ndarray) -> Iterator[Finding]:
     """A chain whose log density hardly ever changes has stopped moving."""
     moved = [float(np.mean(np.diff(values) != 0)) if len(values) > 1 else 0.0 for values in log_density]
+    stuck = [chain for chain, share in enumerate(moved) if share < _SMALLEST_SHARE_OF_MOVES]
     topic = "chains that move"
-    what = f"All chains move, in at least {min(moved):.0%} of their draws."
-    yield Finding(topic, "ok", what, evidence={"moved": min(moved)})
-    for chain, share in enumerate(moved):
-        if share < 0.1:
-            yield Finding(
-                topic,
-                "problem",
-                f"Chain {chain} is stuck: it moved in {share:.0%} of its draws, and must not be used.",
-                "Rescale the parameters to the order of 1, or lengthen the warm-up (tune=2000).",
-                {"chain": chain, "moved": share},
-            )
+    if not stuck:
+        what = f"All chains move, in at least {min(moved):.0%} of their draws."
+        yield Finding(topic, "ok", what, evidence={"moved": min(moved)})
+    for chain in stuck:
+        yield Finding(
+            topic,
+            "problem",
+            f"Chain {chain} is stuck: it moved in {moved[chain]:.0%} of its draws, and must not be used.",
+            "Rescale the parameters to the order of 1, or lengthen the warm-up (tune=2000).",
+            {"chain": chain, "moved": moved[chain]},
+        )
 
 
 def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[Finding]:
@@ -250,33 +251,34 @@ def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[Finding]
 
 
 def _agreement(largest: float, worst: str, values: np.ndarray, log_density: np.ndarray) -> Finding:
-    topic = "agreement of the chains"
-    numbers: Evidence = {"rhat": largest, "site": worst, "threshold": _LARGEST_RHAT}
-    if largest <= _LARGEST_RHAT:
-        return Finding(
-            topic, "ok", f"The chains agree: R-hat is at most {largest:.3f} ({worst}).", evidence=numbers
+    what = f"The chains do not agree: R-hat of {worst} is {largest:.3f}, more than {_LARGEST_RHAT}."
+    do = (
+        "Run longer (tune=2000, draws=4000); if it stays, the posterior has several modes or a direction "
+        "that the data leave open: look at the trace plot and reparametrise."
+    )
+    evidence: Evidence = {"rhat": largest, "site": worst, "threshold": _LARGEST_RHAT}
+    left_out = None if largest <= _LARGEST_RHAT else _odd_chain_out(values)
+    if left_out is not None:
+        chain, without = left_out
+        others = np.delete(log_density, chain, axis=0).mean()
+        what = (
+            f"Chain {chain} has not found what the others agree on (R-hat of {worst} is {largest:.2f}, "
+            f"without it {without:.2f}): its mean log density is {log_density[chain].mean():.1f}, theirs "
+            f"{others:.1f}."
         )
-    severity: Severity = "warning" if largest < _SLIGHT_RHAT else "problem"
-    left_out = _odd_chain_out(values)
-    if left_out is None:
-        return Finding(
-            topic,
-            severity,
-            f"The chains do not agree: R-hat of {worst} is {largest:.3f}, more than {_LARGEST_RHAT}.",
-            "Run longer (tune=2000, draws=4000); if it stays, the posterior has several modes or a "
-            "direction that the data leave open: look at the trace plot and reparametrise.",
-            numbers,
+        do = (
+            "It may be stuck, or in a mode of its own: run more chains to see, lengthen the warm-up "
+            "(tune=2000), or reparametrise."
         )
-    chain, without = left_out
-    others = np.delete(log_density, chain, axis=0).mean()
-    return Finding(
-        topic,
-        severity,
-        f"Chain {chain} has not found what the others agree on (R-hat of {worst} is {largest:.2f}, without "
-        f"it {without:.2f}): its mean log density is {log_density[chain].mean():.1f}, theirs {others:.1f}.",
-        "It may be stuck, or in a mode of its own: run more chains to see, lengthen the warm-up "
-        "(tune=2000), or reparametrise.",
-        {**numbers, "chain": chain, "rhat_without": without},
+        evidence = {**evidence, "chain": chain, "rhat_without": without}
+    return judge(
+        "agreement of the chains",
+        largest <= _LARGEST_RHAT,
+        fine=f"The chains agree: R-hat is at most {largest:.3f} ({worst}).",
+        what=what,
+        do=do,
+        severity="warning" if largest < _SLIGHT_RHAT else "problem",
+        evidence=evidence,
     )
 
 
@@ -302,32 +304,28 @@ def _trajectories(stats: Mapping[str, np.ndarray], max_tree_depth: int | None) -
 
 def _divergences(diverging: np.ndarray) -> Finding:
     count, draws = int(diverging.sum()), diverging.size
-    numbers = {"divergences": count, "draws": draws}
-    if not count:
-        return Finding("divergences", "ok", f"None of {draws} trajectories diverged.", evidence=numbers)
-    return Finding(
+    return judge(
         "divergences",
-        "warning" if count < _FEW_DIVERGENCES * draws else "problem",
-        f"{count} of {draws} trajectories diverged: the draws may miss a region of high curvature.",
-        "Take smaller steps (target_accept=0.99); if they stay, reparametrise, for example a hierarchy by "
+        count == 0,
+        fine=f"None of {draws} trajectories diverged.",
+        what=f"{count} of {draws} trajectories diverged: the draws may miss a region of high curvature.",
+        do="Take smaller steps (target_accept=0.99); if they stay, reparametrise, for example a hierarchy by "
         "its non-centred form.",
-        numbers,
+        severity="warning" if count < _FEW_DIVERGENCES * draws else "problem",
+        evidence={"divergences": count, "draws": draws},
     )
 
 
 def _lengths(depths: np.ndarray, max_tree_depth: int) -> Finding:
     share, deepest = float((depths >= max_tree_depth).mean()), int(depths.max())
-    numbers = {"cut": share, "deepest": deepest, "threshold": max_tree_depth}
-    if share <= 0.01:
-        what = f"Trajectories were long enough: tree depth at most {deepest}."
-        return Finding("length of trajectories", "ok", what, evidence=numbers)
-    return Finding(
+    return judge(
         "length of trajectories",
-        "warning",
-        f"{share:.0%} of the trajectories were cut off at tree depth {max_tree_depth}: the sampler is slow "
-        "here, not wrong.",
-        f"Rescale the parameters, or write max_tree_depth={max_tree_depth + 2}.",
-        numbers,
+        share <= 0.01,
+        fine=f"Trajectories were long enough: tree depth at most {deepest}.",
+        what=f"{share:.0%} of the trajectories were cut off at tree depth {max_tree_depth}: the sampler is "
+        "slow here, not wrong.",
+        do=f"Rescale the parameters, or write max_tree_depth={max_tree_depth + 2}.",
+        evidence={"cut": share, "deepest": deepest, "threshold": max_tree_depth},
     )
 
 
@@ -336,16 +334,14 @@ def _energy(energy: np.ndarray) -> Finding:
     spread = energy.var(axis=1)
     bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / np.where(spread > 0, spread, np.inf)
     chain, smallest = int(bfmi.argmin()), float(bfmi.min())
-    numbers = {"bfmi": smallest, "chain": chain, "threshold": _SMALLEST_BFMI}
-    if smallest >= _SMALLEST_BFMI or spread.min() == 0:
-        return Finding("energy", "ok", "The energy changes freely between draws.", evidence=numbers)
-    return Finding(
+    return judge(
         "energy",
-        "warning",
-        f"The energy changes too little between draws (BFMI {smallest:.2f} in chain {chain}, wanted "
+        smallest >= _SMALLEST_BFMI or spread.min() == 0,
+        fine="The energy changes freely between draws.",
+        what=f"The energy changes too little between draws (BFMI {smallest:.2f} in chain {chain}, wanted "
         f"{_SMALLEST_BFMI}): heavy tails are explored slowly.",
-        "Reparametrise, or take a lighter prior.",
-        numbers,
+        do="Reparametrise, or take a lighter prior.",
+        evidence={"bfmi": smallest, "chain": chain, "threshold": _SMALLEST_BFMI},
     )
 
 
@@ -355,37 +351,28 @@ def _energy(energy: np.ndarray) -> Finding:
 def _size(bulk: float, tail: float, wanted: int) -> Finding:
     """Whether the effective sample sizes suffice."""
     smallest = min(bulk, tail)
-    numbers = {"ess_bulk": bulk, "ess_tail": tail, "threshold": wanted}
-    if smallest >= wanted:
-        what = f"There are enough draws: they are worth at least {smallest:.0f} independent ones."
-        return Finding("number of draws", "ok", what, evidence=numbers)
-    return Finding(
+    return judge(
         "number of draws",
-        "warning",
-        f"The draws are worth only {smallest:.0f} independent ones (wanted: {wanted}).",
-        "Draw more, for example draws=4000.",
-        numbers,
+        smallest >= wanted,
+        fine=f"There are enough draws: they are worth at least {smallest:.0f} independent ones.",
+        what=f"The draws are worth only {smallest:.0f} independent ones (wanted: {wanted}).",
+        do="Draw more, for example draws=4000.",
+        evidence={"ess_bulk": bulk, "ess_tail": tail, "threshold": wanted},
     )
 
 
 def _weights(khat: float, draws: int, remedy: str) -> Finding:
     largest = khat_threshold(draws)
-    numbers = {"khat": khat, "threshold": largest}
-    if khat <= largest:
-        return Finding(
-            "importance weights",
-            "ok",
-            "What was drawn from is close enough to the posterior for importance weights: Pareto k-hat is "
-            f"{khat:.2f}, at most {largest:.2f}.",
-            evidence=numbers,
-        )
-    return Finding(
+    return judge(
         "importance weights",
-        "problem",
-        "What was drawn from is too far from the posterior to be corrected by importance weights: Pareto "
-        f"k-hat is {khat:.2f}, more than {largest:.2f}.",
-        remedy,
-        numbers,
+        khat <= largest,
+        fine="What was drawn from is close enough to the posterior for importance weights: Pareto k-hat is "
+        f"{khat:.2f}, at most {largest:.2f}.",
+        what="What was drawn from is too far from the posterior to be corrected by importance weights: "
+        f"Pareto k-hat is {khat:.2f}, more than {largest:.2f}.",
+        do=remedy,
+        severity="problem",
+        evidence={"khat": khat, "threshold": largest},
     )
 
 
@@ -403,17 +390,13 @@ def _closeness(scalars: Mapping[str, np.ndarray], weights: Weights) -> Finding:
             off.append((float(shift), f"mean of {name}", f"{shift:.1f} sd"))
         if stretch > _LARGEST_STRETCH + noise:
             off.append((float(stretch), f"sd of {name}", f"{abs(flat.std() / sd - 1):.0%}"))
-    topic = "closeness to the posterior"
-    if not off:
-        return Finding(
-            topic, "ok", "The draws have the means and standard deviations that their weights give."
-        )
     worst = sorted(off, reverse=True)[:3]
     listed = ", ".join(f"the {what} by {much}" for _, what, much in worst)
-    return Finding(
-        topic,
-        "warning",
-        f"The draws are off, by their importance weights: {listed}.",
-        "Take post.corrected(), or a richer guide.",
-        {what: amount for amount, what, _ in worst},
+    return judge(
+        "closeness to the posterior",
+        not off,
+        fine="The draws have the means and standard deviations that their weights give.",
+        what=f"The draws are off, by their importance weights: {listed}.",
+        do="Take post.corrected(), or a richer guide.",
+        evidence={what: amount for amount, what, _ in worst},
     )

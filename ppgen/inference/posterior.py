@@ -160,7 +160,7 @@ class Posterior:
 
         Draws with importance weights are resampled by them first, where their Pareto shape allows it.
         """
-        return summarise(self._alike().draws, self.coords, self.dims)
+        return summarise(self.equally_weighted().draws, self.coords, self.dims)
 
     def to_arviz(self, *, predictive: bool = False, prior: int = 0) -> Any:
         """Everything as ArviZ data.
@@ -177,7 +177,7 @@ class Posterior:
         Raises:
             UnsupportedProgram: if prior draws are asked for and a prior is improper.
         """
-        alike = self._alike()
+        alike = self.equally_weighted()
         likelihood, log_prior, observed = pointwise(self.density, alike.positions)
         constant = {
             name: value for name, value in self.data.items() if is_array(value) and name not in observed
@@ -198,7 +198,7 @@ class Posterior:
             groups["warmup_sample_stats"] = self.drawn.warmup.stats
         return arviz_compat.make_arviz(groups, coords=self.coords, dims=self.dims)
 
-    def _alike(self) -> Posterior:
+    def equally_weighted(self) -> Posterior:
         """These draws where all count alike, else what their weights make of them, if they can be used."""
         weights = self.drawn.weights
         return self.corrected(self.seed) if weights is not None and weights.usable else self

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.errors import InferenceError, PpgenError
-from ppgen.findings import Evidence, Finding
+from ppgen.findings import Finding, judge
 from ppgen.inference.annealing.bases import BASES, Base, FromPrior, begin_with
 from ppgen.inference.annealing.evidence import PathEvidence, combine_evidence, estimate_evidence, explain_gap
 from ppgen.inference.annealing.tempering import Path, Tuning
@@ -374,14 +374,16 @@ def _effective_size(values: np.ndarray, families: np.ndarray) -> float:
 
 
 def _agreement(largest: float, worst: str, runs: int, draws: int) -> Finding:
-    topic = "agreement of the runs"
-    numbers: Evidence = {"rhat": largest, "site": worst}
-    # Two halves of a run of few draws differ by chance.
-    if runs == 1 or largest <= _LARGEST_RHAT + 2 / draws:
-        what = f"The runs agree: R-hat is at most {largest:.3f} ({worst})."
-        return Finding(topic, "ok", what, evidence=numbers)
-    what = f"The runs do not agree: R-hat of {worst} is {largest:.2f}."
-    return Finding(topic, "problem", what, _REMEDY, numbers)
+    return judge(
+        "agreement of the runs",
+        # Two halves of a run of few draws differ by chance.
+        runs == 1 or largest <= _LARGEST_RHAT + 2 / draws,
+        fine=f"The runs agree: R-hat is at most {largest:.3f} ({worst}).",
+        what=f"The runs do not agree: R-hat of {worst} is {largest:.2f}.",
+        do=_REMEDY,
+        evidence={"rhat": largest, "site": worst},
+        severity="problem",
+    )
 
 
 def _findings(population: _Population) -> Iterator[Finding]:

@@ -18,7 +18,9 @@ from ppgen.inference.arviz_compat import pareto_smooth
 from ppgen.kernels.resampling import systematic_resampling
 from ppgen.kernels.weights import log_effective_size, log_mean_weight
 
-__all__ = ["LogEvidence", "Weights", "khat_threshold"]
+__all__ = ["LogEvidence", "Weights", "khat_threshold", "smooth_rows"]
+
+_ROWS_AT_ONCE = 256
 
 
 class LogEvidence(NamedTuple):
@@ -104,3 +106,25 @@ class Weights:
         """Indices ``(n,)`` of draws in proportion to the smoothed weights, in random order."""
         rng = np.random.default_rng(seed)
         return rng.permutation(systematic_resampling(np.exp(self.smoothed), n, rng))
+
+
+def smooth_rows(log_weights: np.ndarray, efficiency: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto-smoothed log weights ``(n, draws)``, whose exponentials sum to 1 in each row, and n shapes.
+
+    Args:
+        log_weights: one set of weights a row; ``-inf`` and NaN count as zero weight. Rows of equal weights
+            have no tail to fit: their shape is 0.
+        efficiency: how many independent draws each draw is worth; it sets how long a tail is fitted.
+    """
+    # A weight of zero has a logarithm that can be fitted: far below all others.
+    finite = np.isfinite(log_weights)
+    lowest = np.where(finite, log_weights, np.inf).min(axis=1, keepdims=True)
+    far = np.where(log_weights == np.inf, 700.0, -700.0) + np.where(lowest < np.inf, lowest, 0)
+    raw = np.where(finite, log_weights, far)
+    smoothed = np.full(raw.shape, -math.log(raw.shape[1]))
+    khat = np.where(finite.any(axis=1), 0.0, np.inf)
+    uneven = np.flatnonzero(np.ptp(raw, axis=1) >= 1e-10)
+    for first in range(0, len(uneven), _ROWS_AT_ONCE):
+        rows = uneven[first : first + _ROWS_AT_ONCE]
+        smoothed[rows], khat[rows] = pareto_smooth(raw[rows], efficiency)
+    return smoothed, khat

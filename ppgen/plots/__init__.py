@@ -10,15 +10,13 @@ Example:
 from importlib import import_module
 from typing import Any
 
-from ppgen.plots.cost import cost
 from ppgen.plots.forest import forest
 from ppgen.plots.history import history
 from ppgen.plots.nearest_neighbours import nearest_neighbours
-from ppgen.plots.precision_recall import precision_recall
 from ppgen.plots.predictive_check import predictive_check
 from ppgen.plots.samples import samples
 from ppgen.plots.scatter import scatter
-from ppgen.plots.scorecard import scorecard
+from ppgen.plots.scorecard import cost, precision_recall, scorecard
 from ppgen.plots.trace import trace
 
 __all__ = [

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.figure import Figure
 
-from ppgen.style.figures import ACCENTS, INK, MUTED, new_figure, title
+from ppgen.style.figures import ACCENTS, INK, MUTED, list_down, new_figure, title
 from ppgen.workflow.comparison import Comparison
 
 __all__ = ["model_comparison"]
+
+_AT_THE_RIGHT: dict[str, Any] = {
+    "xycoords": ("axes fraction", "data"),
+    "fontsize": 9,
+    "annotation_clip": False,
+}
 
 
 def model_comparison(comparison: Comparison) -> Figure:
@@ -40,28 +48,11 @@ def model_comparison(comparison: Comparison) -> Figure:
             face = "white" if model.bad else colour
             panel.plot(interval, [height, height], color=colour, linewidth=2, solid_capstyle="butt")
             panel.plot([centre], [height], "o", color=face, markeredgecolor=colour, markersize=7)
-        axes[0, 1].annotate(
-            f"{model.weight:.2f}",
-            (1.02, height),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            color=INK,
-            annotation_clip=False,
-        )
+        axes[0, 1].annotate(f"{model.weight:.2f}", (1.02, height), color=INK, va="center", **_AT_THE_RIGHT)
     left, right = axes[0]
-    left.set_yticks(range(len(models)), [model.name for model in models])
-    left.set_ylim(len(models) - 0.5, -0.5)  # the best on top
+    list_down(left, [model.name for model in models])
     right.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
-    right.annotate(
-        "weight",
-        (1.02, 1.02),
-        xycoords="axes fraction",
-        va="bottom",
-        fontsize=9,
-        color=MUTED,
-        annotation_clip=False,
-    )
+    right.annotate("weight", (1.02, -0.5), color=MUTED, va="bottom", **_AT_THE_RIGHT)
     title(left, "Left-out data")
     title(right, "Difference to the best")
     left.set_xlabel("elpd, nats (higher is better)")

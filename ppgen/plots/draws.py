@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.errors import DataError, UnknownName
+from ppgen.errors import UnknownName
+from ppgen.plots.arrays import check_arrays
 
 __all__ = ["first", "scalars"]
 
@@ -27,18 +28,21 @@ def scalars(draws: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, 
         >>> {name: array.shape for name, array in scalars({"b": np.zeros((4, 9, 2))}, None).items()}
         {'b[0]': (4, 9), 'b[1]': (4, 9)}
     """
-    if not draws:
-        raise DataError(
-            "draws",
-            got="no draws",
-            expected="{name: array (chain, draw, *event)}",
-            fix="Give Posterior.draws.",
-        )
+    if names is not None:
+        unknown = [name for name in names if name not in draws]
+        if unknown:
+            raise UnknownName("names", unknown[0], draws)
+        draws = {name: draws[name] for name in names}
+    arrays = check_arrays(
+        "draws",
+        draws,
+        "(chain, draw, *event)",
+        example='{"mu": post.draws["mu"]}, or give Posterior.draws',
+        fix="Write array[None] for a single chain.",
+        infinite_fix="Look at the fit's diagnostics first.",
+    )
     parts: dict[str, np.ndarray] = {}
-    for name in draws if names is None else names:
-        if name not in draws:
-            raise UnknownName("names", name, draws)
-        array = _checked(name, np.asarray(draws[name]))
+    for name, array in arrays.items():
         for index in np.ndindex(array.shape[2:]):
             label = f"{name}[{', '.join(map(str, index))}]" if index else name
             parts[label] = array[(slice(None), slice(None), *index)]  # (chain, draw)
@@ -56,21 +60,3 @@ def first(parts: dict[str, np.ndarray], most: int) -> tuple[dict[str, np.ndarray
     if len(parts) <= most:
         return parts, ""
     return dict(list(parts.items())[:most]), f" (the first {most} of {len(parts)} scalars)"
-
-
-def _checked(name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim < 2 or array.size == 0:
-        raise DataError(
-            f"draws[{name!r}]",
-            got=f"an array of shape {array.shape}",
-            expected="(chain, draw, *event), not empty",
-            fix="Write array[None] for a single chain.",
-        )
-    if not np.isfinite(array).all():
-        raise DataError(
-            f"draws[{name!r}]",
-            got="NaN or infinite draws",
-            expected="finite numbers",
-            fix="Look at the fit's diagnostics first.",
-        )
-    return array.astype(float)

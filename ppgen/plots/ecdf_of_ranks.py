@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ppgen.plots.rank_panels import chosen, grid_of, hide_unused
-from ppgen.style.figures import ACCENTS, INK, MUTED, title
+from ppgen.plots.bands import draw_band
+from ppgen.plots.rank_panels import draw_panels
 from ppgen.workflow.calibration.result import Calibration
 from ppgen.workflow.calibration.uniformity import counts_below, simultaneous_band
 
@@ -32,7 +34,6 @@ def ecdf_difference(calibration: Calibration, names: Sequence[str] | None = None
 
     Example:
         >>> from ppgen.workflow import Calibration
-        >>> import numpy as np
         >>> ranks = np.random.default_rng(0).integers(0, 100, size=(200, 2))
         >>> names, nothing = ("mu", "log likelihood"), ((),) * 200
         >>> some = Calibration(ranks, names, 99, 0.05, "nuts", False, "", True, nothing, {}, {}, 0, 1.0)
@@ -40,30 +41,13 @@ def ecdf_difference(calibration: Calibration, names: Sequence[str] | None = None
         >>> figure.axes[0].get_ylabel()
         'ECDF − uniform'
     """
-    shown, ranks, caption = chosen(calibration, names)
-    figure, panels = grid_of(len(shown), share_y=True)
-    level = 1 - calibration.alpha / len(calibration.names)
-    band = simultaneous_band(len(ranks), calibration.draws, level)
-    for panel, test in zip(panels.flat, shown, strict=False):
-        wrong = test.adjusted <= calibration.alpha
-        counts = counts_below(ranks[:, calibration.names.index(test.name)], calibration.draws)
-        low, high = band.low - band.points, band.high - band.points
-        panel.fill_between(band.points, low, high, step="mid", color=MUTED, alpha=0.18, linewidth=0)
-        panel.axhline(0, color=MUTED, linewidth=0.8)
-        difference = counts / len(ranks) - band.points
-        panel.step(
-            band.points, difference, where="mid", color=ACCENTS[1] if wrong else ACCENTS[0], linewidth=1.6
-        )
-        panel.set_xlim(0, 1)
-        panel.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-        title(panel, f"{test.name}{'  ✗' if wrong else ''}")
-    hide_unused(panels, len(shown))
-    for row in panels[:, 0]:
-        row.set_ylabel("ECDF − uniform")
-    figure.supxlabel(
-        f"rank of the truth, as a share; band: {1 - calibration.alpha:.0%} for all points and quantities"
-        f"{caption}",
-        fontsize=9,
-        color=INK,
-    )
-    return figure
+    draws, level = calibration.draws, 1 - calibration.alpha / len(calibration.names)
+
+    def draw(panel: Axes, ranks: np.ndarray, colour: str) -> None:
+        band = simultaneous_band(len(ranks), draws, level)
+        draw_band(panel, band)
+        difference = counts_below(ranks, draws) / len(ranks) - band.points
+        panel.step(band.points, difference, where="mid", color=colour, linewidth=1.6)
+
+    held = f"{1 - calibration.alpha:.0%} for all points and quantities"
+    return draw_panels(calibration, names, draw, scale="ECDF − uniform", band=held)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppgen.plots.draws import first, scalars
-from ppgen.style.figures import ACCENTS, MUTED, legend_above, new_figure
+from ppgen.style.figures import ACCENTS, MUTED, legend_above, list_down, new_figure
 
 __all__ = ["forest"]
 
@@ -29,7 +29,7 @@ def forest(
         draws: ``{name: array (chain, draw, *event)}``, for example ``Posterior.draws``.
         names: which of them to draw, in this order; by default all. The picture ends after 60 scalars
             and says so.
-        reference: ``{name: array (*event)}``, values to mark beside them: the truth of a simulation, or
+        reference: ``{name: array (*event)}``, values to mark next to them: the truth of a simulation, or
             the means of another fit.
         reference_name: what these values are, for the legend.
 
@@ -50,8 +50,7 @@ def forest(
         panel.plot([low, high], [height, height], color=ACCENTS[0], linewidth=1.2)
         panel.plot([left, right], [height, height], color=ACCENTS[0], linewidth=3.5, solid_capstyle="butt")
         panel.plot(median, height, "o", color="white", markeredgecolor=ACCENTS[0], markersize=5.5)
-    panel.set_yticks(range(len(parts)), list(parts))
-    panel.set_ylim(len(parts) - 0.4, -0.6)  # the first on top
+    list_down(panel, list(parts))
     panel.set_xlabel(f"value: median, 50 % and 94 % intervals{caption}")
     if panel.get_xlim()[0] < 0 < panel.get_xlim()[1]:
         panel.axvline(0, color=MUTED, linewidth=0.8, zorder=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from ppgen.style.figures import ACCENTS, FAINT, INK, MUTED, legend_above, new_figure
+from ppgen.plots.bands import draw_band
+from ppgen.style.figures import ACCENTS, legend_above, new_figure
 from ppgen.workflow.coverage import LooPit
 
 __all__ = ["loo_pit_band"]
@@ -30,16 +31,8 @@ def loo_pit_band(pit: LooPit) -> Figure:
         'ECDF − uniform'
     """
     figure, axes = new_figure(height=3.0)
-    panel, band = axes[0, 0], pit.band
-    panel.fill_between(
-        band.points,
-        band.low - band.points,
-        band.high - band.points,
-        color=FAINT,
-        label="95 % of calibrated predictions",
-        step="mid",
-    )
-    panel.axhline(0, color=MUTED, linewidth=0.8)
+    panel = axes[0, 0]
+    draw_band(panel, pit.band, "95 % of calibrated predictions")
     # The ECDF is a staircase: both ends of each step.
     ordered = np.sort(pit.values)
     at = np.concatenate([[0.0], np.repeat(ordered, 2), [1.0]])
@@ -49,6 +42,5 @@ def loo_pit_band(pit: LooPit) -> Figure:
     panel.set_xlim(0, 1)
     panel.set_xlabel("probability of a smaller value, predicted from all other observations")
     panel.set_ylabel("ECDF − uniform")
-    panel.yaxis.label.set_color(INK)
     legend_above(panel)
     return figure

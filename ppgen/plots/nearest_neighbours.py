@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from ppgen.errors import DataError
 from ppgen.evaluation.quality.copying import Memorisation
-from ppgen.style.figures import FAINT, INK, new_figure
+from ppgen.plots.arrays import check_array
+from ppgen.style.figures import INK, footnote, new_figure, show_image
 
 __all__ = ["nearest_neighbours"]
 
@@ -41,7 +42,11 @@ def nearest_neighbours(
         >>> len(nearest_neighbours(found, generated=generated, train=digits.train, levels=17).axes)
         20
     """
-    images, known = (_checked(name, rows) for name, rows in (("generated", generated), ("train", train)))
+    fixes = {"fix": "Write rows.reshape(-1, 8, 8) for flat 8x8 images.", "infinite_fix": "Drop them first."}
+    images, known = (
+        check_array(name, rows, "(n, h, w)", **fixes)
+        for name, rows in (("generated", generated), ("train", train))
+    )
     if len(images) != found.n or found.nearest.max() >= len(known) or images.shape[1:] != known.shape[1:]:
         raise DataError(
             "generated",
@@ -56,24 +61,9 @@ def nearest_neighbours(
     for column, i in enumerate(order):
         pair = images[i], known[found.nearest[i]]
         for panel, image in zip(axes[:, column], pair, strict=True):
-            panel.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
-            panel.set(xticks=[], yticks=[])
-            for spine in panel.spines.values():
-                spine.set(visible=True, color=FAINT)
+            show_image(panel, image, low, high)
         axes[1, column].set_xlabel(f"{found.distances[i]:.2g}", fontsize=8.5, color=INK)
     for panel, words in zip(axes[:, 0], ("generated", "nearest in\ntraining"), strict=True):
         panel.set_ylabel(words, fontsize=8.5)
-    figure.supxlabel("distance; the closest pairs first", fontsize=9, color=INK)
+    footnote(figure, "distance; the closest pairs first")
     return figure
-
-
-def _checked(name: str, rows: Any) -> np.ndarray:
-    images = np.asarray(rows)
-    if images.ndim != 3 or images.dtype.kind not in "buif":
-        raise DataError(
-            name,
-            got=f"an array of shape {images.shape}",
-            expected="images (n, h, w)",
-            fix="Write rows.reshape(-1, 8, 8) for flat 8x8 images.",
-        )
-    return images

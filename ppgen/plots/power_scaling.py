@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ppgen.style.figures import ACCENTS, MUTED, legend_above, new_figure, title
+from ppgen.style.figures import ACCENTS, MUTED, legend_above, list_down, new_figure, title
 from ppgen.workflow.power_scaling import ScaledParameter, Sensitivity
 
 __all__ = ["power_sensitivity"]
@@ -41,8 +41,7 @@ def _draw_slopes(panel: Axes, parameters: list[ScaledParameter]) -> None:
         marker = "D" if part == "prior" else "o"
         panel.plot(slopes, range(len(slopes)), marker, color=colour, markersize=6, label=part)
     panel.axvline(_THRESHOLD, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-    panel.set_yticks(range(len(parameters)), [each.name for each in parameters])
-    panel.set_ylim(len(parameters) - 0.5, -0.5)  # the most sensitive on top
+    list_down(panel, [each.name for each in parameters])
     panel.set_xlim(left=0)
     panel.set_xlabel("power-scaling sensitivity")
     legend_above(panel)

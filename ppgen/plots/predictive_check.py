@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppgen.errors import DataError
+from ppgen.plots.arrays import check_array
 from ppgen.plots.curves import density_curve
-from ppgen.style.figures import ACCENTS, INK, legend, legend_above, new_figure
+from ppgen.style.figures import ACCENTS, INK, hide_scale, legend, legend_above, list_down, new_figure
 
 __all__ = ["predictive_check"]
 
@@ -47,7 +48,7 @@ def predictive_check(
         >>> figure.axes[0].get_xlabel()
         'effect'
     """
-    observed, predicted = _checked(np.asarray(observed), np.asarray(predicted), labels)
+    observed, predicted = _checked(observed, predicted, labels)
     if len(observed) <= _FEW:
         names = labels or [str(i) for i in range(len(observed))]
         figure, axes = new_figure(height=0.9 + 0.28 * len(observed), grid="x")
@@ -66,8 +67,7 @@ def _draw_intervals(axes: Axes, observed: np.ndarray, predicted: np.ndarray, nam
     axes.hlines(heights, low, high, color=ACCENTS[0], linewidth=1.2, label="predicted, 90 % and 50 %")
     axes.hlines(heights, left, right, color=ACCENTS[0], linewidth=4)
     axes.plot(observed, heights, "o", color=ACCENTS[1], markersize=6, label="observed")
-    axes.set_yticks(heights, list(names))
-    axes.set_ylim(len(observed) - 0.4, -0.6)  # the first on top
+    list_down(axes, names)
     legend_above(axes)
 
 
@@ -80,40 +80,23 @@ def _draw_densities(axes: Axes, observed: np.ndarray, predicted: np.ndarray) -> 
         label = None if i else "replicated data"
         axes.plot(*curve, color=ACCENTS[0], linewidth=0.7, alpha=0.35, label=label)
     axes.plot(*density_curve(observed, low, high), color=INK, linewidth=2, label="observed")
-    axes.set_yticks([])
-    axes.set_ylim(bottom=0)
-    axes.spines["left"].set_visible(False)
+    hide_scale(axes)
     axes.set_ylabel("density")
     legend(axes)
 
 
-def _checked(
-    observed: np.ndarray, predicted: np.ndarray, labels: Sequence[str] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    if observed.ndim != 1 or not len(observed):
-        raise DataError(
-            "observed",
-            got=f"an array of shape {observed.shape}",
-            expected="(n,), at least one observation",
-            fix="Write observed.ravel(), and predicted.reshape(draws, -1).",
-        )
-    if predicted.ndim != 2 or predicted.shape[1:] != observed.shape or not len(predicted):
-        raise DataError(
-            "predicted",
-            got=f"an array of shape {predicted.shape}",
-            expected=f"(draws, {len(observed)})",
-            fix=f"Write predicted.reshape(-1, {len(observed)}) to join the chains.",
-        )
-    if labels is not None and len(labels) != len(observed):
+def _checked(observed: Any, predicted: Any, labels: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+    drop = "Drop them first."
+    flatten = "Write observed.ravel(), and predicted.reshape(draws, -1)."
+    observed = check_array("observed", observed, "(n,)", fix=flatten, infinite_fix=drop)
+    n = len(observed)
+    join = f"Write predicted.reshape(-1, {n}) to join the chains."
+    predicted = check_array("predicted", predicted, f"(draws, {n})", fix=join, infinite_fix=drop)
+    if labels is not None and len(labels) != n:
         raise DataError(
             "labels",
             got=f"{len(labels)} labels",
-            expected=f"{len(observed)}, one an observation",
+            expected=f"{n}, one an observation",
             fix="Leave them out, or name every observation.",
         )
-    for name, array in (("observed", observed), ("predicted", predicted)):
-        if not np.isfinite(array).all():
-            raise DataError(
-                name, got="NaN or infinite values", expected="finite numbers", fix="Drop them first."
-            )
-    return observed.astype(float), predicted.astype(float)
+    return observed, predicted

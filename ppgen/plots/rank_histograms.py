@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from ppgen.plots.rank_panels import chosen, grid_of, hide_unused
-from ppgen.style.figures import ACCENTS, INK, MUTED, title
+from ppgen.plots.rank_panels import draw_panels
+from ppgen.style.figures import FAINT, MUTED
 from ppgen.workflow.calibration.result import Calibration
 
 __all__ = ["ranks"]
@@ -42,37 +43,16 @@ def ranks(calibration: Calibration, names: Sequence[str] | None = None) -> Figur
         >>> [panel.get_title(loc="left") for panel in ranks(some).axes]
         ['mu', 'log likelihood']
     """
-    shown, found, caption = chosen(calibration, names)
-    figure, panels = grid_of(len(shown), share_y=True)
-    bins = _bins(calibration.draws + 1, len(found))
-    edges = np.linspace(0, calibration.draws + 1, bins + 1)
-    low, high = binom.ppf([0.025 / bins, 1 - 0.025 / bins], len(found), 1 / bins)
-    for panel, test in zip(panels.flat, shown, strict=False):
-        wrong = test.adjusted <= calibration.alpha
-        counts, _ = np.histogram(found[:, calibration.names.index(test.name)] + 0.5, edges)
-        panel.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0)
+
+    def draw(panel: Axes, found: np.ndarray, colour: str) -> None:
+        bins = _bins(calibration.draws + 1, len(found))
+        low, high = binom.ppf([0.025 / bins, 1 - 0.025 / bins], len(found), 1 / bins)
+        panel.axhspan(low, high, color=FAINT, linewidth=0)
         panel.axhline(len(found) / bins, color=MUTED, linewidth=0.8)
-        colour = ACCENTS[1] if wrong else ACCENTS[0]
-        panel.bar(
-            edges[:-1],
-            counts,
-            np.diff(edges),
-            align="edge",
-            color=colour,
-            alpha=0.8,
-            edgecolor="white",
-            linewidth=0.5,
-        )
-        panel.set_xlim(0, calibration.draws + 1)
-        panel.set_xticks([0, (calibration.draws + 1) / 2, calibration.draws + 1], ["0", "½", "1"])
-        title(panel, f"{test.name}{'  ✗' if wrong else ''}")
-    hide_unused(panels, len(shown))
-    for row in panels[:, 0]:
-        row.set_ylabel("simulations")
-    figure.supxlabel(
-        f"rank of the truth, as a share; band: 95 % of each panel{caption}", fontsize=9, color=INK
-    )
-    return figure
+        shares = (found + 0.5) / (calibration.draws + 1)
+        panel.hist(shares, bins, range=(0.0, 1.0), color=colour, alpha=0.8, edgecolor="white", linewidth=0.5)
+
+    return draw_panels(calibration, names, draw, scale="simulations", band="95 % of each panel")
 
 
 def _bins(values: int, simulations: int) -> int:

@@ -10,8 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ppgen.errors import DataError
-from ppgen.style.figures import ACCENTS, INK, legend_above, new_figure, title
-from ppgen.workflow.checks import PredictiveCheck
+from ppgen.style.figures import (
+    ACCENTS,
+    INK,
+    hide_scale,
+    legend_above,
+    legend_below,
+    new_figure,
+    new_panels,
+    title,
+)
+from ppgen.workflow.predictive_checks import PredictiveCheck
 
 __all__ = ["count_check", "statistics_check"]
 
@@ -25,17 +34,15 @@ def statistics_check(check: PredictiveCheck) -> Figure:
         check: what ``ppgen.workflow.check`` returns.
 
     Example:
-        >>> from ppgen.workflow.checks import StatisticCheck
+        >>> from ppgen.workflow.predictive_checks import StatisticCheck
         >>> values = np.random.default_rng(0).normal(size=500)
         >>> one = StatisticCheck("mean", 0.3, values, 0.4)
         >>> figure = statistics_check(PredictiveCheck("y", "posterior", (one,), values, values, False))
         >>> figure.axes[0].get_title(loc="left")
         'mean, p = 0.4'
     """
-    columns = min(2, len(check.statistics))
-    lines = math.ceil(len(check.statistics) / columns)
-    figure, axes = new_figure(lines, columns, height=0.5 + 1.9 * lines, grid=None)
-    for panel, each in zip(axes.flat, check.statistics, strict=False):
+    figure, panels = new_panels(len(check.statistics), 2, size=(3.0, 1.9), margins=(0.5, 0.5), grid=None)
+    for panel, each in zip(panels, check.statistics, strict=True):
         low, high = np.quantile(each.replicated, [0.002, 0.998])  # heavy tails would hide all else
         low, high = min(low, each.observed), max(high, each.observed)
         distinct = np.unique(each.replicated)
@@ -44,20 +51,9 @@ def statistics_check(check: PredictiveCheck) -> Figure:
             bins = np.arange(distinct[0] - 0.5, distinct[-1] + 1)
         panel.hist(each.replicated, bins, color=ACCENTS[0], alpha=0.45, label=f"{check.source} replications")
         panel.axvline(each.observed, color=INK if each.ok else ACCENTS[1], linewidth=2, label="observed")
-        panel.set_yticks([])
-        panel.spines["left"].set_visible(False)
+        hide_scale(panel)
         title(panel, f"{each.name}, {each.p_in_words}")
-    for unused in axes.flat[len(check.statistics) :]:
-        unused.remove()
-    axes.flat[0].set_xlabel("")
-    figure.legend(
-        *axes.flat[0].get_legend_handles_labels(),
-        loc="outside lower left",
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-    )
+    legend_below(figure, panels[0])
     return figure
 
 

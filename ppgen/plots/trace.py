@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ppgen.plots.curves import density_curve
 from ppgen.plots.draws import first, scalars
-from ppgen.style.figures import ACCENTS, new_figure, title
+from ppgen.style.figures import ACCENTS, hide_scale, new_figure, title
 
 __all__ = ["trace"]
 
@@ -54,9 +54,7 @@ def trace(draws: Mapping[str, Any], names: Sequence[str] | None = None) -> Figur
 def _draw_densities(axes: Axes, chains: np.ndarray) -> None:
     for i, chain in enumerate(chains):
         axes.plot(*density_curve(chain, chains.min(), chains.max()), color=_colour(i), linewidth=1.2)
-    axes.set_yticks([])
-    axes.set_ylim(bottom=0)
-    axes.spines["left"].set_visible(False)
+    hide_scale(axes)
 
 
 def _draw_paths(axes: Axes, chains: np.ndarray) -> None:

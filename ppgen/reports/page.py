@@ -110,8 +110,8 @@ class Page:
     Args:
         title: what the report is about.
         subtitle: the finding or the question in a sentence.
-        made_with: what the footer says for whoever wants the same numbers again, such as versions, seeds
-            and the machine.
+        made_with: what the footer says for whoever reproduces the page, such as versions, seeds and the
+            machine.
 
     Example:
         >>> page = Page("Digits", "Three families on one table", made_with={"seed": 0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from ppgen.errors import PpgenError
 from ppgen.inference.citations import cite
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.summary import label, named_entries
+from ppgen.program.languages.language import find_language
 from ppgen.reports.page import Section
 from ppgen.reports.reproduce import call_of, source_of
-from ppgen.workflow.checks import PredictiveCheck, check
 from ppgen.workflow.coverage import loo_pit
 from ppgen.workflow.diagnosis import diagnose
-from ppgen.workflow.power_scaling import sensitivity
+from ppgen.workflow.power_scaling import Sensitivity, sensitivity
 from ppgen.workflow.predictive import posterior_predictive, prior_predictive
+from ppgen.workflow.predictive_checks import PredictiveCheck, check
 
-__all__ = ["Opener", "in_short", "write_again", "write_posterior", "write_program"]
+__all__ = ["Opener", "in_short", "write_posterior", "write_program", "write_reproduction"]
 
 Opener = Callable[[str], Section]
 """Begins the next part of the report under this title."""
@@ -47,7 +49,7 @@ def in_short(post: Posterior) -> str:
 def write_program(open_part: Opener, post: Posterior) -> None:
     """The program's source, what it samples, and the data that it was given."""
     section = open_part("The program")
-    section.text(f"Written in {'Pyro' if post.density.engine == 'pyro' else 'NumPyro'}:")
+    section.text(f"Written in {find_language(post.density.engine).title}:")
     section.code(source_of(post.density.program))
     section.table(
         ("site", "role", "distribution", "support", "shape", "plates"),
@@ -76,13 +78,13 @@ def write_posterior(open_part: Opener, post: Posterior, seed: int) -> None:
     _write_prior_check(open_part("Before the data: the prior"), post, seed)
     _write_fit(open_part("The fit"), post)
     _write_estimates(open_part("The posterior"), post)
-    _write_predictive_check(open_part("After the data: would the model have made them?"), post, seed)
+    _write_predictive_check(open_part("After the data: would the model have produced them?"), post, seed)
     _write_sensitivity(open_part("What the prior adds"), post)
 
 
-def write_again(open_part: Opener, post: Posterior) -> None:
+def write_reproduction(open_part: Opener, post: Posterior) -> None:
     """The call that gives the same posterior, and whom to cite."""
-    section = open_part("Do it again")
+    section = open_part("How to reproduce it")
     section.code(call_of(post))
     section.text("What to cite:")
     section.code(cite(post))
@@ -92,22 +94,13 @@ def write_again(open_part: Opener, post: Posterior) -> None:
 
 
 def _write_prior_check(section: Section, post: Posterior, seed: int) -> None:
-    section.text("Data that the program makes when it has seen none, beside the data there are.")
-    try:
+    section.text("Data that the program makes when it has seen none, next to the data there are.")
+    with _unless_impossible(section, "prior check"):
         drawn = prior_predictive(
             post.density.program, post.data, draws=1000, seed=seed, engine=post.density.engine
         )
-        found = [check(drawn, site=site) for site in _replicated(drawn, "prior_predictive")]
-    except PpgenError as error:
-        section.note("warning", f"There is no prior check. {error}")
-        return
-    for one in found:
-        section.note("ok" if one.ok else "warning", one.reading)
-        section.figure(
-            _predictive_picture(one, post),
-            caption=f"Observed `{one.site}` and what the prior expects of it.",
-            alt=f"Observed {one.site} beside draws from the prior predictive distribution",
-        )
+        for site in _replicated(drawn, "prior_predictive"):
+            _write_check(section, post, check(drawn, site=site), "the prior predicts for it")
 
 
 def _write_fit(section: Section, post: Posterior) -> None:
@@ -143,60 +136,67 @@ def _write_estimates(section: Section, post: Posterior) -> None:
 
 
 def _write_predictive_check(section: Section, post: Posterior, seed: int) -> None:
-    try:
+    with _unless_impossible(section, "predictive check"):
         drawn = posterior_predictive(post, seed=seed)
-        sites = list(_replicated(drawn, "posterior_predictive"))
-    except PpgenError as error:
-        section.note("warning", f"There is no predictive check. {error}")
-        return
-    for site in sites:
-        found = check(drawn, site=site)
-        section.note("ok" if found.ok else "warning", found.reading)
-        section.figure(
-            _predictive_picture(found, post),
-            caption=f"Observed `{site}` and what the fitted model expects of it.",
-            alt=f"Observed {site} beside draws from the posterior predictive distribution",
-        )
-        section.figure(
-            plots.statistics_check(found),
-            caption="Test statistics of replicated data, and of the data there are.",
-            alt=f"Histograms of test statistics of replicated {site} with the observed values",
-        )
-        _write_coverage(section, post, site, seed)
+        for site in _replicated(drawn, "posterior_predictive"):
+            found = check(drawn, site=site)
+            _write_check(section, post, found, "the fitted model predicts for it")
+            section.figure(
+                plots.statistics_check(found),
+                caption="Test statistics of replicated data, and of the data there are.",
+                alt=f"Histograms of test statistics of replicated {site} with the observed values",
+            )
+            _write_coverage(section, post, site, seed)
+
+
+def _write_check(section: Section, post: Posterior, found: PredictiveCheck, what: str) -> None:
+    _write_verdict(section, found)
+    section.figure(
+        _predictive_picture(found, post),
+        caption=f"Observed `{found.site}` and what {what}.",
+        alt=f"Observed {found.site} next to draws from the {found.source} predictive distribution",
+    )
 
 
 def _write_coverage(section: Section, post: Posterior, site: str, seed: int) -> None:
-    try:
+    with _unless_impossible(section, f"leave-one-out check of {site}"):
         pit = loo_pit(post, site, seed=seed)
-    except PpgenError as error:
-        section.note("warning", f"There is no leave-one-out check of {site}. {error}")
-        return
-    section.note("ok" if pit.ok and not pit.bad else "warning", pit.reading)
-    section.figure(
-        plots.loo_pit_band(pit),
-        caption="Where each observation lies in what the others predict for it: the curve of calibrated "
-        "predictions stays in the band in 95 % of cases.",
-        alt=f"Difference between the ECDF of the leave-one-out transform of {site} and a uniform one",
-    )
+        section.note("ok" if pit.ok and not pit.bad else "warning", pit.reading)
+        section.figure(
+            plots.loo_pit_band(pit),
+            caption="Where each observation lies in what the others predict for it: the curve of calibrated "
+            "predictions stays in the band in 95 % of cases.",
+            alt=f"Difference between the ECDF of the leave-one-out transform of {site} and a uniform one",
+        )
 
 
 def _write_sensitivity(section: Section, post: Posterior) -> None:
-    try:
+    with _unless_impossible(section, "sensitivity analysis"):
         found = sensitivity(post)
-    except PpgenError as error:
-        section.note("warning", f"There is no sensitivity analysis. {error}")
-        return
-    section.text("How the posterior moves when prior or likelihood are made weaker or stronger.")
-    section.note("ok" if found.ok else "warning", found.reading)
-    section.figure(
-        plots.power_sensitivity(found),
-        caption="Left: sensitivity of each parameter; beyond the line it counts. Right: how the most "
-        "sensitive one moves as prior and likelihood are raised to a power.",
-        alt="Sensitivity of each parameter to its prior and to the likelihood",
-    )
+        section.text("How the posterior moves when prior or likelihood are made weaker or stronger.")
+        _write_verdict(section, found)
+        section.figure(
+            plots.power_sensitivity(found),
+            caption="Left: sensitivity of each parameter; beyond the line it counts. Right: how the most "
+            "sensitive one moves as prior and likelihood are raised to a power.",
+            alt="Sensitivity of each parameter to its prior and to the likelihood",
+        )
 
 
 # -- pieces ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _unless_impossible(section: Section, what: str) -> Iterator[None]:
+    """Write a part of a section, or why this posterior has none."""
+    try:
+        yield
+    except PpgenError as error:
+        section.note("warning", f"There is no {what}. {error}")
+
+
+def _write_verdict(section: Section, found: PredictiveCheck | Sensitivity) -> None:
+    section.note("ok" if found.ok else "warning", found.reading)
 
 
 def _scalars_first(post: Posterior) -> dict[str, np.ndarray]:
@@ -215,7 +215,7 @@ def _described(name: str, value: Any) -> tuple[object, ...]:
 
 
 def _replicated(drawn: Any, group: str) -> Iterator[str]:
-    """The observed sites that were drawn anew."""
+    """The observed sites that were redrawn."""
     observed = drawn["observed_data"].data_vars
     return (str(name) for name in drawn[group].data_vars if name in observed)
 

@@ -1,4 +1,4 @@
-"""The front door: one page for posteriors, a workflow, or a scorecard."""
+"""One page for posteriors, a workflow, or a scorecard."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ppgen.reports.page import Page
 from ppgen.reports.posterior_chapter import (
     Opener,
     in_short,
-    write_again,
     write_posterior,
     write_program,
+    write_reproduction,
 )
 from ppgen.reports.reproduce import made_with
 from ppgen.reports.result_chapters import best_of, write_calibration, write_comparison, write_scorecard
@@ -33,8 +33,8 @@ Result = Posterior | Mapping[str, Posterior] | Comparison | Calibration | Scorec
 def report(*results: Any, path: str | os.PathLike[str] | None = None, title: str = "", seed: int = 0) -> Page:
     """Put results into one self-contained HTML page: what was done, what came out, how far to trust it.
 
-    Of a posterior it shows the program, the data, a prior check, the fit with its diagnosis in words, the
-    estimates, a predictive check, the sensitivity to the prior, and the code that gives the same again.
+    Of a posterior it shows the program, the data, a prior check, the fit with its diagnosis, the estimates, a
+    predictive check, the sensitivity to the prior, and the code that reproduces it.
     Several posteriors are compared as well. The page loads nothing and runs nothing.
 
     Args:
@@ -91,7 +91,7 @@ def _write_one(page: Page, name: str, post: Posterior, seed: int) -> None:
     open_part: Opener = page.section(name).heading if name else page.section
     write_program(open_part, post)
     write_posterior(open_part, post, seed)
-    write_again(open_part, post)
+    write_reproduction(open_part, post)
 
 
 def _compared(posteriors: Mapping[str, Posterior], page: Page) -> Comparison | None:

@@ -1,4 +1,4 @@
-"""How to get the same again: a program's source, the call that made a posterior, versions."""
+"""What reproduces a posterior: a program's source, the call that made a posterior, versions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def source_of(program: Any) -> str:
 
 
 def call_of(post: Posterior) -> str:
-    """The Python that gives the same posterior again.
+    """The Python that reproduces a posterior.
 
     Small data stand in it; large arrays by shape, type and the beginning of their SHA-256.
     """

@@ -8,14 +8,31 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["ACCENTS", "FAINT", "INK", "MUTED", "data_url", "legend", "legend_above", "new_figure", "title"]
+__all__ = [
+    "ACCENTS",
+    "FAINT",
+    "INK",
+    "MUTED",
+    "data_url",
+    "footnote",
+    "hide_scale",
+    "legend",
+    "legend_above",
+    "legend_below",
+    "list_down",
+    "new_figure",
+    "new_panels",
+    "show_image",
+    "title",
+]
 
 # Okabe and Ito's palette (2008, "Color universal design"), without its yellow, which white swallows.
 ACCENTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -26,6 +43,12 @@ FAINT = "#e5e7eb"  # grid lines
 Corner = Literal["best", "upper left", "upper right", "lower left", "lower right"]
 
 _TEXT = 9.5  # points; a figure is 6 inches wide, so that this is still legible at phone width
+_LEGEND: dict[str, Any] = {
+    "frameon": False,
+    "fontsize": _TEXT - 0.5,
+    "labelcolor": INK,
+    "handlelength": 1.6,
+}
 
 
 class NotebookFigure(Figure):
@@ -80,6 +103,45 @@ def new_figure(
     return figure, axes
 
 
+def new_panels(
+    count: int,
+    columns: int,
+    *,
+    size: tuple[float, float],
+    margins: tuple[float, float] = (0.0, 0.0),
+    grid: Literal["x", "y", "both"] | None = "y",
+    share_x: bool = False,
+    share_y: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of ``count`` panels, at most ``columns`` of them side by side.
+
+    Args:
+        count, columns: how many panels, and how many in a line.
+        size: width and height of a panel, in inches.
+        margins: how much wider and higher the figure is than its panels.
+        grid, share_x, share_y: as in :func:`new_figure`.
+
+    Example:
+        >>> figure, panels = new_panels(3, 2, size=(3.0, 2.0))
+        >>> len(panels), figure.get_size_inches().tolist()
+        (3, [6.0, 4.0])
+    """
+    columns = min(columns, count)
+    lines = math.ceil(count / columns)
+    figure, axes = new_figure(
+        lines,
+        columns,
+        width=margins[0] + size[0] * columns,
+        height=margins[1] + size[1] * lines,
+        grid=grid,
+        share_x=share_x,
+        share_y=share_y,
+    )
+    for unused in axes.flat[count:]:
+        unused.remove()
+    return figure, list(axes.flat[:count])
+
+
 def title(axes: Axes, text: str) -> None:
     """Put a title over the left edge of the axes, where reading starts."""
     axes.set_title(text, loc="left", fontsize=_TEXT + 0.5, fontweight="bold", color=INK)
@@ -87,21 +149,43 @@ def title(axes: Axes, text: str) -> None:
 
 def legend(axes: Axes, location: Corner = "best") -> None:
     """Add a legend without a frame inside the axes."""
-    axes.legend(loc=location, frameon=False, fontsize=_TEXT - 0.5, labelcolor=INK, handlelength=1.6)
+    axes.legend(loc=location, **_LEGEND)
 
 
 def legend_above(axes: Axes) -> None:
     """Add a legend over the left edge of the axes, where it hides no data."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4,
-        borderaxespad=0.2,
-        frameon=False,
-        fontsize=_TEXT - 0.5,
-        labelcolor=INK,
-        handlelength=1.6,
-    )
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, **_LEGEND)
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Add the legend of one of the axes below the whole figure."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, **_LEGEND)
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Write a line below the whole figure."""
+    figure.supxlabel(text, fontsize=_TEXT - 0.5, color=INK)
+
+
+def hide_scale(axes: Axes) -> None:
+    """Leave out the vertical scale, which says nothing of a density: it begins at 0."""
+    axes.set_yticks([])
+    axes.set_ylim(bottom=0)
+    axes.spines["left"].set_visible(False)
+
+
+def list_down(axes: Axes, names: Sequence[str]) -> None:
+    """Name the heights 0, 1, 2, … of the axes, the first on top."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def show_image(axes: Axes, image: np.ndarray, low: float, high: float) -> None:
+    """Draw grey levels from ``low``, white, to ``high``, black, within a faint frame."""
+    axes.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=FAINT)
 
 
 def data_url(figure: Figure, *, scale: float = 2.0) -> str:

@@ -1,7 +1,7 @@
 from .averaging import average as average
 from .calibration.calibrate import calibrate as calibrate
 from .calibration.result import Calibration as Calibration
-from .checks import check as check
+from .predictive_checks import check as check
 from .comparison import compare as compare
 from .coverage import loo_pit as loo_pit
 from .cross_validation import loo as loo

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName
+from ppgen.checks import check_choice, check_integer
+from ppgen.errors import InvalidArgument
 from ppgen.inference import arviz_compat
 from ppgen.inference.pointwise import flatten_draws, pointwise
 from ppgen.inference.posterior import Posterior
 from ppgen.kernels.resampling import systematic_resampling
-from ppgen.workflow.comparison import Comparison, check_posteriors, check_same_data, compare
-from ppgen.workflow.likelihoods import alike
+from ppgen.workflow.arguments import check_posteriors, check_same_data
+from ppgen.workflow.comparison import Comparison, compare
 
 __all__ = ["Average", "average"]
 
@@ -96,8 +97,7 @@ def average(
         ((1, 4000, 2), 0.75)
     """
     check_posteriors(posts)
-    if draws < 1:
-        raise InvalidArgument("draws", got=str(draws), expected="at least 1", fix="Write draws=4000.")
+    check_integer("draws", draws, example=4000)
     shares = _shares(posts, weights)
     first = next(iter(posts.values()))
     observed = {name: _observed(post) for name, post in posts.items()}
@@ -113,7 +113,7 @@ def average(
         rows = np.flatnonzero(model == k)
         if len(rows) == 0:
             continue
-        predicted = alike(post).predictive(seed)
+        predicted = post.equally_weighted().predictive(seed)
         chosen = _choose(rng, post.positions[..., 0].size, len(rows))
         for site in sites:
             mixed[site][rows] = flatten_draws(predicted[site])[chosen]
@@ -144,8 +144,7 @@ def _shares(
         weights = compare(posts)
     given = weights.weights if isinstance(weights, Comparison) else weights
     for name in given:
-        if name not in posts:
-            raise UnknownName("weights", name, posts)
+        check_choice("weights", name, posts)
     missing = [name for name in posts if name not in given]
     values = np.array([float(given.get(name, 0.0)) for name in posts])
     if missing or not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:

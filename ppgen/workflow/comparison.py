@@ -11,12 +11,13 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import norm
 
-from ppgen.errors import DataError, InvalidArgument, UnsupportedProgram
+from ppgen.errors import DataError, UnsupportedProgram
 from ppgen.inference.posterior import Posterior
+from ppgen.workflow.arguments import check_posteriors, check_same_data
 from ppgen.workflow.cross_validation import CrossValidation, loo
 from ppgen.workflow.stacking import mixture_elpd, pseudo_bma, stack
 
-__all__ = ["ComparedModel", "Comparison", "check_posteriors", "check_same_data", "compare"]
+__all__ = ["ComparedModel", "Comparison", "compare"]
 
 # Under these a difference and its standard error mean little (Sivula et al., arXiv:2008.10296).
 _SMALLEST_DIFFERENCE = 4.0
@@ -143,7 +144,7 @@ def compare(
 
     Args:
         posts: posteriors by name, of any method and either language.
-        moment_match, refit: what to do where importance weights do not do, as in ``loo``.
+        moment_match, refit: what to do where importance weights do not suffice, as in ``loo``.
         seed: of the bootstrap behind pseudo-BMA+ weights and of the intervals of probabilities.
 
     Raises:
@@ -181,8 +182,8 @@ def compare(
     for k, (name, found) in enumerate(validations.items()):
         lead = elpd[k] - elpd[best]
         difference, error = float(lead.sum()), float(math.sqrt(len(lead)) * lead.std())
-        evidence = evidences.get(name)
-        probability = probabilities.get(name)
+        evidence, evidence_error = evidences.get(name, (None, None))
+        probability, probability_interval = probabilities.get(name, (None, None))
         models.append(
             ComparedModel(
                 name=name,
@@ -195,62 +196,15 @@ def compare(
                 weight=float(stacked[k]),
                 pseudo_bma=float(bma[k]),
                 bad=len(found.bad),
-                log_evidence=evidence[0] if evidence else None,
-                log_evidence_stderr=evidence[1] if evidence else None,
-                probability=probability[0] if probability else None,
-                probability_interval=probability[1] if probability else None,
+                log_evidence=evidence,
+                log_evidence_stderr=evidence_error,
+                probability=probability,
+                probability_interval=probability_interval,
             )
         )
     models.sort(key=lambda model: -model.elpd)
     doubtful = tuple(name for name, post in posts.items() if not post.diagnostics.ok)
     return Comparison(tuple(models), validations, float(mixture_elpd(elpd, stacked).sum()), note, doubtful)
-
-
-def check_posteriors(posts: Mapping[str, Posterior]) -> None:
-    """Refuse what is not a mapping of two or more posteriors by name."""
-    fix = 'Write {"a": ppgen.infer(a, data), "b": ppgen.infer(b, data)}.'
-    if not isinstance(posts, Mapping):
-        raise InvalidArgument(
-            "posts", got=f"a {type(posts).__name__}", expected="posteriors by name", fix=fix
-        )
-    if len(posts) < 2:
-        raise InvalidArgument(
-            "posts", got=f"{len(posts)} model{'s' * (len(posts) != 1)}", expected="at least two", fix=fix
-        )
-    for name, post in posts.items():
-        if not isinstance(post, Posterior):
-            raise InvalidArgument(
-                f"posts[{name!r}]", got=f"a {type(post).__name__}", expected="a ppgen.Posterior", fix=fix
-            )
-
-
-def check_same_data(observed: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Refuse models of different data: their log densities are of different things.
-
-    Args:
-        observed: the observations by site, by model.
-
-    Raises:
-        DataError: naming the models, and the site where they differ.
-    """
-    (first, reference), *others = observed.items()
-    fix = "Fit all of them to the same observations, in the same unit, under the same site names."
-    for name, found in others:
-        if set(found) != set(reference):
-            raise DataError(
-                "posts",
-                got=f"{first!r} with the observed sites {sorted(reference)}, {name!r} with {sorted(found)}",
-                expected="the same observed sites in all models",
-                fix=fix,
-            )
-        for site, values in found.items():
-            if values.shape != reference[site].shape or not np.array_equal(values, reference[site]):
-                raise DataError(
-                    "posts",
-                    got=f"different observations of site {site!r} in {first!r} and {name!r}",
-                    expected="the same observations in all models",
-                    fix=fix,
-                )
 
 
 def _validate(name: str, post: Posterior, moment_match: bool, refit: bool) -> CrossValidation:
@@ -316,21 +270,15 @@ def _winner(models: Sequence[ComparedModel]) -> str:
     lead, error = -second.difference, second.difference_stderr
     if lead < 1e-9:
         return f"{best.name} and {second.name} predict alike."
-    sure = 1 - second.p_better
     if lead < _SMALLEST_DIFFERENCE:
         return (
             f"{best.name} and {second.name} predict about equally well: {best.name} leads by {lead:.2g} ± "
             f"{error:.2g} nats, less than the {_SMALLEST_DIFFERENCE:.0f} from which on a difference matters."
         )
-    how = "clearly" if lead > 2 * error else "but that is not certain"
-    if how == "clearly":
-        return (
-            f"{best.name} predicts best, clearly: {lead:.1f} ± {error:.1f} nats ahead of {second.name} "
-            f"(probability of being better {_not_quite_one(sure)})."
-        )
+    how = "predicts best, clearly" if lead > 2 * error else "seems to predict best, but that is not certain"
     return (
-        f"{best.name} seems to predict best, but that is not certain: {lead:.1f} ± {error:.1f} nats ahead of "
-        f"{second.name} (probability of being better {_not_quite_one(sure)})."
+        f"{best.name} {how}: {lead:.1f} ± {error:.1f} nats ahead of {second.name} "
+        f"(probability of being better {_not_quite_one(1 - second.p_better)})."
     )
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument, UnknownName, UnsupportedProgram
+from ppgen.errors import UnsupportedProgram
 from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.weights import khat_threshold
+from ppgen.workflow.arguments import choose_site
 from ppgen.workflow.calibration.uniformity import Band, p_value, simultaneous_band
 from ppgen.workflow.cross_validation import leave_one_out_weights
 from ppgen.workflow.likelihoods import observations
@@ -108,7 +109,7 @@ def loo_pit(post: Posterior, site: str | None = None, *, seed: int = 0) -> LooPi
         The leave-one-out predictions of y are too narrow (p = ...
     """
     seen = observations(post)
-    name = _site(post, site)
+    name = choose_site(site, list(seen.observed))
     entry = next((entry for entry in (name, f"{name}_marginal") if entry in seen.shapes), None)
     shape = seen.observed[name].shape
     if entry is None or seen.shapes[entry] != shape:
@@ -131,20 +132,6 @@ def loo_pit(post: Posterior, site: str | None = None, *, seed: int = 0) -> LooPi
     values = np.clip(below + spread * equal, 0.0, 1.0)
     ranks = np.minimum((values * (_BINS + 1)).astype(int), _BINS)
     return LooPit(name, values, khat[rows], khat_threshold(len(seen.log_likelihood)), p_value(ranks, _BINS))
-
-
-def _site(post: Posterior, site: str | None) -> str:
-    sites = [each.name for each in post.density.sites if each.role == "observed"]
-    if site is None and len(sites) > 1:
-        raise InvalidArgument(
-            "site",
-            got="None",
-            expected=f"one of the observed sites {sites}",
-            fix=f"Write site={sites[0]!r}.",
-        )
-    if site is not None and site not in sites:
-        raise UnknownName("site", site, sites)
-    return site or sites[0]
 
 
 def _shape(values: np.ndarray) -> str:

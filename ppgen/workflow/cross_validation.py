@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
-from ppgen.inference.arviz_compat import pareto_smooth
 from ppgen.inference.convergence import ess_mean
 from ppgen.inference.diagnostics import scalars_of
 from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.posterior import Posterior
-from ppgen.inference.weights import khat_threshold
+from ppgen.inference.weights import khat_threshold, smooth_rows
 from ppgen.style.numbers import as_sure_as
 from ppgen.workflow.leave_one_out import LeftOut, refit
-from ppgen.workflow.likelihoods import Observations, alike, observations
+from ppgen.workflow.likelihoods import Observations, observations
 from ppgen.workflow.moment_matching import match_moments
 
 __all__ = ["CrossValidation", "leave_one_out_weights", "loo"]
-
-_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +86,7 @@ class CrossValidation:
             f"{as_sure_as(self.elpd, self.stderr or None)} ± {self.stderr:.1f} nats, with {self.p_loo:.1f} "
             "effective parameters."
         ]
-        for how, doing in (("moment matching", "by moment matching"), ("refit", "by fitting again")):
+        for how, doing in (("moment matching", "by moment matching"), ("refit", "by refitting")):
             if count := self.how.count(how):
                 words.append(f"{count} of them {'was' if count == 1 else 'were'} computed {doing}.")
         if self.bad:
@@ -122,13 +119,13 @@ def loo(post: Posterior, *, moment_match: bool = True, refit: bool = False) -> C
 
     Draws of another density q than the posterior (a guide's) count by their importance ratio as well. Where
     the Pareto shape of the weights is too large, the draws are moved by moment matching, and what is still
-    bad after that is fitted again without the observation, if ``refit`` is true. Observations of all sites
+    bad after that is refitted without the observation, if ``refit`` is true. Observations of all sites
     count; missing ones that a mask leaves out count 0.
 
     Args:
         post: the posterior.
-        moment_match: whether to match moments where weights alone do not do.
-        refit: whether to fit again, without the observation, where nothing else does; one fit each.
+        moment_match: whether to match moments where weights alone do not suffice.
+        refit: whether to refit without the observation where nothing else works; one fit each.
 
     Raises:
         UnsupportedProgram: if the program has no log density of single observations; the site is named.
@@ -163,19 +160,7 @@ def leave_one_out_weights(post: Posterior, seen: Observations) -> tuple[np.ndarr
     raw = -seen.log_likelihood.T
     if post.drawn.weights is not None:
         raw = raw + post.drawn.weights.raw
-    # A draw of weight zero has a logarithm that can be fitted: far below all others.
-    finite = np.isfinite(raw)
-    lowest = np.where(finite, raw, np.inf).min(axis=1, keepdims=True)
-    raw = np.where(finite, raw, np.where(raw == np.inf, 700.0, -700.0) + np.where(lowest < np.inf, lowest, 0))
-    smoothed, khat = np.empty_like(raw), np.zeros(len(raw))
-    equal = np.ptp(raw, axis=1) < 1e-10  # a masked observation: there is no tail to fit
-    smoothed[equal] = -math.log(raw.shape[1])
-    uneven = np.flatnonzero(~equal)
-    efficiency = _efficiency(post)
-    for first in range(0, len(uneven), _ROWS_AT_ONCE):
-        rows = uneven[first : first + _ROWS_AT_ONCE]
-        smoothed[rows], khat[rows] = pareto_smooth(raw[rows], efficiency)
-    return smoothed, khat
+    return smooth_rows(raw, _efficiency(post))
 
 
 def _by_importance(post: Posterior, seen: Observations) -> CrossValidation:
@@ -205,41 +190,49 @@ def _by_importance(post: Posterior, seen: Observations) -> CrossValidation:
 def _by_moment_matching(post: Posterior, found: CrossValidation) -> CrossValidation:
     if post.drawn.weights is not None and not post.drawn.weights.usable:
         return found  # there are no draws of the posterior that could be moved
-    post = alike(post)
+    post = post.equally_weighted()
     positions, left_out = flatten_draws(post.positions), LeftOut(post.density)
     efficiency = _efficiency(post)
-    elpd, khat, how = found.elpd_i.copy(), found.khat.copy(), list(found.how)
-    for i in found.bad:
-        matched = match_moments(
-            lambda z, i=i: left_out.evaluate(z, i),  # type: ignore[misc]
-            positions,
-            efficiency=efficiency,
-        )
-        if matched.khat < khat[i]:
-            elpd[i], khat[i], how[i] = matched.elpd, matched.khat, "moment matching"
-    return replace(found, elpd_i=elpd, khat=khat, how=tuple(how))
+
+    def match(i: int) -> tuple[float, float]:
+        matched = match_moments(lambda z: left_out.evaluate(z, i), positions, efficiency=efficiency)
+        return matched.elpd, matched.khat
+
+    return _improved(found, "moment matching", match)
 
 
 def _by_refits(post: Posterior, found: CrossValidation) -> CrossValidation:
     left_out = LeftOut(post.density)
-    elpd, khat, how = found.elpd_i.copy(), found.khat.copy(), list(found.how)
     troubled: list[str] = []
-    for i in found.bad:
-        again = refit(post, left_out.density(i))
-        _, log_likelihood = left_out.evaluate(flatten_draws(again.positions), i)
-        weights = again.drawn.weights
-        usable = weights is not None and weights.usable
-        shares = weights.smoothed if weights is not None and usable else -math.log(len(log_likelihood))
-        elpd[i] = logsumexp(shares + log_likelihood)
-        how[i], khat[i] = "refit", 0.0
-        if weights is not None and not usable:
-            khat[i] = weights.khat
-        if not again.diagnostics.ok:
+
+    def fit_without(i: int) -> tuple[float, float]:
+        fitted = refit(post, left_out.density(i))
+        if not fitted.diagnostics.ok:
             troubled.append(found.labels[i])
-    note = found.note
-    if troubled:
-        note = f"{note} The fits without {', '.join(troubled[:5])} have problems of their own.".strip()
-    return replace(found, elpd_i=elpd, khat=khat, how=tuple(how), note=note)
+        _, log_likelihood = left_out.evaluate(flatten_draws(fitted.positions), i)
+        weights = fitted.drawn.weights
+        if weights is None or not weights.usable:
+            khat = 0.0 if weights is None else weights.khat
+            return float(logsumexp(log_likelihood) - math.log(len(log_likelihood))), khat
+        return float(logsumexp(weights.smoothed + log_likelihood)), 0.0
+
+    found = _improved(found, "refit", fit_without)
+    if not troubled:
+        return found
+    words = f"The fits without {', '.join(troubled[:5])} have problems of their own."
+    return replace(found, note=f"{found.note} {words}".strip())
+
+
+def _improved(
+    found: CrossValidation, how: str, estimate: Callable[[int], tuple[float, float]]
+) -> CrossValidation:
+    """The bad observations by another estimate of elpd and Pareto shape, where that has a smaller shape."""
+    elpd, khat, ways = found.elpd_i.copy(), found.khat.copy(), list(found.how)
+    for i in found.bad:
+        value, shape = estimate(i)
+        if shape < khat[i]:
+            elpd[i], khat[i], ways[i] = value, shape, how
+    return replace(found, elpd_i=elpd, khat=khat, how=tuple(ways))
 
 
 def _efficiency(post: Posterior) -> float:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ppgen.errors import InvalidArgument
 from ppgen.findings import Finding, Severity, worst_first, worst_of
 from ppgen.inference.posterior import Posterior
+from ppgen.program.languages.language import find_language
+from ppgen.workflow.arguments import check_posterior
 from ppgen.workflow.funnels import Funnel, find_funnels
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -77,13 +78,7 @@ def diagnose(post: Posterior) -> Diagnosis:
         >>> print(diagnose(ppgen.infer(program, {"y": [1.0, 2.0, 3.0]}, "laplace", progress=False)).reading)
         Nothing was found wrong with these draws.
     """
-    if not isinstance(post, Posterior):
-        raise InvalidArgument(
-            "post",
-            got=f"a {type(post).__name__}",
-            expected="a ppgen.Posterior",
-            fix="Give what ppgen.infer returns; ArviZ data have lost the program.",
-        )
+    check_posterior("post", post, "Give what ppgen.infer returns; ArviZ data have lost the program.")
     findings = post.diagnostics.findings
     is_chain = not np.isnan(post.diagnostics.rhat_max)
     if is_chain and any(f.severity != "ok" and f.topic in _CAUSED_BY_FUNNELS for f in findings):
@@ -105,7 +100,7 @@ def _explain(
         "funnel",
         "problem",
         worst.what + also,
-        f"{worst.cure(post.density.engine)} If it must stay centred, take smaller steps: "
+        f"{worst.cure(find_language(post.density.engine))} If it must stay centred, take smaller steps: "
         f"target_accept={smaller}.",
         {"scale": worst.scale, "site": worst.site, "correlation": worst.correlation},
     )

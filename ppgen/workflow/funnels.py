@@ -11,6 +11,7 @@ from scipy.stats import rankdata, spearmanr
 from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.program.density import Latent
+from ppgen.program.languages.language import Language
 from ppgen.program.sites import Site
 from ppgen.workflow.dependence import parents_of
 
@@ -62,7 +63,7 @@ class Funnel:
             f"a mean {self.scale} of {self.neck:.2g}, where all draws have {self.body:.2g}."
         )
 
-    def cure(self, engine: str) -> str:
+    def cure(self, language: Language) -> str:
         """What to write instead, in the program's language."""
         if not self.shifts:
             return (
@@ -71,11 +72,15 @@ class Funnel:
             )
         base = self.scale.split("[")[0]
         formula = f"{self.location or 'location'} + {base} * z"
-        handler = "numpyro.handlers.reparam" if engine == "numpyro" else "pyro.poutine.reparam"
-        return (
+        words = (
             f"Write {self.site} non-centred: sample z from the standard form of its distribution and let "
-            f'{self.site} = {formula}; {handler}(program, config={{"{self.site}": LocScaleReparam(0)}}) does '
-            "it without a change of the program."
+            f"{self.site} = {formula}"
+        )
+        if not language.reparam:
+            return f"{words}."
+        return (
+            f'{words}; {language.reparam}(program, config={{"{self.site}": LocScaleReparam(0)}}) does it '
+            "without a change of the program."
         )
 
 

@@ -74,7 +74,7 @@ class LeftOut:
 
 
 def refit(post: Posterior, without: Density) -> Posterior:
-    """Fit again, by the same method with the same options, to one observation less."""
+    """Refit by the same method, with the same options, to one observation less."""
     settings: Any = post.settings
     if getattr(settings, "checkpoint", None) is not None:  # that file belongs to the whole data
         settings = replace(settings, checkpoint=None)

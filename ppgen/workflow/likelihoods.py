@@ -1,4 +1,4 @@
-"""What a posterior's draws say of each observation on its own, and whether that can be told at all."""
+"""The log density of each observation at the draws of a posterior, where single observations have one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ppgen.inference.pointwise import flatten_draws, pointwise
 from ppgen.inference.posterior import Posterior
 from ppgen.program.density import Density
 
-__all__ = ["Observations", "alike", "observations"]
+__all__ = ["Observations", "observations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +67,6 @@ def observations(post: Posterior) -> Observations:
     values = np.concatenate(rows, axis=1)
     _check_unscaled(post, values)
     return Observations({name: likelihood[name].shape[2:] for name in names}, values, observed)
-
-
-def alike(post: Posterior) -> Posterior:
-    """The same draws where all count alike, else what their weights make of them, if they can be used."""
-    weights = post.drawn.weights
-    return post.corrected(post.seed) if weights is not None and weights.usable else post
 
 
 def _check_observed(density: Density) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from ppgen.inference.arviz_compat import pareto_smooth
+from ppgen.inference.weights import smooth_rows
 
 __all__ = ["Matched", "match_moments"]
 
@@ -136,11 +136,7 @@ def _elpd(log_weights: np.ndarray, log_likelihood: np.ndarray) -> float:
 
 
 def _smooth(log_weights: np.ndarray, efficiency: float) -> tuple[np.ndarray, float]:
-    usable = np.isfinite(log_weights)
-    if not usable.any():
-        return np.full(len(log_weights), -np.log(len(log_weights))), np.inf
-    floor = log_weights[usable].min() - 700.0
-    smoothed, khat = pareto_smooth(np.where(usable, log_weights, floor)[None], efficiency)
+    smoothed, khat = smooth_rows(log_weights[None], efficiency)
     return smoothed[0], float(khat[0])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ppgen.errors import InferenceError, InvalidArgument, UnknownName, UnsupportedProgram
+from ppgen.checks import check_choice, check_number
+from ppgen.errors import InferenceError, UnsupportedProgram
 from ppgen.inference.arviz_compat import power_scaling
 from ppgen.inference.diagnostics import scalars_of
 from ppgen.inference.log_densities import log_densities
@@ -16,7 +17,6 @@ from ppgen.inference.pointwise import flatten_draws, pointwise, unflatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.weights import Weights, khat_threshold
 from ppgen.workflow.dependence import parents_of
-from ppgen.workflow.likelihoods import alike
 
 __all__ = ["Part", "ScaledParameter", "Sensitivity", "sensitivity"]
 
@@ -87,10 +87,8 @@ class Sensitivity:
 
     def __getitem__(self, name: str) -> ScaledParameter:
         """One parameter, by name."""
-        for each in self.parameters:
-            if each.name == name:
-                return each
-        raise UnknownName("parameter", name, [each.name for each in self.parameters])
+        by_name = {each.name: each for each in self.parameters}
+        return by_name[check_choice("parameter", name, by_name)]
 
     @property
     def ok(self) -> bool:
@@ -141,7 +139,7 @@ def sensitivity(
     .. math:: p_\alpha(\theta \mid y) \propto p(\theta)^\alpha\, p(y \mid \theta)
         \quad\text{or}\quad p(\theta)\, p(y \mid \theta)^\alpha
 
-    Nothing is fitted again: draws are reweighted by :math:`p(\theta)^{\alpha - 1}` or
+    Nothing is refitted: draws are reweighted by :math:`p(\theta)^{\alpha - 1}` or
     :math:`p(y \mid \theta)^{\alpha - 1}`, Pareto-smoothed. A prior that is written as a factor counts with
     the likelihood.
 
@@ -172,10 +170,7 @@ def sensitivity(
         >>> sensitivity(far)["mu"].diagnosis
         'prior-data conflict'
     """
-    if not powers or not all(power > 0 for power in powers):
-        raise InvalidArgument(
-            "powers", got=str(powers), expected="positive numbers", fix="Write powers=(0.5, 1.0, 2.0)."
-        )
+    powers = tuple(check_number("powers", power, above=0) for power in powers) or _POWERS
     post = _exact(post)
     positions, shape = flatten_draws(post.positions), post.positions.shape[:2]
     _, log_prior, _ = pointwise(post.density, post.positions)
@@ -189,20 +184,15 @@ def sensitivity(
     draws = _draws(post, names)
     scalars = dict(scalars_of(draws))
     slopes = {part: _slopes(scalars, log_parts[part], part) for part in _PARTS}
-    weights = {part: _weights(log_parts[part].ravel(), powers) for part in _PARTS}
+    weights = {part: [Weights((power - 1) * log_parts[part].ravel()) for power in powers] for part in _PARTS}
     parameters = tuple(
         ScaledParameter(
-            name,
-            slopes["prior"][name],
-            slopes["likelihood"][name],
-            *_moments(values.ravel(), weights),
+            name, slopes["prior"][name], slopes["likelihood"][name], *_moments(values.ravel(), weights)
         )
         for name, values in scalars.items()
     )
     khat = {part: np.array([each.khat for each in weights[part]]) for part in _PARTS}
-    return Sensitivity(
-        parameters, scaled, tuple(float(power) for power in powers), khat, khat_threshold(len(positions))
-    )
+    return Sensitivity(parameters, scaled, powers, khat, khat_threshold(len(positions)))
 
 
 def _exact(post: Posterior) -> Posterior:
@@ -214,17 +204,14 @@ def _exact(post: Posterior) -> Posterior:
             expected="draws of the posterior, or such that can be corrected",
             fix="Take a richer guide (guide='nsf'), or method='nuts'.",
         )
-    return alike(post)
+    return post.equally_weighted()
 
 
 def _prior_sites(
     post: Posterior, prior: Sequence[str] | None, positions: np.ndarray, log_prior: Mapping[str, np.ndarray]
 ) -> tuple[str, ...]:
     if prior is not None:
-        for name in prior:
-            if name not in log_prior:
-                raise UnknownName("prior", name, log_prior)
-        chosen: Iterable[str] = prior
+        chosen = [check_choice("prior", name, log_prior) for name in prior]
     else:
         parents = parents_of(post.density, positions[:: max(1, len(positions) // 3)][:3])
         order = [part.name for part in post.density.latents]
@@ -251,20 +238,13 @@ def _one_an_observation(post: Posterior) -> set[str]:
 
 def _draws(post: Posterior, names: Sequence[str] | None) -> dict[str, np.ndarray]:
     chosen = [part.name for part in post.density.latents] if names is None else names
-    for name in chosen:
-        if name not in post.draws:
-            raise UnknownName("names", name, post.draws)
-    return {name: post.draws[name] for name in chosen}
+    return {name: post.draws[check_choice("names", name, post.draws)] for name in chosen}
 
 
 def _slopes(scalars: Mapping[str, np.ndarray], log_part: np.ndarray, part: Part) -> dict[str, float]:
     if np.ptp(log_part) == 0:
         return dict.fromkeys(scalars, 0.0)
     return {name: float(value) for name, value in power_scaling(scalars, log_part, part).items()}
-
-
-def _weights(log_part: np.ndarray, powers: Sequence[float]) -> list[Weights]:
-    return [Weights((power - 1) * log_part) for power in powers]
 
 
 def _moments(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ppgen.checks import check_integer
 from ppgen.errors import InvalidArgument, UnsupportedProgram
 from ppgen.inference import arviz_compat
 from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
@@ -16,7 +17,6 @@ from ppgen.program.density import Density
 from ppgen.program.family import Program
 from ppgen.program.read import read_density
 from ppgen.program.sites import Site
-from ppgen.workflow.likelihoods import alike
 
 __all__ = ["posterior_predictive", "prior_predictive"]
 
@@ -59,11 +59,8 @@ def prior_predictive(
         >>> found.prior_predictive["y"].shape, round(float(found.prior_predictive["y"].std()))  # √(3² + 4²)
         ((1, 4000, 2), 5)
     """
-    for name, value, least in (("draws", draws, 1), ("seed", seed, 0)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise InvalidArgument(
-                name, got=repr(value), expected=f"an integer of at least {least}", fix=f"Write {name}=1000."
-            )
+    check_integer("draws", draws, example=1000)
+    check_integer("seed", seed, least=0)
     checked = check_data(data)
     density = read_density(program, checked, engine=engine)
     _check_observed(density.sites)
@@ -105,7 +102,7 @@ def posterior_predictive(post: Posterior, *, seed: int = 0) -> Any:
         >>> found.posterior_predictive["y"].shape, round(float(found.posterior_predictive["y"].mean()), 1)
         ((4, 1000, 3), 1.5)
     """
-    post = alike(post)
+    post = post.equally_weighted()
     likelihood, _, _ = pointwise(post.density, post.positions)
     groups = {
         "posterior": post.draws,

@@ -52,6 +52,7 @@ class Language(ABC):
     Attributes:
         name: as ``engine=`` calls it.
         title: as a person writes it.
+        reparam: the handler that writes a site in another form, as one calls it; empty if there is none.
         arrays: the library of its arrays, ``"jax"`` or ``"torch"``.
         needs_numbers: what is raised where Python needs the numbers of an array that is only being traced.
         native: whether it can run programs by itself at each evaluation (:meth:`call`).
@@ -60,6 +61,7 @@ class Language(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    reparam: ClassVar[str] = ""
     arrays: ClassVar[str] = "jax"
     needs_numbers: ClassVar[tuple[type[Exception], ...]] = (
         jax_errors.JAXTypeError,

@@ -33,6 +33,7 @@ class NumPyro(Language):
 
     name: ClassVar[str] = "numpyro"
     title: ClassVar[str] = "NumPyro"
+    reparam: ClassVar[str] = "numpyro.handlers.reparam"
     try_alone: ClassVar[str] = "numpyro.handlers.seed(program, 0)(**data)"
 
     @contextmanager

@@ -42,6 +42,7 @@ class Pyro(Language):
 
     name: ClassVar[str] = "pyro"
     title: ClassVar[str] = "Pyro"
+    reparam: ClassVar[str] = "pyro.poutine.reparam"
     arrays: ClassVar[str] = "torch"
     native: ClassVar[bool] = True
     # It may be that the program needs the numbers of some data in Python.

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ppgen.errors import DataError, InvalidArgument, UnknownName
+from ppgen.checks import check_choice
+from ppgen.errors import DataError, InvalidArgument
 from ppgen.inference.posterior import Posterior
+from ppgen.workflow.arguments import choose_site
 from ppgen.workflow.predictive import posterior_predictive
 
 __all__ = ["PredictiveCheck", "StatisticCheck", "check"]
@@ -77,9 +79,9 @@ class StatisticCheck:
             f"observed {self.observed:.3g}, replicated {low:.3g} to {high:.3g} (90 %), {self.p_in_words}"
         )
         if self.ok:
-            return f"The {self.name} is as the model expects it: {numbers}."
+            return f"The {self.name} is as the model predicts: {numbers}."
         side = "larger" if self.p_value < 0.5 else "smaller"
-        return f"The {self.name} is {side} than the model expects it: {numbers}."
+        return f"The {self.name} is {side} than the model predicts: {numbers}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +106,8 @@ class PredictiveCheck:
 
     def __getitem__(self, name: str) -> StatisticCheck:
         """The check of one statistic, by name."""
-        for each in self.statistics:
-            if each.name == name:
-                return each
-        raise UnknownName("statistic", name, [each.name for each in self.statistics])
+        by_name = {each.name: each for each in self.statistics}
+        return by_name[check_choice("statistic", name, by_name)]
 
     @property
     def ok(self) -> bool:
@@ -131,17 +131,9 @@ class PredictiveCheck:
         """A pandas table with one row a statistic."""
         import pandas as pd
 
-        rows = [
-            {
-                "statistic": each.name,
-                "observed": each.observed,
-                "low": each.interval[0],
-                "high": each.interval[1],
-                "p_value": each.p_value,
-            }
-            for each in self.statistics
-        ]
-        return pd.DataFrame(rows).set_index("statistic")
+        columns = ["statistic", "observed", "low", "high", "p_value"]
+        rows = [(each.name, each.observed, *each.interval, each.p_value) for each in self.statistics]
+        return pd.DataFrame(rows, columns=columns).set_index("statistic")
 
 
 def check(
@@ -151,7 +143,7 @@ def check(
     site: str | None = None,
     seed: int = 0,
 ) -> PredictiveCheck:
-    r"""Hold test statistics of the observations against those of data that the model makes.
+    r"""Compare test statistics of the observations with those of data that the model makes.
 
     .. math:: p = P(T(\tilde y) > T(y)) + P(T(\tilde y) = T(y)) / 2
 
@@ -187,7 +179,7 @@ def check(
     data = posterior_predictive(draws, seed=seed) if isinstance(draws, Posterior) else draws
     source = _source(data)
     predictive, observations = data[f"{source}_predictive"], data["observed_data"]
-    name = _site(site, [str(name) for name in observations.data_vars if name in predictive.data_vars])
+    name = choose_site(site, [str(name) for name in observations.data_vars if name in predictive.data_vars])
     observed = np.asarray(observations[name])
     replicated = np.asarray(predictive[name])
     replicated = replicated.reshape(-1, *replicated.shape[2:])  # (chain * draw, *shape)
@@ -207,9 +199,7 @@ def _functions(statistics: Mapping[str, Statistic | str] | Sequence[str]) -> dic
     functions: dict[str, Statistic] = {}
     for label, each in chosen.items():
         if isinstance(each, str):
-            if each not in _STATISTICS:
-                raise UnknownName("statistics", each, _STATISTICS)
-            functions[label] = _STATISTICS[each]
+            functions[label] = _STATISTICS[check_choice("statistics", each, _STATISTICS)]
         elif callable(each):
             functions[label] = each
         else:
@@ -227,7 +217,8 @@ def _functions(statistics: Mapping[str, Statistic | str] | Sequence[str]) -> dic
 
 
 def _source(data: Any) -> Literal["prior", "posterior"]:
-    groups = {str(name).strip("/") for name in _groups(data)}
+    groups = getattr(data, "groups", ())  # a method in ArviZ 0.x, a property in 1.x
+    groups = {str(name).strip("/") for name in (groups() if callable(groups) else groups)}
     if "observed_data" in groups:
         if "posterior_predictive" in groups:
             return "posterior"
@@ -239,28 +230,6 @@ def _source(data: Any) -> Literal["prior", "posterior"]:
         expected="a posterior, or ArviZ data with predictive draws and the observations",
         fix="Give what prior_predictive(program, data) or ppgen.infer(program, data) returns.",
     )
-
-
-def _groups(data: Any) -> Sequence[Any]:
-    """The names of the groups: a method in ArviZ 0.x, a property in 1.x."""
-    groups = getattr(data, "groups", ())
-    found = groups() if callable(groups) else groups
-    return list(found)
-
-
-def _site(site: str | None, sites: list[str]) -> str:
-    if site is None:
-        if len(sites) == 1:
-            return sites[0]
-        raise InvalidArgument(
-            "site",
-            got="None",
-            expected=f"one of the observed sites {sites}",
-            fix=f"Write site={sites[0]!r}." if sites else "Observe something in the program.",
-        )
-    if site not in sites:
-        raise UnknownName("site", site, sites)
-    return site
 
 
 def _check_one(
