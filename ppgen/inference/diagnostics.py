@@ -336,7 +336,7 @@ def _energy(energy: np.ndarray) -> Finding:
     chain, smallest = int(bfmi.argmin()), float(bfmi.min())
     return judge(
         "energy",
-        smallest >= _SMALLEST_BFMI or spread.min() == 0,
+        smallest >= _SMALLEST_BFMI or bool(spread.min() == 0),
         fine="The energy changes freely between draws.",
         what=f"The energy changes too little between draws (BFMI {smallest:.2f} in chain {chain}, wanted "
         f"{_SMALLEST_BFMI}): heavy tails are explored slowly.",

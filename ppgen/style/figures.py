@@ -180,7 +180,7 @@ def list_down(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def show_image(axes: Axes, image: np.ndarray, low: float, high: float) -> None:
+def show_image(axes: Axes, image: np.ndarray, low: int | float, high: int | float) -> None:
     """Draw grey levels from ``low``, white, to ``high``, black, within a faint frame."""
     axes.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
     axes.set(xticks=[], yticks=[])

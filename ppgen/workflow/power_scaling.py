@@ -170,7 +170,7 @@ def sensitivity(
         >>> sensitivity(far)["mu"].diagnosis
         'prior-data conflict'
     """
-    powers = tuple(check_number("powers", power, above=0) for power in powers) or _POWERS
+    powers = tuple(check_number("powers", power, above=0.0) for power in powers) or _POWERS
     post = _exact(post)
     positions, shape = flatten_draws(post.positions), post.positions.shape[:2]
     _, log_prior, _ = pointwise(post.density, post.positions)
