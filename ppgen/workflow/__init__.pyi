@@ -1,7 +1,6 @@
 from .averaging import average as average
 from .calibration.calibrate import calibrate as calibrate
 from .calibration.result import Calibration as Calibration
-from .predictive_checks import check as check
 from .comparison import compare as compare
 from .coverage import loo_pit as loo_pit
 from .cross_validation import loo as loo
@@ -9,3 +8,4 @@ from .diagnosis import diagnose as diagnose
 from .power_scaling import sensitivity as sensitivity
 from .predictive import posterior_predictive as posterior_predictive
 from .predictive import prior_predictive as prior_predictive
+from .predictive_checks import check as check
