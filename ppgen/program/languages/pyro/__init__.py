@@ -64,7 +64,9 @@ class Pyro(Language):
         return {name: self.array(value) if is_array(value) else value for name, value in data.items()}
 
     def concatenate(self, parts: list[torch.Tensor]) -> jax.Array:
-        return jnp.asarray(torch.cat(parts).detach().numpy())
+        # Priors on Python's numbers are drawn from in torch's own default precision.
+        with jax.enable_x64(True):
+            return jnp.asarray(torch.cat(parts).detach().double().numpy())
 
     def run(
         self,
