@@ -7,8 +7,8 @@ from . import plots as plots
 from . import program as program
 from . import reports as reports
 from . import workflow as workflow
-from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.scorecard import Scorecard as Scorecard
+from .evaluation.scoring import evaluate as evaluate
 from .inference.citations import cite as cite
 from .inference.infer import infer as infer
 from .inference.posterior import Posterior as Posterior

@@ -248,7 +248,7 @@ def evaluate(
     in a table of its own.
     """
     from ppgen import storage
-    from ppgen.evaluation.evaluate import evaluate as measure
+    from ppgen.evaluation.scoring import evaluate as measure
     from ppgen.models.files import load
     from ppgen.reports.report import report as make_report
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from ppgen import plots
 from ppgen.data import Dataset, load
 from ppgen.errors import InferenceWarning, StorageError
-from ppgen.evaluation.evaluate import evaluate
+from ppgen.evaluation.scoring import evaluate
 from ppgen.inference.infer import infer
 from ppgen.inference.posterior import Posterior
 from ppgen.inference.training.train import TrainingRun, train

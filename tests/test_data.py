@@ -11,7 +11,6 @@ from PIL import Image
 
 import ppgen
 from ppgen.data import Dataset, Labels, LazyRows, as_dataset, describe, lazy, load, names
-from ppgen.data.files import read_array
 from ppgen.data.rows import check_rows
 from ppgen.errors import DataError, InvalidArgument, StorageError, UnknownName
 from ppgen.inference.training.checkpoint import digest
@@ -114,7 +113,6 @@ def test_own_files(tmp_path, suffix):
     assert (data.name, data.shape, data.kind, len(data.train)) == ("mine", (3,), "continuous", 14)
     together = np.concatenate([data.train, data.valid, data.test])
     np.testing.assert_allclose(np.sort(together, axis=0), np.sort(rows, axis=0))
-    np.testing.assert_allclose(read_array(path), rows)
 
 
 def test_csv_without_a_header(tmp_path):

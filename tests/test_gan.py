@@ -14,7 +14,7 @@ from scipy.stats import norm
 from torch import nn
 
 from ppgen.errors import DataError, InvalidArgument, NoLikelihood, ProgramError, UnknownName
-from ppgen.evaluation.evaluate import evaluate
+from ppgen.evaluation.scoring import evaluate
 from ppgen.inference.training import train
 from ppgen.inference.training.checkpoint import Checkpoint
 from ppgen.inference.training.game import Game

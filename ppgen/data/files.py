@@ -12,7 +12,7 @@ from ppgen.data.lazy import LIMIT
 from ppgen.data.rows import as_array, as_labels
 from ppgen.errors import DataError, InvalidArgument, PpgenError, StorageError, UnknownName
 
-__all__ = ["read_array", "read_dataset"]
+__all__ = ["read_dataset"]
 
 
 def read_dataset(
@@ -76,17 +76,6 @@ def _read_labels(arrays: dict[str, np.ndarray]) -> Labels | None:
         return None
     train, valid, test = (as_labels(arrays[name], None, argument=name) for name in splits)
     return Labels(train, valid, test, max(int(split.max(initial=0)) for split in (train, valid, test)) + 1)
-
-
-def read_array(path: Path) -> np.ndarray:
-    """Read the one array of a file, or the ``test`` split of an ``.npz`` that has one.
-
-    Raises:
-        StorageError: if the file is missing or unreadable.
-        DataError: if it holds no array, or several without a ``test`` among them.
-    """
-    arrays = _read(path)
-    return arrays["test"] if "test" in arrays else _only_array(arrays, path)
 
 
 def _read(path: Path, lazy: bool | None = False) -> dict[str, np.ndarray]:
