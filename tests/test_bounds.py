@@ -102,6 +102,7 @@ def test_gradient_is_that_of_pyro():
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.quick
 def test_bounds_are_ordered_and_reach_the_exact_value():
     truth = exact(ROWS).numpy()
     torch.manual_seed(0)

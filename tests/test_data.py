@@ -138,6 +138,7 @@ def test_arrays_of_other_libraries():
         assert as_dataset(array, splits=(1.0, 0.0, 0.0)).kind == "continuous"
 
 
+@pytest.mark.quick
 def test_the_same_seed_gives_the_same_split():
     rows = np.arange(40).reshape(20, 2)
     np.testing.assert_array_equal(as_dataset(rows, seed=1).train, as_dataset(rows, seed=1).train)

@@ -41,7 +41,10 @@ MACHINES = {
 }
 
 
-@pytest.fixture(params=MACHINES, scope="module")
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.quick] * (name == "rbm")) for name in MACHINES],
+    scope="module",
+)
 def machine(request):
     return MACHINES[request.param]()
 

@@ -231,7 +231,7 @@ def density_of(name, engine):
 # -- laws ------------------------------------------------------------------------------------------------
 
 
-@EACH
+@pytest.mark.parametrize("name", [pytest.param("mixture", marks=pytest.mark.quick), *list(PROGRAMS)[1:]])
 @pytest.mark.parametrize("engine", ["numpyro", "pyro"])
 def test_the_density_is_the_sum_over_all_assignments(name, engine):
     density = density_of(name, engine)

@@ -157,6 +157,7 @@ def test_same_seed_gives_the_same_fit(baseline, pairs, fitted):
 # -- the figures that others quote ------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_independent_categorical_on_digits(digits):
     half = IndependentCategorical.fit(digits).log_prob(digits.test)
     one = IndependentCategorical.fit(digits, smoothing=1.0).log_prob(digits.test)

@@ -108,7 +108,7 @@ def test_correlated_columns_whose_scales_differ_a_thousandfold():
     assert post.stats["n_steps"].mean() < 10
 
 
-@pytest.mark.parametrize("metric", ["dense", "diagonal", "low_rank"])
+@pytest.mark.parametrize("metric", [pytest.param("dense", marks=pytest.mark.quick), "diagonal", "low_rank"])
 def test_a_conjugate_regression_in_closed_form(metric):
     rng = np.random.default_rng(0)
     x = rng.normal(size=30)
@@ -206,6 +206,7 @@ def test_new_groups_are_drawn_from_their_prior(schools):
         schools.predictive(data={"z": np.zeros(3)})
 
 
+@pytest.mark.quick
 def test_the_same_seed_gives_the_same_draws():
     data = {"x": np.arange(5.0), "y": np.arange(5.0)}
     runs = [
@@ -392,6 +393,7 @@ def test_netcdf_round_trip(schools, tmp_path):
         schools.to_netcdf(tmp_path / "missing" / "schools.nc")
 
 
+@pytest.mark.quick
 def test_a_saved_posterior_goes_on_where_it_stopped(tmp_path):
     import arviz
 

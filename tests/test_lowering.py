@@ -303,7 +303,7 @@ PROGRAMS = [
     (garch, {"y": Y}),
     (states, {"y": Y}),
     (oscillator, {"y": Y}),
-    (nested_plates, {"y": Y.reshape(3, 2)}),
+    pytest.param(nested_plates, {"y": Y.reshape(3, 2)}, marks=pytest.mark.quick),
     (sequential_plate, {"y": Y}),
     (scaled_and_masked, {"y": np.array([0.5, 1.0, 9.0]), "keep": np.array([True, True, False])}),
     (factors, {"y": np.array([1, 4])}),
@@ -381,6 +381,7 @@ def test_bijections_to_matrices(support):
         torch.testing.assert_close(jacobian.slogdet()[1], log_det)
 
 
+@pytest.mark.quick
 def test_equal_programs_share_a_graph():
     """New numbers, or the same function defined again, compile nothing; another program does."""
 

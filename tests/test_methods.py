@@ -112,7 +112,7 @@ def test_the_same_regression_in_pyro(method):
     _near(post, evidence)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param("laplace", marks=pytest.mark.quick), *METHODS[1:]])
 def test_the_evidence_of_a_coin(method):
     post = _infer(coin, {"k": 3, "n": 12}, method, draws=500)
     exact = math.log(math.comb(12, 3)) + betaln(5, 12) - betaln(2, 3)

@@ -128,7 +128,12 @@ TABLE = {
 }
 
 
-@pytest.fixture(params=TABLE, scope="module")
+QUICK = ("made", "vae-bernoulli", "flow-realnvp")  # one of each kind, for make quick
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.quick] * (name in QUICK)) for name in TABLE], scope="module"
+)
 def case(request):
     return TABLE[request.param]
 
@@ -329,6 +334,7 @@ def test_each_output_reads_only_what_lies_before_it():
         assert moved[t + 1 :].all()
 
 
+@pytest.mark.quick
 def test_discretized_logistic_sums_to_one():
     vae = TABLE["vae-logistic"]()
     outputs = torch.randn(20, 3, 2, generator=torch.Generator().manual_seed(0)) * 3
@@ -368,6 +374,7 @@ def test_samples_have_the_entropy_of_the_density(moons_model):
 # -- flows -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", [name for name in TABLE if name.startswith("flow")])
 def test_flow_inverts_and_its_log_determinant_is_autograds(name):
     flow = TABLE[name]()
@@ -437,6 +444,7 @@ def _fill(layer, weight, bias):
     layer.bias.copy_(torch.as_tensor(bias))
 
 
+@pytest.mark.quick
 def test_with_the_posterior_as_guide_every_bound_is_exact(linear):
     vae, x, exact = linear
     for samples in (1, 20):

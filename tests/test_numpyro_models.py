@@ -66,7 +66,10 @@ NUMPYRO_TABLE = {
 }
 
 
-@pytest.fixture(params=NUMPYRO_TABLE, scope="module")
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.quick] * (name == "rbm")) for name in NUMPYRO_TABLE],
+    scope="module",
+)
 def case(request):
     return NUMPYRO_TABLE[request.param]
 

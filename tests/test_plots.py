@@ -42,6 +42,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_a_figure_that_can_be_saved(name):
     figure = PICTURES[name]()

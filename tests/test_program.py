@@ -137,6 +137,7 @@ def test_the_parts_sum_to_the_whole(program, data):
         assert abs(jacobian) > 1e-6
 
 
+@pytest.mark.quick
 def test_density_against_a_closed_form():
     """Eight schools by hand with SciPy, Jacobian of the log transform included."""
     density = read_density(eight_schools, SCHOOLS)
@@ -205,6 +206,7 @@ def test_simulated_observations_have_the_programs_distribution():
 # -- engines ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_engine_detection():
     import pyro
 

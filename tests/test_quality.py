@@ -193,6 +193,7 @@ def textbook(x, y):
     return ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(np.cov(x.T) + np.cov(y.T) - 2 * root)
 
 
+@pytest.mark.quick
 def test_frechet_distance_is_the_textbook_formula(clouds):
     x, y = clouds
     found = frechet_distance(real=x, generated=y)

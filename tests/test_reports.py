@@ -108,6 +108,7 @@ def test_contents_lead_to_the_sections(parsed):
     assert all(target[1:] in parsed.ids for target in targets)
 
 
+@pytest.mark.quick
 def test_page_loads_nothing_and_runs_nothing(page, parsed):
     assert not parsed.named("script")
     assert not parsed.named("link")

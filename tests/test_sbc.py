@@ -332,6 +332,7 @@ def test_p_values_and_bands_agree():
     assert abs((found <= 0.2).mean() - 0.2) < 0.09
 
 
+@pytest.mark.quick
 def test_the_probability_of_a_walk_is_that_of_enumeration():
     ways = np.stack(np.meshgrid(*[range(4)] * 5), -1).reshape(-1, 5)  # five ranks on 0 … 3
     counts = np.stack([counts_below(ranks, 3) for ranks in ways])

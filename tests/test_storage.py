@@ -25,6 +25,7 @@ def content():
     return Stored(tensors, {"family": "any", "shape": [2, 3], "levels": None, "name": "naïve ≤"})
 
 
+@pytest.mark.quick
 def test_reads_back_what_was_written(tmp_path, content):
     back = storage.read(storage.write(tmp_path / "model.ppgen", content))
     assert back.document == content.document
@@ -42,6 +43,7 @@ def test_writing_replaces_the_old_file_and_leaves_no_other(tmp_path, content):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.quick
 def test_a_failed_write_keeps_the_old_file(tmp_path, content, monkeypatch):
     path = storage.write(tmp_path / "model.ppgen", content)
 

@@ -54,6 +54,7 @@ def same(first, second):
 # -- families --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_training_makes_the_rows_likelier():
     vae = build()
     before = vae.log_prob(twins()).mean()

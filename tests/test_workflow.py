@@ -367,6 +367,7 @@ def test_predictions_of_several_models_are_mixed_by_their_weights(lines):
 # -- predictive checks -------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_a_predictive_p_value_in_closed_form():
     y = np.random.default_rng(3).normal(1.0, 1.0, size=40)
     post = fit(normal, {"y": y, "noise": 1.0})
