@@ -8,8 +8,15 @@ from pathlib import Path
 import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
+from platformdirs import user_cache_dir
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share the cores
+
+# What one test compiles no other process compiles again, nor the next run: in the directory that ppgen uses
+# from its first fit on, and here from the start.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(user_cache_dir("ppgen")) / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 install_import_hook("ppgen", "beartype.beartype")
 

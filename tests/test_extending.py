@@ -42,26 +42,27 @@ class PowerLikelihood:
 def test_an_objective():
     """Of one bit that is on in 4 of 5 rows the odds are 4^(1 / (1 - 1/2)) = 16."""
     rows = (np.arange(500) % 5 > 0).astype(int)[:, None]
+    data = ppgen.data.Dataset("bits", rows, rows, rows, "discrete", 2)
     bit = FVSBN((1,), 2)
     options = {"epochs": 80, "learning_rate": 0.1, "batch_size": 100, "patience": None, "progress": False}
-    ppgen.train(bit, (rows, rows), objective=PowerLikelihood(), **options)
+    ppgen.train(bit, data, objective=PowerLikelihood(), **options)
     assert np.exp(bit.log_prob([[1]]).values[0]) == pytest.approx(16 / 17, abs=0.01)
 
 
 def difference_of_means(real, generated, seed):
     """How far apart the means lie, with the interval that independent rows give."""
     del seed
-    apart = np.linalg.norm(np.mean(real.rows, 0) - np.mean(generated.rows, 0))
-    variance = np.var(real.rows, 0).sum() / len(real.rows) + np.var(generated.rows, 0).sum() / len(
-        generated.rows
+    apart = np.linalg.norm(np.mean(real.values, 0) - np.mean(generated.values, 0))
+    variance = np.var(real.values, 0).sum() / len(real.values) + np.var(generated.values, 0).sum() / len(
+        generated.values
     )
     return Measurement(
         name="difference of means",
         value=apart,
         interval=(max(0.0, apart - 2 * variance**0.5), apart + 2 * variance**0.5),
         stderr=variance**0.5,
-        n=len(generated.rows),
-        n_real=len(real.rows),
+        n=len(generated.values),
+        n_real=len(real.values),
         spec=real.spec,
         better="lower",
         how="Euclidean",
