@@ -24,19 +24,21 @@ def _clamp(x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else jnp.where(x > high, high, x)
 
 
-def _round(x: Any, decimals: int = 0) -> Any:
-    return jnp.round(x, decimals)
-
-
 def _nan_to_num(x: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Any:
     return jnp.nan_to_num(x, nan=nan or 0.0, posinf=posinf, neginf=neginf)
 
 
-def _lerp(start: Any, end: Any, weight: Any) -> Any:
-    return start + weight * (end - start)
-
+# One name and one meaning in both libraries.
+_ALIKE = """
+    floor_divide remainder fmod pow abs sign maximum minimum fmax fmin floor ceil trunc
+    sqrt exp exp2 expm1 log log1p log2 log10 logaddexp logaddexp2
+    sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh
+    isnan isinf logical_and logical_or logical_xor logical_not
+    bitwise_and bitwise_or bitwise_xor bitwise_not where angle
+"""
 
 TABLE: dict[str, Callable[..., Any]] = {
+    **{name: getattr(jnp, name) for name in _ALIKE.split()},
     # -- copies --
     "_to_copy": lambda x: x,
     "alias": lambda x: x,
@@ -49,59 +51,19 @@ TABLE: dict[str, Callable[..., Any]] = {
     "rsub": lambda x, y, alpha=1: jnp.subtract(y, x if alpha == 1 else alpha * x),
     "mul": jnp.multiply,
     "div": _divide,
-    "floor_divide": jnp.floor_divide,
-    "remainder": jnp.remainder,
-    "fmod": jnp.fmod,
     "neg": jnp.negative,
     "reciprocal": jnp.reciprocal,
-    "pow": jnp.power,
-    "abs": jnp.abs,
-    "sign": jnp.sign,
+    "rsqrt": jax.lax.rsqrt,
     "sgn": jnp.sign,
     "addcmul": lambda x, y, z, value=1: x + value * (y * z),
     "addcdiv": lambda x, y, z, value=1: x + value * (y / z),
-    "lerp": _lerp,
-    "maximum": jnp.maximum,
-    "minimum": jnp.minimum,
-    "fmax": jnp.fmax,
-    "fmin": jnp.fmin,
+    "lerp": lambda start, end, weight: start + weight * (end - start),
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": lambda x, high: _clamp(x, None, high),
     "nan_to_num": _nan_to_num,
-    # -- rounding --
-    "floor": jnp.floor,
-    "ceil": jnp.ceil,
-    "round": _round,
-    "trunc": jnp.trunc,
+    "round": lambda x, decimals=0: jnp.round(x, decimals),
     "frac": lambda x: x - jnp.trunc(x),
-    # -- powers, exponentials, logarithms --
-    "sqrt": jnp.sqrt,
-    "rsqrt": jax.lax.rsqrt,
-    "exp": jnp.exp,
-    "exp2": jnp.exp2,
-    "expm1": jnp.expm1,
-    "log": jnp.log,
-    "log1p": jnp.log1p,
-    "log2": jnp.log2,
-    "log10": jnp.log10,
-    "logaddexp": jnp.logaddexp,
-    "logaddexp2": jnp.logaddexp2,
-    # -- trigonometry --
-    "sin": jnp.sin,
-    "cos": jnp.cos,
-    "tan": jnp.tan,
-    "asin": jnp.arcsin,
-    "acos": jnp.arccos,
-    "atan": jnp.arctan,
-    "atan2": jnp.arctan2,
-    "hypot": jnp.hypot,
-    "sinh": jnp.sinh,
-    "cosh": jnp.cosh,
-    "tanh": jnp.tanh,
-    "asinh": jnp.arcsinh,
-    "acosh": jnp.arccosh,
-    "atanh": jnp.arctanh,
     # -- comparison --
     "eq": jnp.equal,
     "ne": jnp.not_equal,
@@ -109,20 +71,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "le": jnp.less_equal,
     "gt": jnp.greater,
     "ge": jnp.greater_equal,
-    "isnan": jnp.isnan,
-    "isinf": jnp.isinf,
-    # -- logic --
-    "logical_and": jnp.logical_and,
-    "logical_or": jnp.logical_or,
-    "logical_xor": jnp.logical_xor,
-    "logical_not": jnp.logical_not,
-    "bitwise_and": jnp.bitwise_and,
-    "bitwise_or": jnp.bitwise_or,
-    "bitwise_xor": jnp.bitwise_xor,
-    "bitwise_not": jnp.bitwise_not,
-    "where": jnp.where,
     # -- complex numbers --
-    "angle": jnp.angle,
     "complex": jax.lax.complex,
     "view_as_real": lambda x: jnp.stack([jnp.real(x), jnp.imag(x)], -1),
     "view_as_complex": lambda x: jax.lax.complex(x[..., 0], x[..., 1]),
