@@ -55,15 +55,15 @@ def measure(case: Case) -> str:
 
     from ppgen.evaluation.likelihood.annealed import AnnealingSettings, start_block
     from ppgen.evaluation.likelihood.annealing import anneal, learn_step_sizes
-    from ppgen.evaluation.likelihood.latent_rows import read_subject
-    from ppgen.evaluation.likelihood.read_rows import read_rows
+    from ppgen.evaluation.likelihood.latent_rows import LatentRows
+    from ppgen.evaluation.likelihood.subject import read_subject
     from ppgen.kernels.weights import log_mean_weight
     from ppgen.models import VAE
 
     vae = VAE(case.shape, case.levels, dropout=0.0, seed=0, **case.settings)
     x = vae.sample(ROWS, seed=1)
     subject = read_subject(vae, None, x)
-    latent = read_rows(subject, subject.rows(x)[0], None)
+    latent = LatentRows(subject, subject.rows(x)[0], None)
     settings = AnnealingSettings("prior", case.steps, CHAINS, LEAPFROG, 0)
     pair = latent.pair("prior")
     block = start_block(latent, subject.rows(x), settings, stream=0, pilot=False)

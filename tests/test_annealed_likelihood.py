@@ -20,8 +20,8 @@ from scipy.stats import multivariate_normal, norm
 
 from ppgen.errors import DataError, InvalidArgument, ProgramError, UnknownName, UnsupportedProgram
 from ppgen.evaluation.likelihood import annealed_likelihood, bdmc, compare_likelihoods
-from ppgen.evaluation.likelihood.latent_rows import read_subject
-from ppgen.evaluation.likelihood.read_rows import read_rows
+from ppgen.evaluation.likelihood.latent_rows import LatentRows
+from ppgen.evaluation.likelihood.subject import read_subject
 from ppgen.models import DBN, RBM, VAE, VQVAE, FlowMatching, HierarchicalVAE, SemiSupervisedVAE
 from ppgen.program.density import float64
 from ppgen.program.likelihood import Likelihood
@@ -107,7 +107,7 @@ def test_a_long_path_closes_the_gap(gaussian):
 def test_simulated_latent_vectors_are_draws_of_the_posterior(gaussian):
     vae, _ = gaussian
     subject = read_subject(vae, None, np.zeros((1, 3)))
-    made = read_rows(subject, np.zeros(3, np.float32), None).simulate(4000, 0)
+    made = LatentRows(subject, np.zeros(3, np.float32), None).simulate(4000, 0)
     weights, bias = (parameter.detach().double().numpy() for parameter in vae.decoder.parameters())
     residual = made.x - made.latent @ weights.T - bias
     np.testing.assert_allclose(np.cov(made.latent.T), np.eye(2), atol=0.08)
@@ -181,7 +181,7 @@ def test_both_ends_of_the_path_are_the_programs_own_densities(kind):
     vae = shaken(KINDS[kind]())
     label = 1 if kind == "labelled" else None
     row = np.asarray(vae.rows(vae.sample(1, seed=1)))[0]
-    latent = read_rows(read_subject(vae, None, row[None]), row, label)
+    latent = LatentRows(read_subject(vae, None, row[None]), row, label)
     u = latent.draw("guide", row, 2, 0)
     context = {} if label is None else {"label": torch.full((2,), label)}
     x = torch.tensor(row).repeat(2, *(1,) * row.ndim)

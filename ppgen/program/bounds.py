@@ -74,12 +74,11 @@ def log_joints(
         ProgramError: if a site's log density is not one number a row.
     """
     n = len(batch.x)
-    guide_key, model_key = (None, None) if batch.key is None else rows.split(batch.key)
+    guide_key, model_key = rows.split(batch.key)
     label = None if batch.label is None else rows.repeat(batch.label, samples)
     repeated = Batch(rows.repeat(batch.x, samples), label, guide_key)  # samples * n rows
     drawn = rows.run(guide, repeated, fixed_draws=fixed_draws)
-    draws = {name: site.value for name, site in drawn.latent.items()}
-    scored = rows.run(model, repeated._replace(key=model_key), draws)
+    scored = rows.run(model, repeated._replace(key=model_key), lambda name, _: drawn.value(name))
     log_p, log_q = (_row_log_prob(rows, run, samples * n).reshape(samples, n) for run in (scored, drawn))
     return LogJoints(log_p, log_q, rows)
 

@@ -22,16 +22,14 @@ from ppgen.evaluation.likelihood.annealing import (
     blocks_of,
     learn_step_sizes,
 )
-from ppgen.evaluation.likelihood.latent_rows import (
-    LatentRows,
-    RowPair,
+from ppgen.evaluation.likelihood.latent_rows import LatentRows, RowPair
+from ppgen.evaluation.likelihood.subject import (
     Start,
     Subject,
     check_label,
     check_start,
     read_subject,
 )
-from ppgen.evaluation.likelihood.read_rows import read_rows
 from ppgen.inference.compilation import use_persistent_cache
 from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
@@ -207,7 +205,7 @@ def _of_labelled(
 ) -> tuple[np.ndarray, np.ndarray]:
     values, stderr = np.empty(len(rows)), np.empty(len(rows))
     for label, members in by_class(labels, len(rows)):
-        latent = read_rows(subject, rows[members[0]], label)
+        latent = LatentRows(subject, rows[members[0]], label)
         pair = latent.pair(settings.start)
         blocks = annealed_rows(latent, pair, rows[members], settings, report, label or 0)
         log_weights = np.concatenate([log_weights for _, _, log_weights in blocks])[: len(members)]

@@ -13,8 +13,8 @@ from ppgen.checks import check_integer
 from ppgen.errors import InvalidArgument
 from ppgen.evaluation.likelihood.annealed import AnnealingSettings, annealed_rows, by_class
 from ppgen.evaluation.likelihood.annealing import Report, anneal
-from ppgen.evaluation.likelihood.latent_rows import Start, Subject, check_label, read_subject
-from ppgen.evaluation.likelihood.read_rows import read_rows
+from ppgen.evaluation.likelihood.latent_rows import LatentRows
+from ppgen.evaluation.likelihood.subject import Start, Subject, check_label, read_subject
 from ppgen.inference.compilation import use_persistent_cache
 from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Program
@@ -178,7 +178,7 @@ def _both_ways(
     settings: AnnealingSettings,
     report: Report,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    latent = read_rows(subject, example, label)
+    latent = LatentRows(subject, example, label)
     pair = latent.pair(settings.start)
     rows, exact = latent.simulate(n, settings.seed + (label or 0))
     there, back, done = [], [], 0

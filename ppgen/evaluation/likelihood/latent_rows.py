@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast, get_args
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ppgen.data.rows import as_array, check_rows
-from ppgen.errors import DataError, InvalidArgument, UnknownName
-from ppgen.program.family import Engine, Program
-from ppgen.program.jaxprs.graph import Graph, Inputs
-from ppgen.program.languages.detect import detect_engine
-from ppgen.program.likelihood import Space
+from ppgen.errors import ProgramError, UnsupportedProgram
+from ppgen.evaluation.likelihood.subject import Start, Subject
+from ppgen.program.bounds import log_density
+from ppgen.program.density import float64
+from ppgen.program.jaxprs.graph import Graph, Inputs, trace
+from ppgen.program.languages.language import find_language
+from ppgen.program.languages.rows import Batch, RowStatement, RowTrace
+from ppgen.program.pairing import check_pair
+from ppgen.program.read import read_density
 
-__all__ = [
-    "LatentRows",
-    "RowPair",
-    "Simulated",
-    "Start",
-    "Subject",
-    "check_label",
-    "check_start",
-    "read_subject",
-]
+__all__ = ["LatentRows", "RowPair", "Simulated"]
 
-Start = Literal["prior", "guide"]
+_TRIAL = 3  # rows of the run that looks at shapes: one would hide what all rows share
 
 
 class RowPair(NamedTuple):
@@ -54,148 +49,220 @@ class Simulated(NamedTuple):
     latent: np.ndarray
 
 
-@dataclass(frozen=True)
 class LatentRows:
-    """The rows of one class, or of all where there are none.
-
-    Attributes:
-        dim: the length of a row's unconstrained latent vector.
-        pair: the ends of the path from a start.
-        draw: from a start, one row ``(*shape)``, a number of chains and a seed to draws ``(chains, dim)``
-            of the start; they depend on nothing else.
-        simulate: from a number n and a seed to rows that the model makes.
-    """
-
-    dim: int
-    pair: Callable[[Start], RowPair]
-    draw: Callable[[Start, np.ndarray, int, int], np.ndarray]
-    simulate: Callable[[int, int], Simulated]
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What is measured: a family, or a program with a guide.
-
-    Attributes:
-        family: the family, or ``None`` for a program.
-        model, guide: programs whose first argument are rows ``(n, *shape)``; a class is their ``label``.
-        engine: their language.
-    """
-
-    family: Any
-    model: Program
-    guide: Program | None
-    engine: Engine
-
-    def rows(self, x: Any) -> np.ndarray:
-        """Rows ``(n, *shape)`` as an array.
-
-        Raises:
-            DataError: if they are empty, not finite, or not of the model's shape or levels.
-        """
-        if self.family is not None:
-            return np.asarray(self.family.rows(x))
-        rows = as_array(x, argument="x")
-        check_rows(rows, None, argument="x")
-        return rows
-
-    def space_of(self, x: np.ndarray) -> Space:
-        """Whether the rows' values are discrete."""
-        if self.family is not None:
-            return self.family.space
-        return "continuous" if x.dtype.kind == "f" else "discrete"
-
-    @property
-    def classes(self) -> int | None:
-        """How many classes a family's rows have; a program does not say."""
-        return None if self.family is None else self.family.classes
-
-    def class_weights(self) -> np.ndarray:
-        """The share of each class of a family ``(classes,)``."""
-        weights = self.family.class_weights
-        return np.asarray(weights.cpu() if hasattr(weights, "cpu") else weights, np.float64)
-
-    @property
-    def default_start(self) -> Start:
-        """The guide where somebody has trained one, else the prior."""
-        trained = self.family is None or self.family.trained is not None
-        return "guide" if self.guide is not None and trained else "prior"
-
-
-def read_subject(model: Any, guide: Program | None, x: Any) -> Subject:
-    """A family, or a program with an optional guide, as what is measured.
+    """The rows of one class, or of all where there are none, read off a program at one row.
 
     Args:
-        model: the family, or a Pyro or NumPyro callable.
-        guide: the guide of a program.
-        x: rows to find out a program's language with.
+        subject: the program, and its guide.
+        example: the row ``(*shape)``.
+        label: the class.
+
+    Attributes:
+        layout: the unconstrained shape of each continuous latent site of one row, in order.
+        dim: the length of a row's unconstrained latent vector.
 
     Raises:
-        InvalidArgument: if it is neither, or a family comes with another guide.
+        ProgramError: if a site's log density is not one number a row, or nothing is latent.
+        UnsupportedProgram: for latent sites without a density to follow.
     """
-    is_class = isinstance(model, type)
-    if not is_class and callable(getattr(model, "model", None)) and hasattr(model, "engine"):
-        if guide is not None:
-            raise InvalidArgument(
-                "guide",
-                got="a guide beside a family",
-                expected="nothing: a family has a guide of its own",
-                fix="Leave it out, or give the program: model=family.model.",
+
+    def __init__(self, subject: Subject, example: np.ndarray, label: int | None) -> None:
+        self.subject, self.label, self.example = subject, label, np.array(example)
+        self.rows = find_language(subject.engine).rows
+        self._drawers: dict[tuple[Start, int], Callable[..., Any]] = {}
+        with self._running(), self.rows.seeded(0) as key:
+            self.trial = self._checked(self._batch(self._row, _TRIAL, key))
+            latent = self.rows.run(subject.model, self._batch(self._row, 1, key)).latent
+            self.layout = {
+                name: tuple(self._bijection(name, site).inverse_shape(site.value.shape))
+                for name, site in latent.items()
+                if not self.rows.is_discrete(site.distribution)
+            }
+        self.dim = sum(map(math.prod, self.layout.values()))
+
+    def pair(self, start: Start) -> RowPair:
+        """The ends of the path from a start.
+
+        Raises:
+            UnsupportedProgram: if the program cannot be traced in JAX.
+        """
+        if len(self.layout) < len(self.trial.latent):
+            return self._summed()
+        u = 0.1 * np.cos(np.arange(self.dim))
+        with self._running():
+            graph, inputs = self.rows.graph(lambda u, x: self._ends(start, u, x), u, self.example)
+        return RowPair(graph, inputs, self.example.dtype)
+
+    def draw(self, start: Start, row: np.ndarray, chains: int, seed: int) -> np.ndarray:
+        """Draws ``(chains, dim)`` of a start for a row ``(*shape)``; they depend on nothing else."""
+        if (start, chains) not in self._drawers:
+            self._drawers[start, chains] = self.rows.compiled(self._drawer(start, chains))
+        with self._running(), self.rows.seeded(seed) as key:
+            drawn = self._drawers[start, chains](key, self.rows.as_array(np.array(row)))
+        return self.rows.as_numpy(drawn).astype(np.float64)
+
+    def simulate(self, n: int, seed: int) -> Simulated:
+        """Rows that the model makes.
+
+        Raises:
+            UnsupportedProgram: if it observes something else than the rows.
+        """
+        name = self._observed()
+        with self._running(), self.rows.seeded(seed) as key:
+            made = self.rows.run(self.subject.model, self._batch(self._row, n, key), redraw=True)
+            latent = self.rows.as_numpy(self._unconstrained(made)).astype(np.float64)
+        return Simulated(self.rows.as_numpy(made.sites[name].value).astype(self.example.dtype), latent)
+
+    # -- running the programs ----------------------------------------------------------------------------
+
+    def _running(self) -> AbstractContextManager[None]:
+        programs = [self.subject.model] + ([] if self.subject.guide is None else [self.subject.guide])
+        return self.rows.evaluation_mode(*programs, own_parameters=self.subject.family is not None)
+
+    @property
+    def _row(self) -> Any:
+        return self.rows.as_array(self.example)
+
+    def _batch(self, row: Any, n: int, key: Any) -> Batch:
+        label = None if self.label is None else self.rows.as_array(np.full(n, self.label))
+        return Batch(self.rows.repeat(row[None], n), label, key)
+
+    def _drawer(self, start: Start, chains: int) -> Callable[[Any, Any], Any]:
+        def draw(key: Any, row: Any) -> Any:
+            model_key, guide_key = self.rows.split(key)
+            batch = self._batch(row, chains, model_key)
+            if start == "prior":
+                return self._unconstrained(self.rows.run(self.subject.model, batch))
+            guided = self.rows.run(self._guide, batch._replace(key=guide_key))
+            return self._unconstrained(
+                self.rows.run(self.subject.model, batch, lambda name, _: guided.value(name))
             )
-        return Subject(model, model.model, getattr(model, "guide", None), model.engine)
-    if is_class or not callable(model):
-        raise InvalidArgument(
-            "model",
-            got=f"the class {model.__name__}" if is_class else f"a {type(model).__name__}",
-            expected="a latent-variable family, or a Pyro or NumPyro program of rows",
-            fix="Write annealed_likelihood(vae, x), or give a function program(x).",
-        )
-    rows = as_array(x, argument="x")
-    engine = detect_engine(lambda x: model(x), {"x": rows[:1]}, getattr(model, "engine", None))
-    return Subject(None, model, guide, engine)
+
+        return draw
+
+    def _unconstrained(self, run: RowTrace) -> Any:
+        """The latent values of rows as unconstrained vectors ``(n, dim)``."""
+        sites = {name: run.sites[name] for name in self.layout}
+        parts = [self._bijection(name, site).inv(site.value) for name, site in sites.items()]
+        return self.rows.concatenate([part.reshape(len(part), -1) for part in parts])
+
+    def _ends(self, start: Start, u: Any, x: Any) -> tuple[Any, Any]:
+        """The log densities of the start and of the joint at one row's vector."""
+        parts, values, jacobian = self._split(u), {}, 0.0
+
+        def place(name: str, distribution: Any) -> Any:
+            nonlocal jacobian
+            bijection, part = self.rows.bijection(name, distribution), parts[name]
+            values[name] = bijection(part)
+            jacobian = jacobian + bijection.log_abs_det_jacobian(part, values[name]).sum()
+            return values[name]
+
+        with self.rows.seeded(0) as key:
+            batch = self._batch(x, 1, key)
+            run = self.rows.run(self.subject.model, batch, place)
+            log_prob = {name: site.log_prob().sum() for name, site in run.sites.items()}
+            joint = sum(log_prob.values(), jacobian)
+            if start == "prior":
+                return sum((log_prob[name] for name in self.layout), jacobian), joint
+            guided = self.rows.run(self._guide, batch, lambda name, _: values[name])
+            return sum((site.log_prob().sum() for site in guided.sites.values()), jacobian), joint
+
+    def _split(self, u: Any) -> dict[str, Any]:
+        parts, first = {}, 0
+        for name, shape in self.layout.items():
+            parts[name] = u[first : first + math.prod(shape)].reshape(shape)
+            first += math.prod(shape)
+        return parts
+
+    def _summed(self) -> RowPair:
+        """The ends of the path from the prior, where finite discrete sites are summed out."""
+
+        def program(x: Any) -> Any:
+            return self.subject.model(x, **self._batch(x[0], 1, None).context)
+
+        density = read_density(program, {"x": self.example[None]}, engine=self.subject.engine)
+        (given,) = density.inputs.arrays
+
+        def ends(constants: list[Any], u: Any, x: Any) -> tuple[Any, Any]:
+            point = density.graph(Inputs(constants, [x[None]]), u)
+            return point.log_base, point.log_joint
+
+        with float64():
+            graph, inputs = trace(ends, density.inputs.constants, np.zeros(density.dim), given[0])
+        return RowPair(graph, inputs, np.dtype(given.dtype))
+
+    def _bijection(self, name: str, site: RowStatement) -> Any:
+        return self.rows.bijection(name, site.distribution)
+
+    @property
+    def _guide(self) -> Any:
+        assert self.subject.guide is not None  # check_start has seen to it
+        return self.subject.guide
+
+    # -- what is refused ---------------------------------------------------------------------------------
+
+    def _checked(self, batch: Batch) -> RowTrace:
+        run = self.rows.run(self.subject.model, batch)
+        for name, site in run.sites.items():
+            if site.scale is not None and site.scale != 1:
+                raise UnsupportedProgram(
+                    f"site {name!r}",
+                    got="a scaled log density",
+                    expected="a density, which integrates to 1",
+                    fix="Take out the handler that scales it, and subsample_size= of its plates.",
+                )
+        log_density(self.rows, self.subject.model, batch)
+        if not run.latent:
+            raise ProgramError(
+                "model",
+                got="no latent site: the log density of a row is exact",
+                expected="a program that samples something else than the rows",
+                fix="Write model.log_prob(x).",
+            )
+        self._check_continuous(run)
+        if self.subject.guide is not None:
+            check_pair(self.rows, self.subject.model, self.subject.guide, batch, reparameterised=False)
+            self._check_continuous(self.rows.run(self.subject.guide, batch))
+        return run
+
+    def _check_continuous(self, run: RowTrace) -> None:
+        """Finite discrete sites are summed out, unless a guide would have to follow."""
+        discrete = [name for name, s in run.latent.items() if self.rows.is_discrete(s.distribution)]
+        kinds = {name: _base_name(site.distribution) for name, site in run.latent.items()}
+        without = [name for name, kind in kinds.items() if kind == "Delta"]
+        if self.subject.guide is not None or len(discrete) == len(run.latent):
+            without += discrete
+        if without:
+            raise UnsupportedProgram(
+                f"site {without[0]!r}",
+                got=f"a latent {kinds[without[0]]}",
+                expected="continuous latent sites: Hamiltonian moves follow a gradient",
+                fix="Give label=... where it is the row's class, or sum it out in the program. Finite sites "
+                "next to continuous ones are summed out where there is no guide.",
+            )
+
+    def _observed(self) -> str:
+        """The name of the site that the rows are observed at."""
+        observed = {name: site for name, site in self.trial.sites.items() if not site.latent}
+        for name, site in observed.items():
+            rows = (_TRIAL, *self.example.shape)
+            if tuple(site.value.shape) != rows or _base_name(site.distribution) == "Unit":
+                raise _not_simulated(f"an observed site {name!r} that is not the rows themselves")
+        if len(observed) != 1:
+            raise _not_simulated(f"{len(observed)} observed sites")
+        return next(iter(observed))
 
 
-def check_start(start: Any, subject: Subject) -> Start:
-    """What the path begins with: a name on offer, for which there is a guide if need be."""
-    if start is None:
-        return subject.default_start
-    if start not in get_args(Start):
-        raise UnknownName("start", start, get_args(Start))
-    if start == "guide" and subject.guide is None:
-        raise InvalidArgument(
-            "start",
-            got="'guide', for a program without one",
-            expected="a guide with a site for each latent site of the program",
-            fix="Write guide=..., or start='prior'.",
-        )
-    return cast(Start, start)
+def _base_name(distribution: Any) -> str:
+    while hasattr(distribution, "base_dist"):
+        distribution = distribution.base_dist
+    return type(distribution).__name__
 
 
-def check_label(label: Any, subject: Subject, n: int) -> np.ndarray | None:
-    """The class of each of n rows ``(n,)``, or ``None``.
-
-    Raises:
-        InvalidArgument: if labels are given to a family without classes.
-        DataError: if they are not n whole numbers, or name classes that there are not.
-    """
-    if label is None:
-        return None
-    if subject.family is not None and subject.classes is None:
-        raise InvalidArgument(
-            "label",
-            got=f"{label!r}"[:60],
-            expected="nothing: the model was built without classes",
-            fix="Leave it out.",
-        )
-    labels = np.asarray(label)
-    labels = np.full(n, labels) if labels.ndim == 0 else labels
-    most = np.inf if subject.classes is None else subject.classes
-    if labels.shape != (n,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= most:
-        top = "" if subject.classes is None else f" … {subject.classes - 1}"
-        raise DataError(
-            "label",
-            got=f"an array of {labels.dtype} of shape {labels.shape}",
-            expected=f"one class for all rows, or {n} of them, each 0{top}",
-            fix="Give an integer array with the class of each row.",
-        )
-    return labels
+def _not_simulated(got: str) -> UnsupportedProgram:
+    return UnsupportedProgram(
+        "model",
+        got=got,
+        expected="one observed site, the rows: others cannot be simulated",
+        fix="Write annealed_likelihood(model, x) alone, which needs no simulation.",
+    )

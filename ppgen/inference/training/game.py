@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from ppgen.errors import InvalidArgument, ProgramError
 from ppgen.inference.training.subject import Subject
-from ppgen.inference.training.torch_learner import modules_of
 from ppgen.program.capabilities import HasCritic, HasGuide
 from ppgen.program.family import Program
 from ppgen.program.languages.rows import Batch, RowPrograms, RowTrace
+from ppgen.program.languages.rows.pyro import modules_of
 
 __all__ = ["Game"]
 

@@ -19,11 +19,10 @@ from ppgen.inference.training.loop import Learner, Steps
 from ppgen.inference.training.objectives import BringsLearner, Objective
 from ppgen.inference.training.settings import Optimizer
 from ppgen.inference.training.subject import Subject
-from ppgen.program.family import Program
 from ppgen.program.languages.rows import Batch
-from ppgen.program.languages.rows.pyro import as_tensor
+from ppgen.program.languages.rows.pyro import as_tensor, modules_of
 
-__all__ = ["TorchLearner", "learn", "modules_of"]
+__all__ = ["TorchLearner", "learn"]
 
 Loss = Callable[[Batch], Tensor]
 
@@ -53,13 +52,6 @@ def learn(subject: Subject, objective: Objective, job: Job) -> Trained:
         store = pyro.get_param_store()
         params = {name: _array(value) for name, value in store.items()}
         return Trained(objective.name, fit, params, store.get_state())
-
-
-def modules_of(*programs: Program) -> tuple[nn.Module, ...]:
-    """The modules behind programs, whose training mode is switched."""
-    # A method's module is its owner; model and guide of one family are one module.
-    owners = {id(owner): owner for owner in (getattr(program, "__self__", program) for program in programs)}
-    return tuple(owner for owner in owners.values() if isinstance(owner, nn.Module))
 
 
 class TorchLearner:

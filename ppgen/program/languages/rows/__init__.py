@@ -3,9 +3,10 @@
 from ppgen.program.languages.rows.row_programs import (
     Batch,
     Parameters,
+    Place,
     RowPrograms,
     RowStatement,
     RowTrace,
 )
 
-__all__ = ["Batch", "Parameters", "RowPrograms", "RowStatement", "RowTrace"]
+__all__ = ["Batch", "Parameters", "Place", "RowPrograms", "RowStatement", "RowTrace"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ppgen.program.family import Program
 
-__all__ = ["Batch", "Parameters", "RowPrograms", "RowStatement", "RowTrace"]
+__all__ = ["Batch", "Parameters", "Place", "RowPrograms", "RowStatement", "RowTrace"]
 
 
 class Batch(NamedTuple):
@@ -44,6 +44,7 @@ class RowStatement(NamedTuple):
         latent: whether it is sampled, not observed.
         value: its value, in the language's arrays.
         distribution: the language's own.
+        scale: what its log density counts for; ``None`` is 1.
         log_prob: computes the log density, one number a row ``(n,)`` where the program is right; scaled and
             masked as the program says.
     """
@@ -51,6 +52,7 @@ class RowStatement(NamedTuple):
     latent: bool
     value: Any
     distribution: Any
+    scale: Any
     log_prob: Callable[[], Any]
 
 
@@ -65,10 +67,19 @@ class RowTrace(NamedTuple):
     sites: Mapping[str, RowStatement]
     returned: Any
 
+    def value(self, name: str) -> Any:
+        """What a latent site of this name was drawn as; ``None`` if there is none."""
+        site = self.sites.get(name)
+        return site.value if site is not None and site.latent else None
+
     @property
     def latent(self) -> dict[str, RowStatement]:
         """What was sampled."""
         return {name: site for name, site in self.sites.items() if site.latent}
+
+
+Place = Callable[[str, Any], Any]
+"""From the name of a latent site and its distribution to its value, or ``None``."""
 
 
 class Parameters(NamedTuple):
@@ -99,17 +110,19 @@ class RowPrograms(ABC):
         self,
         program: Program,
         batch: Batch,
-        values: Mapping[str, Any] | None = None,
+        place: Place | None = None,
         *,
         fixed_draws: bool = False,
+        redraw: bool = False,
     ) -> RowTrace:
         """Run a program on a minibatch.
 
         Args:
             program: its first argument is the minibatch; classes are its ``label``.
             batch: the rows.
-            values: of latent sites; those of others are drawn.
-            fixed_draws: whether draws are held constant, so that no gradient runs through them.
+            place: gives latent sites their values; where it gives ``None``, they are drawn.
+            fixed_draws: whether draws are constants, so that no gradient runs through them.
+            redraw: draw what is observed, too.
         """
 
     def parameters(self, programs: Iterable[Program], batch: Batch) -> Parameters:
@@ -124,6 +137,18 @@ class RowPrograms(ABC):
         """Whether a gradient runs through the draws of a distribution."""
 
     @abstractmethod
+    def bijection(self, name: str, distribution: Any) -> Any:
+        """From unconstrained space to the support of a latent site.
+
+        Raises:
+            UnsupportedProgram: naming the site, if there is none.
+        """
+
+    @abstractmethod
+    def is_discrete(self, distribution: Any) -> bool:
+        """Whether values are counts or categories."""
+
+    @abstractmethod
     def trial(self) -> AbstractContextManager[None]:
         """Run programs and leave nothing behind: no parameter, no random state, no gradient."""
 
@@ -135,7 +160,38 @@ class RowPrograms(ABC):
     def split(self, key: Any) -> tuple[Any, Any]:
         """Two keys of one."""
 
+    # -- evaluation --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def evaluation_mode(self, *programs: Program, own_parameters: bool) -> AbstractContextManager[None]:
+        """Run programs without dropout, checks or gradients, and leave the user's state as it was.
+
+        Args:
+            programs: those that are run.
+            own_parameters: whether they bring their parameters; otherwise the user's are read.
+        """
+
+    @abstractmethod
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function of arrays, compiled where that pays."""
+
+    @abstractmethod
+    def graph(self, function: Callable[..., Any], *examples: np.ndarray) -> tuple[Any, Any]:
+        """A function of arrays of the language as a graph of JAX operations, and the inputs that it reads.
+
+        Args:
+            function: gives back a tuple of arrays.
+            examples: a point at which it can be run.
+
+        Raises:
+            UnsupportedProgram: if it cannot be traced or recorded.
+        """
+
     # -- arrays ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def concatenate(self, parts: list[Any]) -> Any:
+        """Rows ``(n, d)`` side by side."""
 
     @abstractmethod
     def as_array(self, rows: np.ndarray) -> Any:
