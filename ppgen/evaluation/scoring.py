@@ -23,6 +23,8 @@ from ppgen.evaluation.row import Row
 from ppgen.evaluation.sample_quality import FEWEST_ROWS, Real
 from ppgen.evaluation.scorecard import Scorecard
 from ppgen.evaluation.subjects import HeldOut, check_model, held_out, named_models
+from ppgen.program.capabilities import HasParameterCount, HasParameters, HasSamples
+from ppgen.program.family import HasLogProb, TrainableFamily
 from ppgen.program.likelihood import Likelihood, Space
 from ppgen.style.bar import ProgressBar
 
@@ -144,14 +146,15 @@ def _measure(subject: _Subject, test: HeldOut, real: Real | None, samples: int, 
 def _trained(subject: _Subject, seed: int) -> tuple[Any, float | None]:
     """The model and the seconds that its training took, where they are known."""
     if subject.fit_to is None:
-        return subject.model, getattr(getattr(subject.model, "trained", None), "seconds", None)
+        trained = subject.model.trained if isinstance(subject.model, TrainableFamily) else None
+        return subject.model, None if trained is None else trained.seconds
     start = time.perf_counter()
     model = subject.model.fit(subject.fit_to, seed=seed)
     return model, time.perf_counter() - start
 
 
 def _quality(model: Any, test: HeldOut, real: Real | None) -> tuple[tuple[Measurement, ...], str]:
-    if not hasattr(model, "sample"):
+    if not isinstance(model, HasSamples):
         return (), "it has no samples to measure"
     if real is not None:
         return real.of_model(model)
@@ -161,7 +164,7 @@ def _quality(model: Any, test: HeldOut, real: Real | None) -> tuple[tuple[Measur
 
 def _likelihood_row(name: str, model: Any, test: HeldOut) -> Row:
     family = type(model).__name__
-    if not hasattr(model, "log_prob"):
+    if not isinstance(model, HasLogProb):
         how = "it has no log_prob; what can be measured is the quality of its samples"
         return Row(name, family, None, test.space, how=how)
     try:
@@ -180,15 +183,15 @@ def _likelihood_row(name: str, model: Any, test: HeldOut) -> Row:
 
 
 def _count_parameters(model: Any) -> int | None:
-    if hasattr(model, "n_parameters"):
+    if isinstance(model, HasParameterCount):
         return model.n_parameters
-    if not hasattr(model, "parameters"):
+    if not isinstance(model, HasParameters):
         return None
     return sum(math.prod(p.shape) for p in model.parameters() if getattr(p, "requires_grad", True))
 
 
 def _time_one_sample(model: Any, samples: int, seed: int) -> float | None:
-    if samples == 0 or not hasattr(model, "sample"):
+    if samples == 0 or not isinstance(model, HasSamples):
         return None
     model.sample(samples, seed=seed)  # the first call may compile
     start = time.perf_counter()

@@ -11,6 +11,7 @@ import numpy as np
 from ppgen.data import Dataset, Observations
 from ppgen.data.rows import as_array, check_rows
 from ppgen.errors import DataError, InvalidArgument
+from ppgen.program.capabilities import HasLevels, HasSamples, HasShape
 from ppgen.program.family import HasLogProb
 from ppgen.program.likelihood import Space
 
@@ -109,27 +110,24 @@ def check_model(name: str, model: Any, test: HeldOut) -> None:
             other levels.
     """
     argument = f"models[{name!r}]"
-    samples = callable(getattr(model, "sample", None))
-    if isinstance(model, type) or not (samples or isinstance(model, HasLogProb)):
+    if isinstance(model, type) or not isinstance(model, HasSamples | HasLogProb):
         raise InvalidArgument(
             argument,
             got=f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}",
             expected="a model with log_prob(x) or sample(n, seed=...)",
             fix="Give a trained model, an instance of one of ppgen.models.",
         )
-    shape = getattr(model, "shape", test.shape)
-    if tuple(shape) != test.shape:
+    if isinstance(model, HasShape) and tuple(model.shape) != test.shape:
         raise InvalidArgument(
             argument,
-            got=f"a model of rows of shape {tuple(shape)}",
+            got=f"a model of rows of shape {tuple(model.shape)}",
             expected=f"one of rows of shape {test.shape}, as in the data",
             fix="Reshape the data, or train the model on it.",
         )
-    levels = getattr(model, "levels", test.levels)
-    if test.declared and levels != test.levels:
+    if isinstance(model, HasLevels) and test.declared and model.levels != test.levels:
         raise InvalidArgument(
             argument,
-            got=f"a model of {_described(levels)}",
+            got=f"a model of {_described(model.levels)}",
             expected=f"one of {_described(test.levels)}, as in the data",
             fix=f"Build it with levels={test.levels}, or give it the data that it was trained on.",
         )

@@ -5,7 +5,7 @@ A family declares a capability by having its methods, or by naming the protocol 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,10 +19,13 @@ __all__ = [
     "HasEnergy",
     "HasGuide",
     "HasLayers",
+    "HasLevels",
     "HasNoisePrediction",
     "HasParameterCount",
+    "HasParameters",
     "HasPseudoLikelihood",
     "HasSamples",
+    "HasShape",
     "HasTransition",
     "HasVariationalBound",
     "HasVelocity",
@@ -67,6 +70,32 @@ class HasParameterCount(Protocol):
     @property
     def n_parameters(self) -> int:
         """How many numbers training changes."""
+
+
+@runtime_checkable
+class HasParameters(Protocol):
+    """Parameters, as a torch module has them."""
+
+    def parameters(self) -> Iterable[Any]:
+        """Arrays with a shape."""
+
+
+@runtime_checkable
+class HasShape(Protocol):
+    """Rows of one shape."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+
+
+@runtime_checkable
+class HasLevels(Protocol):
+    """Rows of one kind."""
+
+    @property
+    def levels(self) -> int | None:
+        """How many values a discrete entry can take; ``None`` for continuous data."""
 
 
 @runtime_checkable

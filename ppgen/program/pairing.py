@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ppgen.errors import ProgramError
 from ppgen.program.bounds import log_density, log_joints
 from ppgen.program.family import Program
@@ -49,7 +47,7 @@ def check_pair(
         for name, site in given.items():
             check_shape(name, wanted[name].value.shape, site.value.shape)
             if reparameterised and not rows.is_reparameterised(site.distribution):
-                raise no_gradient(name, _class_name(site.distribution))
+                raise no_gradient(name, rows.kind(site.distribution))
         log_joints(rows, model, guide, batch)
 
 
@@ -69,9 +67,3 @@ def check_exact(rows: RowPrograms, model: Program, batch: Batch) -> None:
                 fix="Write guide=..., or ppgen.infer(program, data) for a posterior.",
             )
         log_density(rows, model, batch)
-
-
-def _class_name(distribution: Any) -> str:
-    while hasattr(distribution, "base_dist"):  # what .to_event(...) was written after
-        distribution = distribution.base_dist
-    return type(distribution).__name__

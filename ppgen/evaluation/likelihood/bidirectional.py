@@ -17,7 +17,7 @@ from ppgen.evaluation.likelihood.latent_rows import LatentRows
 from ppgen.evaluation.likelihood.subject import Start, Subject, check_label, read_subject
 from ppgen.inference.compilation import use_persistent_cache
 from ppgen.kernels.weights import log_mean_weight
-from ppgen.program.family import Program
+from ppgen.program.family import Family, Program
 from ppgen.program.likelihood import Likelihood
 from ppgen.style.bar import ProgressBar
 
@@ -208,7 +208,7 @@ def _both_ways(
 def _example(model: Any, like: Any) -> Any:
     if like is not None:
         return like
-    if not hasattr(model, "shape"):
+    if not isinstance(model, Family):
         raise InvalidArgument(
             "like",
             got="nothing, for a program",

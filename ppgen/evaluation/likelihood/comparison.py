@@ -159,7 +159,7 @@ def _conclude(
 
 
 def _scored(score: Callable[[Any, Any], Likelihood], model: Any, x: Any, name: str) -> Any:
-    if not hasattr(model, "log_prob") and isinstance(model, Likelihood):
+    if isinstance(model, Likelihood):
         raise InvalidArgument(
             "x",
             got=f"rows together with the likelihood {name!r}",

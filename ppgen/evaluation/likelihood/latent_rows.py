@@ -228,7 +228,7 @@ class LatentRows:
     def _check_continuous(self, run: RowTrace) -> None:
         """Finite discrete sites are summed out, unless a guide would have to follow."""
         discrete = [name for name, s in run.latent.items() if self.rows.is_discrete(s.distribution)]
-        kinds = {name: _base_name(site.distribution) for name, site in run.latent.items()}
+        kinds = {name: self.rows.kind(site.distribution) for name, site in run.latent.items()}
         without = [name for name, kind in kinds.items() if kind == "Delta"]
         if self.subject.guide is not None or len(discrete) == len(run.latent):
             without += discrete
@@ -246,17 +246,11 @@ class LatentRows:
         observed = {name: site for name, site in self.trial.sites.items() if not site.latent}
         for name, site in observed.items():
             rows = (_TRIAL, *self.example.shape)
-            if tuple(site.value.shape) != rows or _base_name(site.distribution) == "Unit":
+            if tuple(site.value.shape) != rows or self.rows.kind(site.distribution) == "Unit":
                 raise _not_simulated(f"an observed site {name!r} that is not the rows themselves")
         if len(observed) != 1:
             raise _not_simulated(f"{len(observed)} observed sites")
         return next(iter(observed))
-
-
-def _base_name(distribution: Any) -> str:
-    while hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
-    return type(distribution).__name__
 
 
 def _not_simulated(got: str) -> UnsupportedProgram:

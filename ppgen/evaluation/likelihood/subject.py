@@ -11,7 +11,7 @@ from ppgen.checks import check_choice
 from ppgen.data.rows import as_array, check_rows
 from ppgen.errors import DataError, InvalidArgument
 from ppgen.program.capabilities import HasGuide
-from ppgen.program.family import Engine, Program
+from ppgen.program.family import Engine, Family, Program
 from ppgen.program.languages.detect import detect_engine
 from ppgen.program.likelihood import Space
 
@@ -82,7 +82,7 @@ def read_subject(model: Any, guide: Program | None, x: Any) -> Subject:
         InvalidArgument: if it is neither, or a family comes with another guide.
     """
     is_class = isinstance(model, type)
-    if not is_class and callable(getattr(model, "model", None)) and hasattr(model, "engine"):
+    if not is_class and isinstance(model, Family):
         if guide is not None:
             raise InvalidArgument(
                 "guide",

@@ -144,6 +144,12 @@ class RowPrograms(ABC):
             UnsupportedProgram: naming the site, if there is none.
         """
 
+    def kind(self, distribution: Any) -> str:
+        """What a distribution is called without what plates, masks and ``to_event`` wrap around it."""
+        while hasattr(distribution, "base_dist"):
+            distribution = distribution.base_dist
+        return type(distribution).__name__
+
     @abstractmethod
     def is_discrete(self, distribution: Any) -> bool:
         """Whether values are counts or categories."""
