@@ -236,7 +236,7 @@ def annealed_rows(
         latent, pair: how the rows' latent vectors are distributed.
         rows: ``(n, *shape)``.
         settings: how to anneal.
-        report: told of steps of the path, for each row.
+        report: receives the steps of the path that are done, for each row.
         stream: rows of different streams have independent noise.
     """
     for part in blocks_of(len(rows), settings.chains):
@@ -246,16 +246,16 @@ def annealed_rows(
         )
         share = min(len(rows), part.stop) - part.start
 
-        def told(steps: int, share: int = share) -> None:
+        def done(steps: int, share: int = share) -> None:
             report(steps * share)
 
         sizes = learn_step_sizes(
-            pair, pilot, steps=settings.pilot_steps, leapfrog=settings.leapfrog, report=told
+            pair, pilot, steps=settings.pilot_steps, leapfrog=settings.leapfrog, report=done
         )
         yield (
             block,
             sizes,
-            anneal(pair, block, sizes, steps=settings.steps, leapfrog=settings.leapfrog, report=told),
+            anneal(pair, block, sizes, steps=settings.steps, leapfrog=settings.leapfrog, report=done),
         )
 
 

@@ -86,7 +86,7 @@ def anneal(
         step_sizes: ``(rows, BINS)``, learnt from other draws than these.
         steps: K.
         leapfrog: steps of each Hamiltonian move.
-        report: told how many steps of the path are done.
+        report: receives how many steps of the path are done.
         end: exact draws ``(rows, chains, dim)`` from the posterior, to go back from.
 
     References:

@@ -17,7 +17,7 @@ from ppgen.data.lazy import RowArray
 from ppgen.inference.training.game import Game
 from ppgen.inference.training.loop import Steps
 from ppgen.inference.training.settings import Optimizer
-from ppgen.inference.training.torch_learner import TorchLearner
+from ppgen.inference.training.torch_learner import Loss, TorchLearner, as_batch, device_of
 from ppgen.program.languages.rows import Batch
 
 __all__ = ["AdversarialLearner"]
@@ -38,15 +38,22 @@ class AdversarialLearner:
     """
 
     def __init__(self, objective: Any, game: Game, job: Any) -> None:
-        self.objective, self.game = objective, game
+        self.objective, self.game, self.job = objective, game, job
         self._measures: dict[str, float] = {}
-        self.critic = self._player(job, self._critic_loss, self._critic_parameters, of_critic=True)
-        has_parameters = bool(self._program_parameters(self.critic.example))
-        self.program = (
-            self._player(job, self._program_loss, self._program_parameters, of_critic=False)
-            if has_parameters
-            else None
-        )
+        with torch.no_grad():
+            example = as_batch(device_of(game.modules()), *job.example())
+            game.check(example)
+            parameters = self._program_parameters(example)
+        critics: list[Tensor] = [p for p in game.critic.parameters() if p.requires_grad]
+        rate = job.optimizer.learning_rate * objective.critic_rate
+        optimizer = replace(job.optimizer, learning_rate=rate, average=0.0)
+        self.critic = self._player(self._critic_loss, critics, optimizer, job.planned_steps)
+        self.program = None
+        if parameters:
+            steps = math.ceil(job.planned_steps / objective.critic_steps)
+            self.program = self._player(
+                self._program_loss, parameters, job.optimizer, steps, game.energy_distance
+            )
 
     @property
     def keeps_last(self) -> bool:
@@ -128,10 +135,6 @@ class AdversarialLearner:
                 None if real is None else self.game.score(real, batch.label),
             )
 
-    def _critic_parameters(self, example: Batch) -> list[Tensor]:
-        self.game.check(example)
-        return [parameter for parameter in self.game.critic.parameters() if parameter.requires_grad]
-
     def _program_parameters(self, example: Batch) -> list[Tensor]:
         self.game.fake(example)
         registered = [tensor for _, tensor in pyro.get_param_store().named_parameters()]
@@ -142,69 +145,36 @@ class AdversarialLearner:
 
     # -- the players -------------------------------------------------------------------------------------
 
-    def _player(self, job: Any, loss: Any, parameters: Any, *, of_critic: bool) -> _Player:
-        optimizer, steps = job.optimizer, job.planned_steps
-        if of_critic:
-            rate = optimizer.learning_rate * self.objective.critic_rate
-            optimizer = replace(optimizer, learning_rate=rate, average=0.0)
-        else:
-            steps = math.ceil(steps / self.objective.critic_steps)
-        return _Player(
-            self.game,
+    def _player(
+        self,
+        loss: Loss,
+        parameters: list[Tensor],
+        optimizer: Optimizer,
+        steps: int,
+        monitor: Loss | None = None,
+    ) -> TorchLearner:
+        return TorchLearner(
             loss,
-            loss if of_critic else self.game.energy_distance,
-            parameters,
-            job.example(),
+            self.game.modules(),
+            self.job.example(),
             optimizer,
-            self.objective.betas,
             steps,
-            job.plan.seed,
-            bf16=job.precision == "bf16",
+            self.job.plan.seed,
+            bf16=self.job.precision == "bf16",
+            parameters=parameters,
+            monitor=monitor,
+            betas=self.objective.betas,
         )
 
-    def _players(self) -> dict[str, _Player]:
+    def _players(self) -> dict[str, TorchLearner]:
         return {"critic": self.critic} | ({} if self.program is None else {"program": self.program})
 
-    def _of_players(self, what: Callable[[_Player], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def _of_players(self, what: Callable[[TorchLearner], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return {
             f"{name}/{key}": array
             for name, player in self._players().items()
             for key, array in what(player).items()
         }
-
-
-class _Player(TorchLearner):
-    """One of the two: a learner of some of the parameters, that is validated by another loss than its own."""
-
-    def __init__(
-        self,
-        game: Game,
-        loss: Callable[[Batch], Tensor],
-        monitor: Callable[[Batch], Tensor],
-        parameters: Callable[[Batch], list[Tensor]],
-        example: tuple[np.ndarray, np.ndarray | None],
-        optimizer: Optimizer,
-        betas: tuple[float, float],
-        steps: int,
-        seed: int,
-        bf16: bool,
-    ) -> None:
-        self._own_parameters, self._monitor = parameters, monitor
-        super().__init__(loss, game.modules(), example, optimizer, steps, seed, bf16)
-        for group in self.adam.param_groups:
-            group["betas"] = betas
-
-    def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
-        loss, self.loss = self.loss, self._monitor
-        try:
-            return super().evaluate(x, label)
-        finally:
-            self.loss = loss
-
-    def _find_parameters(self, example: tuple[np.ndarray, np.ndarray | None]) -> list[Tensor]:
-        self.example = self.batch(*example)
-        with torch.no_grad():
-            return self._own_parameters(self.example)
 
 
 @contextmanager

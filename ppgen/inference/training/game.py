@@ -29,7 +29,7 @@ class Game:
         model: a program that returns as many rows as there are in its first argument, whatever they hold.
         guide: of the same arguments, with a site for each latent one of the program that the critic is to
             see; ``None`` for none.
-        critic: gives a number for each row, and the latent values beside it if there is a guide.
+        critic: gives a number for each row, together with its latent values if there is a guide.
         as_input: rows as the critic reads them; by default as they are.
 
     Raises:

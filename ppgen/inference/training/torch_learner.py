@@ -22,7 +22,7 @@ from ppgen.inference.training.subject import Subject
 from ppgen.program.languages.rows import Batch
 from ppgen.program.languages.rows.pyro import as_tensor, modules_of
 
-__all__ = ["TorchLearner", "learn"]
+__all__ = ["Loss", "TorchLearner", "as_batch", "device_of", "learn"]
 
 Loss = Callable[[Batch], Tensor]
 
@@ -66,6 +66,9 @@ class TorchLearner:
         steps: how many updates are planned; the learning rate's schedule runs over them.
         seed: seed of the noise in evaluation.
         bf16: compute the loss in bfloat16 where torch's autocast deems it safe.
+        parameters: to learn; by default all that the loss has.
+        monitor: what held-out rows are evaluated by; by default the loss.
+        betas: Adam's.
 
     Raises:
         TrainingError: if the loss has no parameters.
@@ -82,18 +85,22 @@ class TorchLearner:
         steps: int,
         seed: int,
         bf16: bool = False,
+        *,
+        parameters: list[Tensor] | None = None,
+        monitor: Loss | None = None,
+        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.loss = loss
+        self.loss, self.monitor = loss, monitor or loss
         self.modules = modules
         self.seed = seed
         self.optimizer = optimizer
         self.bf16 = bf16
-        self.device = _device(modules)
-        self.parameters = self._find_parameters(example)
+        self.device = device_of(modules)
+        self.parameters = parameters or self._find_parameters(example)
         self.buffers = [buffer for module in modules for buffer in module.buffers()]
         self.average = [p.detach().clone() for p in self.parameters] if optimizer.average else None
         self.adam = torch.optim.AdamW(
-            self.parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay
+            self.parameters, lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay, betas=betas
         )
         self._rate = lambda done: optimizer.rate(min(1.0, (done + 1) / steps))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adam, self._rate)
@@ -119,7 +126,7 @@ class TorchLearner:
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]), self._precision():
                 torch.manual_seed(self.seed)
-                return sum(self.loss(batch).sum().item() for batch in self._chunks(x, label)) / len(x)
+                return sum(self.monitor(batch).sum().item() for batch in self._chunks(x, label)) / len(x)
         finally:
             self._swap(kept)
 
@@ -189,8 +196,7 @@ class TorchLearner:
 
     def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch:
         """Rows ``(n, *shape)`` and labels ``(n,)`` as the loss takes them."""
-        labels = None if label is None else torch.from_numpy(label).to(self.device)
-        return Batch(as_tensor(x).to(self.device), labels)
+        return as_batch(self.device, x, label)
 
     def _chunks(self, x: RowArray, label: np.ndarray | None) -> Iterable[Batch]:
         for start in range(0, len(x), CHUNK):
@@ -276,7 +282,13 @@ def _asked_device(name: str | None) -> torch.device:
     return torch.device(name or "cpu")
 
 
-def _device(modules: Sequence[nn.Module]) -> torch.device:
+def as_batch(device: torch.device, x: np.ndarray, label: np.ndarray | None) -> Batch:
+    """Rows ``(n, *shape)`` and labels ``(n,)`` as a loss takes them."""
+    return Batch(as_tensor(x).to(device), None if label is None else torch.from_numpy(label).to(device))
+
+
+def device_of(modules: Sequence[nn.Module]) -> torch.device:
+    """Where modules compute."""
     parameters = (parameter for module in modules for parameter in module.parameters())
     return next((parameter.device for parameter in parameters), torch.device("cpu"))
 

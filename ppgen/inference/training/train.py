@@ -177,16 +177,7 @@ def train(
         family.trained = _facts(family.trained, trained, job)
     if trained.fit.stopped == "interrupted":
         _warn_interrupted(trained)
-    fit = trained.fit
-    return TrainingRun(
-        trained.objective,
-        fit.history,
-        fit.best_epoch,
-        fit.seconds,
-        fit.stopped,
-        trained.params,
-        trained.store,
-    )
+    return TrainingRun(trained.objective, **vars(trained.fit), params=trained.params, store=trained.store)
 
 
 def _train(subject: Subject, job: Job) -> Trained:

@@ -29,8 +29,8 @@ class NoiseContrastiveEstimation:
         G(u) = \log p(u) - \log q(u) - \log \nu
 
     At its least p is normalised by itself: a program needs a parameter for the constant, such as
-    ``numpyro.param("log_z", 0.0)``, which the loss learns too. The noise is fitted to the rows as they come
-    by: a Gaussian with their mean and covariance (diagonal above 128 entries), or for whole numbers
+    ``numpyro.param("log_z", 0.0)``, which the loss learns too. The noise is fitted to the rows seen so far:
+    a Gaussian with their mean and covariance (diagonal above 128 entries), or for whole numbers
     independent entries with their frequencies.
 
     Attributes:
@@ -120,7 +120,7 @@ class _Moments(NamedTuple):
         if self.scatter.ndim == 1:
             return _Gaussian(self.mean, jnp.sqrt(self.scatter / self.number + 1e-12))
         covariance = self.scatter / self.number
-        # Few rows say little of the correlations; as more come by they are believed.
+        # Few rows say little about correlations, which are trusted as more are seen.
         trust = self.number / (self.number + dims)
         variances = jnp.diag(covariance) + 1e-12
         return _Gaussian(

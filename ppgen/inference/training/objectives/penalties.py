@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["Score", "r1_penalty", "slopes_between", "squared_slope"]
 
 Score = Callable[..., Tensor]
-"""A critic of rows, perhaps beside latent values: ``score(x, *latents) -> (n,)``."""
+"""A critic of rows, perhaps with latent values: ``score(x, *latents) -> (n,)``."""
 
 
 def r1_penalty(score: Score, real: Sequence[Tensor]) -> Float[Tensor, " n"]:
