@@ -48,7 +48,7 @@ class _Eager(Protocol):
         """Switch the training mode."""
 
 
-class LoweredLearner:
+class LoweredLearner(JaxLearner):
     """The steps of a learner in torch, on JAX.
 
     Args:
@@ -60,19 +60,17 @@ class LoweredLearner:
             keeps a state of its own from step to step, or has gradients that its operations do not show.
     """
 
-    keeps_last = False
-
     def __init__(self, learner: _Eager, job: Job) -> None:
         use_persistent_cache()
         x, label, size = job.rows.train, job.rows.train_labels, job.plan.batch_size
         self.torch = learner
-        self.parameters = _learned(learner, _batch(learner, x, label, 0, size))
+        self.learned = _learned(learner, _batch(learner, x, label, 0, size))
         with jax.enable_x64(True):  # each result has the dtype that torch gave it
             example = (x[:size], None if label is None else label[:size])
             recording = self._record(x, label, size)
             held_out = self._record_held_out(x, label, min(CHUNK, len(job.rows.valid)))
-            self.jax = JaxLearner(
-                _Subject(tuple(_to_jax(parameter) for parameter in self.parameters)),
+            super().__init__(
+                _Subject(tuple(_to_jax(parameter) for parameter in self.learned)),
                 _Replay(recording, held_out),
                 example,
                 learner.optimizer,
@@ -81,40 +79,28 @@ class LoweredLearner:
                 learner.seed,
             )
 
-    def batches_per_call(self) -> int:
-        """As many as take some tenths of a second."""
-        return self.jax.batches_per_call()
-
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
         """Update the parameters on minibatches ``(k, batch, *shape)``, in their order."""
         with jax.enable_x64(True):
-            return self.jax.steps(x, label)
+            return super().steps(x, label)
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
         """The mean loss of held-out rows, with the same noise at each call."""
         with jax.enable_x64(True):
-            return self.jax.evaluate(x, label)
-
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """A copy of the parameters, averaged if they are."""
-        return self.jax.snapshot()
+            return super().evaluate(x, label)
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Go back to a copy, and leave it in torch's own parameters."""
         with jax.enable_x64(True):
-            self.jax.restore(snapshot)
+            super().restore(snapshot)
         with torch.no_grad():
-            for parameter, array in zip(self.parameters, self.jax.subject.parameters, strict=True):
+            for parameter, array in zip(self.learned, self.subject.parameters, strict=True):
                 parameter.copy_(torch.from_numpy(np.array(array)))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on."""
-        return self.jax.state()
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
         """Resume from such a state, bit for bit."""
         with jax.enable_x64(True):
-            self.jax.resume(state)
+            super().resume(state)
 
     # -- recording, and the proof that the record is right -----------------------------------------------
 
@@ -144,7 +130,7 @@ class LoweredLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return record_loss(
-                lambda *tensors: self.torch.loss(Batch(*tensors)), *inputs, parameters=self.parameters
+                lambda *tensors: self.torch.loss(Batch(*tensors)), *inputs, parameters=self.learned
             )
 
     def _check_gradients(self, recording: Recording, batch: Batch, seed: int) -> None:
@@ -153,7 +139,7 @@ class LoweredLearner:
         def replayed(parameters: tuple[jax.Array, ...]) -> jax.Array:
             return recording.in_jax(*_inputs(batch), *parameters, *map(_to_jax, recording.drawn)).mean()
 
-        value, slopes = jax.value_and_grad(replayed)(tuple(map(_to_jax, self.parameters)))
+        value, slopes = jax.value_and_grad(replayed)(tuple(map(_to_jax, self.learned)))
         if not np.isclose(loss, float(value), rtol=TOLERANCE, atol=1e-6):
             raise _unlike(f"a loss of {loss:.6g} that is {float(value):.6g} in its record")
         for gradient, slope in zip(gradients, slopes, strict=True):
@@ -166,7 +152,7 @@ class LoweredLearner:
         drawn = self._recorded(batch, seed).drawn
         with torch.no_grad():
             inputs = (batch.x,) if batch.label is None else (batch.x, batch.label)
-            replayed = recording.in_torch(*inputs, *self.parameters, *drawn).mean().item()
+            replayed = recording.in_torch(*inputs, *self.learned, *drawn).mean().item()
         loss, _ = self._in_torch(batch, seed)
         if not np.isclose(loss, replayed, rtol=TOLERANCE, atol=1e-6):
             raise _unlike("a loss that Python computes in part, or that changes from call to call")
@@ -175,7 +161,7 @@ class LoweredLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             loss = self.torch.loss(batch).mean()
-        gradients = torch.autograd.grad(loss, self.parameters)
+        gradients = torch.autograd.grad(loss, self.learned)
         return loss.item(), [gradient.numpy() for gradient in gradients]
 
 

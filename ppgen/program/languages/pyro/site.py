@@ -87,7 +87,7 @@ def pyro_site(family: Any, label: int | None) -> FrozenRows:
     Raises:
         NoLikelihood: if it has none.
     """
-    if not hasattr(family, "density"):
+    if not isinstance(family, HasExactDensity):
         raise NoLikelihood(
             "family",
             got=f"a {type(family).__name__}, which has no exact density of its rows",
@@ -106,7 +106,7 @@ def pyro_decoder(family: Any, label: int | None) -> FrozenDecoder:
         NoLikelihood: if it has none.
     """
     _check_label(family, label)
-    latents = _latents(family, label) if hasattr(family, "guide") else {}
+    latents = _latents(family, label) if isinstance(family, HasGuide) else {}
     if not latents:
         raise NoLikelihood(
             "family",
