@@ -17,6 +17,7 @@ __all__ = [
     "HasDiffusion",
     "HasDivergence",
     "HasEnergy",
+    "HasExactDensity",
     "HasGuide",
     "HasLayers",
     "HasLevels",
@@ -61,6 +62,14 @@ class HasSamples(Protocol):
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
         """Draw ``(n, *shape)`` rows in the data's own values."""
+
+
+@runtime_checkable
+class HasExactDensity(Protocol):
+    """A distribution of rows with an exact density."""
+
+    def density(self, *arguments: Any) -> Any:
+        """The distribution of a row, in the language's own kind."""
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from torch.distributions import Independent, constraints
 from torch.distributions.transforms import AffineTransform
 
 from ppgen.errors import InvalidArgument, NoLikelihood
+from ppgen.program.capabilities import HasExactDensity, HasGuide
 
 __all__ = [
     "FrozenDecoder",
