@@ -32,6 +32,8 @@ from ppgen.models.networks.critic import Critic
 from ppgen.program.family import TrainableFamily
 from ppgen.program.languages.language import find_language
 
+PYRO = find_language("pyro")
+
 SMALL = {"latent_dim": 2, "hidden": (8,)}
 
 CASES = {
@@ -211,7 +213,7 @@ def play(objective, program, data, *, guide=None, epochs=4, batch_size=1000, lea
     job = Job("game", rows, plan, optimizer, None, {}, nowhere, Log(None), progress=False)
     with torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(0)
-        return job.fit(objective.learner(subject_of(find_language("pyro"), program, guide, None), job))
+        return job.fit(objective.learner(subject_of(PYRO, program, guide, None), job))
 
 
 def network(inputs, width):
@@ -408,7 +410,7 @@ def test_the_energy_distance_is_that_of_gaussians_in_closed_form_and_lowest_for_
     x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(1)
     programs = [(0.0, 1.0), (0.7, 1.0), (0.0, 2.0), (0.0, 0.4)]
-    games = (Game(gaussian([loc], scale), None, network(1, 4)) for loc, scale in programs)
+    games = (Game(PYRO.rows, gaussian([loc], scale), None, network(1, 4)) for loc, scale in programs)
     right, *wrong = (game.energy_distance(Batch(x)).mean().item() for game in games)
     assert right == pytest.approx(0.0, abs=0.01)
     assert right < min(wrong) - 0.02
@@ -425,7 +427,7 @@ def test_with_classes_the_energy_distance_sees_rows_of_the_wrong_class():
         return lambda x, label: (label if right else 1 - label)[:, None] * 4.0 + torch.randn(len(x), 1)
 
     torch.manual_seed(0)
-    games = (Game(program(right), None, network(1, 4)) for right in (True, False))
+    games = (Game(PYRO.rows, program(right), None, network(1, 4)) for right in (True, False))
     right, wrong = (game.energy_distance(Batch(x, label)).mean() for game in games)
     assert right == pytest.approx(0.0, abs=0.05)
     assert wrong > 1.0
@@ -507,11 +509,11 @@ BAD_CALLS = [
     (lambda: train(GAN((2,), 3, **SMALL), ROWS), DataError, "data", "integers 0 … 2"),
     (lambda: train(tiny(), ROWS[:1]), DataError, "data", "at least 2"),
     (lambda: Adversarial(f="total_variation"), UnknownName, "f", "'pearson'"),
-    (lambda: Adversarial(critic_steps=0), InvalidArgument, "critic_steps", "positive"),
-    (lambda: Adversarial(penalty=-1.0), InvalidArgument, "penalty", "positive"),
-    (lambda: Adversarial(critic_rate=0.0), InvalidArgument, "critic_rate", "positive"),
-    (lambda: Wasserstein(penalty=0.0), InvalidArgument, "penalty", "positive"),
-    (lambda: Wasserstein(critic_steps=1.5), InvalidArgument, "critic_steps", "positive"),
+    (lambda: Adversarial(critic_steps=0), InvalidArgument, "critic_steps", "at least 1"),
+    (lambda: Adversarial(penalty=-1.0), InvalidArgument, "penalty", "at least 0"),
+    (lambda: Adversarial(critic_rate=0.0), InvalidArgument, "critic_rate", "above 0"),
+    (lambda: Wasserstein(penalty=0.0), InvalidArgument, "penalty", "above 0"),
+    (lambda: Wasserstein(critic_steps=1.5), InvalidArgument, "critic_steps", "at least 1"),
     (lambda: play(Adversarial(), gaussian([0.0, 0.0], 1.0), ROWS), InvalidArgument, "critic", "none"),
     (
         lambda: play(Adversarial(critic=network(2, 4)), lambda x: None, ROWS, batch_size=8),
