@@ -12,7 +12,7 @@ from ppgen.errors import InferenceError
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.method import Drawn, Method, Request
 from ppgen.inference.methods import make_method
-from ppgen.inference.pointwise import constrain_draws
+from ppgen.inference.pointwise import constrain_latents
 from ppgen.program.density import Density
 
 __all__ = ["Auto"]
@@ -78,8 +78,7 @@ class Auto:
 
 
 def _judge(density: Density, method: Method, drawn: Drawn) -> Diagnostics:
-    sites = constrain_draws(density, drawn.positions)
-    return method.diagnose({part.name: sites[part.name] for part in density.latents}, drawn)
+    return method.diagnose(constrain_latents(density, drawn.positions), drawn)
 
 
 def _tell(story: list[str], drawn: Drawn) -> str:

@@ -32,7 +32,7 @@ from ppgen.inference.markov.space import Space, batch_space, own_space
 from ppgen.inference.markov.starts import find_start, try_starts
 from ppgen.inference.markov.stuck_chains import looking_points, restart_lost, was_lost
 from ppgen.inference.method import Drawn, Request
-from ppgen.inference.pointwise import constrain_draws
+from ppgen.inference.pointwise import constrain_latents
 from ppgen.program.density import Density, float64
 from ppgen.style.bar import ProgressBar
 
@@ -202,8 +202,7 @@ class NUTS:
         count = record.lp.shape[1]
         if self.until_ess is None or count >= self.max_draws:
             return 0
-        sites = constrain_draws(space.density, space.to_program(record.position))
-        latent = {part.name: sites[part.name] for part in space.density.latents}
+        latent = constrain_latents(space.density, space.to_program(record.position))
         scalars = [values for _, values in scalars_of({**latent, "lp": record.lp})]
         smallest = min(min(ess_bulk(values), ess_tail(values)) for values in scalars)
         if smallest >= self.until_ess:

@@ -13,7 +13,14 @@ from ppgen.program.density import Density, float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
 
-__all__ = ["constrain_draws", "flatten_draws", "pointwise", "unflatten_draws"]
+__all__ = [
+    "constrain_draws",
+    "constrain_latents",
+    "flatten_draws",
+    "pointwise",
+    "simulate_data",
+    "unflatten_draws",
+]
 
 
 def constrain_draws(density: Density, positions: np.ndarray) -> dict[str, np.ndarray]:
@@ -25,6 +32,22 @@ def constrain_draws(density: Density, positions: np.ndarray) -> dict[str, np.nda
         for site in density.sites
         if site.name in sites
     }
+
+
+def constrain_latents(density: Density, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """The continuous latent sites alone at unconstrained positions ``(chain, draw, dim)``."""
+    sites = constrain_draws(density, positions)
+    return {part.name: sites[part.name] for part in density.latents}
+
+
+def simulate_data(density: Density, positions: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Each observed site ``(n, *shape)``, resampled at ``positions (n, dim)`` as the program draws it.
+
+    Discrete latents are drawn given each position alone, whatever was observed.
+    """
+    latent = {name: value[0] for name, value in constrain_latents(density, positions[None]).items()}
+    latent |= density.infer_discrete(seed + 2, positions, given_data=False)
+    return density.simulate(seed + 1, latent)
 
 
 def pointwise(

@@ -17,7 +17,13 @@ from ppgen.inference import arviz_compat
 from ppgen.inference.diagnostics import Diagnostics
 from ppgen.inference.log_densities import log_densities
 from ppgen.inference.method import Drawn, Extendable, Method, Request
-from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
+from ppgen.inference.pointwise import (
+    constrain_draws,
+    flatten_draws,
+    pointwise,
+    simulate_data,
+    unflatten_draws,
+)
 from ppgen.inference.posterior_file import StoredPosterior, read_posterior, write_posterior
 from ppgen.inference.prediction import check_anew, new_arguments
 from ppgen.inference.summary import summarise
@@ -205,10 +211,8 @@ class Posterior:
 
     def _draw_prior(self, n: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         positions = self.density.draw_prior(self.seed, n)[None]  # (1, n, dim)
+        drawn = simulate_data(self.density, positions[0], self.seed)
         sites = constrain_draws(self.density, positions)
-        latent = {part.name: flatten_draws(sites[part.name]) for part in self.density.latents}
-        latent |= self.density.infer_discrete(self.seed + 2, positions[0], given_data=False)
-        drawn = self.density.simulate(self.seed + 1, latent)
         return sites, {name: unflatten_draws(value, (1, n)) for name, value in drawn.items()}
 
     def infer_discrete(self, seed: int = 0) -> dict[str, np.ndarray]:

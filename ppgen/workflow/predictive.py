@@ -10,7 +10,7 @@ import numpy as np
 from ppgen.checks import check_integer
 from ppgen.errors import InvalidArgument, UnsupportedProgram
 from ppgen.inference import arviz_compat
-from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
+from ppgen.inference.pointwise import constrain_draws, pointwise, simulate_data, unflatten_draws
 from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import check_data, is_array
 from ppgen.program.density import Density
@@ -65,12 +65,9 @@ def prior_predictive(
     density = read_density(program, checked, engine=engine)
     _check_observed(density.sites)
     positions = density.draw_prior(seed, draws)[None]  # (1, draws, dim)
-    sites = constrain_draws(density, positions)
-    latent = {part.name: flatten_draws(sites[part.name]) for part in density.latents}
-    latent |= density.infer_discrete(seed + 2, positions[0], given_data=False)
-    drawn = density.simulate(seed + 1, latent)
+    drawn = simulate_data(density, positions[0], seed)
     groups = {
-        "prior": sites,
+        "prior": constrain_draws(density, positions),
         "prior_predictive": {name: unflatten_draws(value, (1, draws)) for name, value in drawn.items()},
         **_data_groups(density, checked, positions),
     }

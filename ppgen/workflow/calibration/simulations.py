@@ -13,7 +13,7 @@ import numpy as np
 
 from ppgen.errors import DataError, InvalidArgument, ProgramError, UnsupportedProgram
 from ppgen.inference.batch import Batch, data_axes, make_batch
-from ppgen.inference.pointwise import constrain_draws, flatten_draws
+from ppgen.inference.pointwise import constrain_latents, flatten_draws, simulate_data
 from ppgen.inference.posterior import Posterior
 from ppgen.program.arguments import is_array, ways_to_trace
 from ppgen.program.density import Density, Evaluation, float64
@@ -160,8 +160,8 @@ def _check_alike(density: Density, source: Density, arguments: Mapping[str, str]
 
 def _brought_over(source: Density, density: Density, truths: np.ndarray) -> np.ndarray:
     """The same values of the sites in the unconstrained space of another program."""
-    sites = constrain_draws(source, truths[None])
-    rows = [{part.name: sites[part.name][0, i] for part in density.latents} for i in range(len(truths))]
+    sites = constrain_latents(source, truths[None])
+    rows = [{name: values[0, i] for name, values in sites.items()} for i in range(len(truths))]
     moved = np.stack([np.asarray(density.unconstrain(row)) for row in rows])
     if not np.isfinite(moved).all():
         raise ProgramError(
@@ -297,10 +297,7 @@ def _simulate(
     """A data set at each of ``truths (n, dim)``, by argument, in the dtypes of the data."""
     if not np.isfinite(truths).all():
         raise _overflow("the prior", float(1 - np.isfinite(truths).all(1).mean()))
-    sites = constrain_draws(density, truths[None])
-    latent = {part.name: sites[part.name][0] for part in density.latents}
-    latent |= density.infer_discrete(seed + 2, truths, given_data=False)
-    drawn = density.simulate(seed + 1, latent)
+    drawn = simulate_data(density, truths, seed)
     kinds = {site.name: site.discrete for site in density.sites}
     data: dict[str, np.ndarray] = {}
     for site, name in arguments.items():
@@ -376,12 +373,9 @@ def _check_apart(density: Density, again: Density, data: Mapping[str, np.ndarray
             expected="a prior that is the same for all data, or the truths are draws of another one",
             fix="Write the prior's numbers into the program, or hand them to it as an argument of their own.",
         )
-    sites = constrain_draws(density, truth[None])
-    latent = {part.name: sites[part.name][0] for part in density.latents}
-    latent |= density.infer_discrete(0, truth, given_data=False)
-    drawn = [one.simulate(0, latent) for one in (density, again)]
-    for site in drawn[0]:
-        if not _same_numbers(drawn[0][site], drawn[1][site]):
+    drawn, as_drawn = (simulate_data(one, truth, seed=0) for one in (density, again))
+    for site in drawn:
+        if not _same_numbers(drawn[site], as_drawn[site]):
             raise UnsupportedProgram(
                 f"site {site!r}",
                 got=f"a distribution that depends on the observed argument {names} itself",
