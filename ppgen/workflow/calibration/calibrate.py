@@ -132,7 +132,7 @@ def calibrate(
         )
         simulated = simulate_from_prior(density, simulations, seed, backend, other)
     fitter = Fitter(simulated, chosen, request)
-    ranked = rank_truths(simulated, fitter, chosen, request, draws, thin)
+    ranked = rank_truths(fitter, draws, thin)
     return Calibration(
         ranks=ranked.ranks,
         names=ranked.names,

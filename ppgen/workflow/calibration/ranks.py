@@ -10,9 +10,8 @@ import numpy as np
 
 from ppgen.errors import PpgenError
 from ppgen.findings import Finding
-from ppgen.inference.method import Drawn, Method, Request
-from ppgen.inference.pointwise import constrain_draws, pointwise
-from ppgen.program.sites import Site
+from ppgen.inference.method import Drawn
+from ppgen.inference.pointwise import constrain_draws, flatten_draws, pointwise, unflatten_draws
 from ppgen.style.bar import ProgressBar
 from ppgen.workflow.calibration.chain_check import check_chains
 from ppgen.workflow.calibration.fits import Fitter
@@ -40,7 +39,7 @@ class Ranked(NamedTuple):
     findings: tuple[tuple[Finding, ...], ...]
 
 
-class _Fit(NamedTuple):
+class _Fitted(NamedTuple):
     """Of one simulation: the true quantities, those of the draws that count, and what was found wrong."""
 
     truth: np.ndarray  # (quantity,)
@@ -48,40 +47,31 @@ class _Fit(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def rank_truths(
-    simulations: Simulations, fitter: Fitter, method: Method, request: Request, draws: int, thin: int
-) -> Ranked:
+def rank_truths(fitter: Fitter, draws: int, thin: int) -> Ranked:
     """Fit every data set, batch by batch, and rank.
 
     Args:
-        simulations: truths and data.
-        fitter: fits a batch of data sets.
-        method: the method, which judges its own draws.
-        request: what each fit was asked for.
+        fitter: fits the data sets of some simulations.
         draws: how many of each fit's draws count.
         thin: of each chain every so many counts.
     """
-    judge = _Judge(simulations, method, request, draws, thin)
+    judge = _Judge(fitter, draws, thin)
+    simulations, batching = fitter.simulations, fitter.batching
     truths = judge.true_sites()
     columns = _Columns.of(simulations, truths)
-    rng = np.random.default_rng([request.seed, 3])
+    rng = np.random.default_rng([fitter.request.seed, 3])
     ties = rng.uniform(size=(len(simulations), len(columns.names)))
     ranks = np.full(ties.shape, -1)
     findings: list[tuple[Finding, ...]] = [()] * len(simulations)
 
-    size = fitter.batching.size
+    def fit(rows: np.ndarray) -> tuple[np.ndarray, list[_Fitted]]:
+        return rows, judge.look(rows, fitter.fit(rows), columns)
 
-    def fit(rows: np.ndarray) -> tuple[np.ndarray, list[_Fit]]:
-        # The last batch is filled up, so that all have the shape that was compiled.
-        filled = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows))])
-        return rows, judge.look(filled, fitter.fit(filled)[: len(rows)], columns)
-
-    batches = [
-        np.arange(first, min(first + size, len(simulations))) for first in range(0, len(simulations), size)
-    ]
-    title = f"SBC of {method.name}, {len(simulations)} fits"
-    with ProgressBar(title, len(simulations) * draws, show=request.progress, unit="draws") as bar:
-        for rows, fits in _run(fit, batches, fitter.batching.at_once):
+    everything = np.arange(len(simulations))
+    batches = np.split(everything, everything[batching.size :: batching.size])
+    title = f"SBC of {fitter.method.name}, {len(simulations)} fits"
+    with ProgressBar(title, len(simulations) * draws, show=fitter.request.progress, unit="draws") as bar:
+        for rows, fits in _run(fit, batches, batching.at_once):
             for row, one in zip(rows, fits, strict=True):
                 findings[row] = one.findings
                 if one.draws is not None:
@@ -97,8 +87,8 @@ def _rank(truth: np.ndarray, draws: np.ndarray, ties: np.ndarray) -> np.ndarray:
 
 
 def _run(
-    function: Callable[[np.ndarray], tuple[np.ndarray, list[_Fit]]], batches: list[np.ndarray], runs: int
-) -> Iterator[tuple[np.ndarray, list[_Fit]]]:
+    function: Callable[[np.ndarray], tuple[np.ndarray, list[_Fitted]]], batches: list[np.ndarray], runs: int
+) -> Iterator[tuple[np.ndarray, list[_Fitted]]]:
     """Results in order of arrival; the first batch alone, or every thread would compile the same."""
     yield function(batches[0])
     if runs == 1:
@@ -143,15 +133,15 @@ class _Columns(NamedTuple):
 class _Judge:
     """What each fit's draws say of the sites, of the truth, and of themselves."""
 
-    def __init__(
-        self, simulations: Simulations, method: Method, request: Request, draws: int, thin: int
-    ) -> None:
-        self._simulations = simulations
-        self._method = method
-        self._request = request
+    def __init__(self, fitter: Fitter, draws: int, thin: int) -> None:
+        self._simulations = fitter.simulations
+        self._method = fitter.method
+        self._shape = (fitter.request.chains, fitter.request.draws)
+        self._size = fitter.batching.size
         self._draws = draws
         self._thin = thin
-        self._names = _ranked_sites(simulations.density.sites)
+        sites = self._simulations.density.sites
+        self._names = [site.name for site in sites if site.role in ("latent", "deterministic")]
 
     def true_sites(self) -> dict[str, np.ndarray]:
         """Each ranked site's true values ``(simulation, *event)``."""
@@ -166,16 +156,14 @@ class _Judge:
             if name in each[0][0]
         }
 
-    def look(self, rows: np.ndarray, fits: list[Drawn | PpgenError], columns: _Columns) -> list[_Fit]:
-        """Judge fits to the data of ``rows``, which may be fewer than rows."""
-        shape = (self._request.chains, self._request.draws, self._simulations.density.dim)
-        positions = np.zeros((len(rows), 1 + shape[0] * shape[1], shape[2]))
-        positions[:, 0] = self._simulations.truths[rows]
-        for i, fit in enumerate(fits):
-            # An error leaves the truth in the place of draws; they are looked at by nobody.
-            positions[i, 1:] = self._simulations.truths[rows[i]]
-            if isinstance(fit, Drawn):
-                positions[i, 1:] = fit.positions.reshape(-1, shape[2])
+    def look(self, rows: np.ndarray, fits: list[Drawn | PpgenError], columns: _Columns) -> list[_Fitted]:
+        """Judge the fits to the data of ``rows``."""
+        rows = np.concatenate([rows, np.repeat(rows[-1:], self._size - len(rows))])  # as they were compiled
+        truths = self._simulations.truths[rows][:, None]
+        positions = np.repeat(truths, 1 + int(np.prod(self._shape)), axis=1)  # (row, 1 + draw, dim)
+        for place, fit in zip(positions, fits, strict=False):
+            if isinstance(fit, Drawn):  # an error leaves the truth in the place of draws, for nobody to see
+                place[1:] = flatten_draws(fit.positions)
         sites, likelihood = self._evaluate(rows, positions)
         return [
             self._look_at(fit, {name: values[i] for name, values in sites.items()}, likelihood[i], columns)
@@ -188,21 +176,18 @@ class _Judge:
         sites: Mapping[str, np.ndarray],
         likelihood: np.ndarray,
         columns: _Columns,
-    ) -> _Fit:
+    ) -> _Fitted:
         values = columns.take(sites, likelihood)
         if not isinstance(fit, Drawn):
-            return _Fit(values[0], None, (Finding("errors", "problem", str(fit)),))
-        shape = (self._request.chains, self._request.draws)
-        latent = {
-            part.name: sites[part.name][1:].reshape(*shape, *sites[part.name].shape[1:])
-            for part in self._simulations.density.latents
-        }
-        chains = values[1:].reshape(*shape, -1)[:, self._thin - 1 :: self._thin]  # (chain, draw, quantity)
-        kept = chains.swapaxes(0, 1).reshape(-1, chains.shape[2])[: self._draws]
-        found = tuple(self._findings(values[1:].reshape(*shape, -1), latent, fit, columns.names))
+            return _Fitted(values[0], None, (Finding("errors", "problem", str(fit)),))
+        latents = self._simulations.density.latents
+        latent = {part.name: unflatten_draws(sites[part.name][1:], self._shape) for part in latents}
+        draws = unflatten_draws(values[1:], self._shape)  # (chain, draw, quantity)
+        kept = flatten_draws(draws[:, self._thin - 1 :: self._thin].swapaxes(0, 1))[: self._draws]
+        found = tuple(self._findings(draws, latent, fit, columns.names))
         if not np.isfinite(kept).all():
             found += (Finding("finite draws", "problem", "Some draws have values that are not finite."),)
-        return _Fit(values[0], kept, tuple(finding for finding in found if finding.severity != "ok"))
+        return _Fitted(values[0], kept, tuple(finding for finding in found if finding.severity != "ok"))
 
     def _findings(
         self, values: np.ndarray, latent: Mapping[str, np.ndarray], fit: Drawn, names: tuple[str, ...]
@@ -226,7 +211,3 @@ class _Judge:
         likelihood, _, _ = pointwise(density, z[None])
         total = sum(value[0].reshape(len(z), -1).sum(1) for value in likelihood.values())
         return sites, np.asarray(total)
-
-
-def _ranked_sites(sites: Iterable[Site]) -> list[str]:
-    return [site.name for site in sites if site.role in ("latent", "deterministic")]
