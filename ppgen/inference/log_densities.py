@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from ppgen.program.density import Density, float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs
 
-__all__ = ["LogDensities", "log_densities"]
+__all__ = ["LogDensities", "in_batches", "log_densities"]
 
 _BATCH = 1024
 
@@ -50,15 +50,20 @@ def log_densities(density: Density, positions: np.ndarray) -> LogDensities:
         [-1.8379 -1.8379] [-0.9189 -0.9189]
     """
     evaluate = _compile(density.graph)
+    return LogDensities(*in_batches(lambda batch: evaluate(density.inputs, batch), positions))
+
+
+def in_batches(evaluate: Callable[[np.ndarray], Any], positions: np.ndarray) -> np.ndarray:
+    """Log densities ``(k, n)`` at ``positions (n, dim)``, by a compiled function; NaN becomes ``-inf``."""
     parts = []
     with float64():
         for first in range(0, len(positions), _BATCH):
             batch = positions[first : first + _BATCH]
             # One shape for all batches, so that one program is compiled for them.
             filled = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - len(batch), 0)])
-            found = np.asarray(evaluate(density.inputs, filled))
+            found = np.asarray(evaluate(filled))
             parts.append(np.where(np.isnan(found), -np.inf, found)[:, : len(batch)])
-    return LogDensities(*np.concatenate(parts, 1))
+    return np.concatenate(parts, 1)
 
 
 @lru_cache(maxsize=64)

@@ -15,14 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ppgen.inference.log_densities import in_batches
 from ppgen.inference.posterior import Posterior, make_posterior
 from ppgen.program.density import Density, Evaluation, float64
 from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 
 __all__ = ["LeftOut", "refit"]
-
-_BATCH = 1024
 
 
 class LeftOut:
@@ -62,14 +61,9 @@ class LeftOut:
     def evaluate(self, positions: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The whole log joint and the log density of observation ``index``, at ``positions (n, dim)``."""
         compiled = _compile(self._whole.graph)
-        parts = []
-        with float64():
-            for first in range(0, len(positions), _BATCH):
-                batch = positions[first : first + _BATCH]
-                filled = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - len(batch), 0)])
-                found = np.asarray(compiled(self._whole.inputs, filled, index))  # (2, batch)
-                parts.append(np.where(np.isnan(found), -np.inf, found)[:, : len(batch)])
-        log_joint, log_likelihood = np.concatenate(parts, 1)
+        log_joint, log_likelihood = in_batches(
+            lambda batch: compiled(self._whole.inputs, batch, index), positions
+        )
         return log_joint, log_likelihood
 
 
