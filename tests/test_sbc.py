@@ -124,9 +124,9 @@ def test_data_sets_together_give_what_each_gives_alone(method):
         np.testing.assert_array_less(abs(one.positions.mean((0, 1)) - mean) / spread, 0.4)
         np.testing.assert_allclose(one.positions.std((0, 1)), spread, rtol=0.25)
         assert one.stats.keys() == other.stats.keys()
-        if method.name == "laplace":
-            np.testing.assert_allclose(one.positions, other.positions, rtol=1e-5, atol=1e-6)
-            assert one.log_evidence.value == pytest.approx(other.log_evidence.value, abs=1e-6)
+        if method.name in ("laplace", "svi"):
+            np.testing.assert_allclose(one.positions, other.positions, atol=1e-3 * spread.max())
+            assert one.log_evidence.value == pytest.approx(other.log_evidence.value, abs=1e-3)
 
 
 def test_a_wrong_prior_is_found_out():

@@ -22,6 +22,7 @@ from ppgen.inference.guides.recipe import GuideFit, Recipe
 from ppgen.inference.guides.together import LANES, fit_together
 from ppgen.inference.guides.written import draw_user_guide, fit_user_guide
 from ppgen.inference.method import Drawn, Request
+from ppgen.inference.pointwise import flatten_draws
 from ppgen.inference.weights import Weights
 from ppgen.program.density import Density
 from ppgen.program.guides import ReadGuide, read_guide
@@ -142,8 +143,10 @@ class SVI:
             seed=request.seed,
             minibatches=minibatches,
         )
-        new = family.draw(state, request, 0)
-        drawn = _as_drawn(density, new, state, fit, family.cites, seed=request.seed)
+        drawn = _as_drawn(family.draw(state, request, 0), state, fit, family.cites)
+        positions, log_weights = flatten_draws(drawn.positions), drawn.stats["lp"] - drawn.stats["log_q"]
+        drift = find_drift(density, positions, log_weights.ravel(), request.seed)
+        drawn = replace(drawn, findings=drawn.findings + drift)
         return drawn if minibatches is None else _say_rows(drawn, minibatches)
 
     def batching(self, density: Density, request: Request) -> Batching:
@@ -157,15 +160,25 @@ class SVI:
         return Batching(LANES, concurrent_runs(rows, batch=LANES), how)
 
     def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
-        """Fit the guide to every data set, and draw."""
-        guide = self.make_guide(batch.dim)
-        return fit_together(batch, requests, guide, self.recipe, samples=self.samples, restarts=self.restarts)
+        """Fit the guide to every data set, and draw.
+
+        Whether the draws drift is not looked at: that takes longer than the rest.
+        """
+        guide, seeds = self.make_guide(batch.dim), [request.seed for request in requests]
+        counts: Any = {"samples": self.samples, "restarts": self.restarts}
+        fits = fit_together(batch, seeds, guide, self.recipe, **counts)
+        return [
+            found
+            if isinstance(found, PpgenError)
+            else _as_drawn(draw_guide(density, found[0], request, 0), _state(found[0]), found[1], guide.cites)
+            for density, found, request in zip(batch.densities, fits, requests, strict=True)
+        ]
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Draw more from the guide that was fitted."""
         family = self._family(density, request.seed)
         more = family.draw(drawn.state, request, drawn.positions.shape[1])
-        return _as_drawn(density, more, drawn.state, drawn.fit, family.cites, seed=request.seed, before=drawn)
+        return _as_drawn(more, drawn.state, drawn.fit, family.cites, before=drawn)
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
         """Judge the draws by their importance weights."""
@@ -212,8 +225,7 @@ class _Named:
 
     def fit(self, recipe: Recipe, **options: Any) -> tuple[Mapping[str, np.ndarray], GuideFit]:
         fitted, fit = fit_named(self.density, self.guide, recipe, **options)
-        parts = {"parameters": fitted.parameters, **fitted.whitening._asdict()}
-        return {name: np.asarray(part) for name, part in parts.items()}, fit
+        return _state(fitted), fit
 
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
         whitening = Whitening(*(state[name] for name in Whitening._fields))
@@ -237,14 +249,16 @@ class _Written:
         return draw_user_guide(self.density, self.guide, state["parameters"], request, first)
 
 
+def _state(fitted: FittedGuide) -> dict[str, np.ndarray]:
+    parts = {"parameters": fitted.parameters, **fitted.whitening._asdict()}
+    return {name: np.asarray(part) for name, part in parts.items()}
+
+
 def _as_drawn(
-    density: Density,
     new: GuideDraws,
     state: Mapping[str, np.ndarray],
     fit: GuideFit | None,
     cites: tuple[str, ...],
-    *,
-    seed: int,
     before: Drawn | None = None,
 ) -> Drawn:
     """The draws, with what all of them say of the fit; ``before`` are the ones that they come after."""
@@ -252,18 +266,14 @@ def _as_drawn(
     earlier = [] if before is None or before.log_weights is None else [before.log_weights.ravel()]
     weights = Weights(np.concatenate([*earlier, log_weights.ravel()]))
     objective = () if fit is None else fit.objective.cites
-    if before is not None:
-        findings = before.findings
-    else:
-        drift = find_drift(density, _rows(new.positions), log_weights.ravel(), seed)
-        findings = (() if fit is None else fit.findings) + drift
+    findings = () if fit is None else fit.findings
     return Drawn(
         new.positions,
         {"lp": new.lp, "log_q": new.log_q},
         log_weights=log_weights,
         log_evidence=weights.log_evidence if weights.usable else None,
         khat=weights.khat,
-        findings=findings,
+        findings=findings if before is None else before.findings,
         how=before.how if before is not None else _describe(fit),
         state=state,
         fit=fit,
@@ -276,10 +286,6 @@ def _say_rows(drawn: Drawn, minibatches: Minibatches) -> Drawn:
     read = ", ".join(f"{plate.rows} of the {plate.size} rows of {plate.name}" for plate in minibatches.plates)
     how = f"{drawn.how} Each step read {read}; the draws and their weights are for all rows."
     return replace(drawn, how=how, cites=(*drawn.cites, "joint_control"))
-
-
-def _rows(positions: np.ndarray) -> np.ndarray:
-    return positions.reshape(-1, positions.shape[-1])  # (chain * draw, dim)
 
 
 def _describe(fit: GuideFit | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,12 +36,11 @@ from ppgen.program.subsampling import Minibatches
 __all__ = [
     "FittedGuide",
     "GuideDraws",
+    "GuideFunctions",
     "compile_steps",
-    "distinct_starts",
     "draw_guide",
     "draw_keys",
     "fit_named",
-    "surrogate_of",
 ]
 
 _STARTS = 8
@@ -64,6 +63,19 @@ class FittedGuide(NamedTuple):
     whitening: Whitening
 
 
+class GuideFunctions(NamedTuple):
+    """The compiled functions that a fit calls.
+
+    Attributes:
+        steps: :func:`~ppgen.inference.guides.adam.adam_loop`, whose context is inputs and whitening.
+        log_weights: of inputs, a :class:`FittedGuide` and noise ``(n, dim)``, log π(z) − log q(z) ``(n,)`` at
+            the draws that the noise becomes.
+    """
+
+    steps: Callable[..., Any]
+    log_weights: Callable[..., np.ndarray]
+
+
 class GuideDraws(NamedTuple):
     """Draws of a fitted guide: ``(chain, draw, dim)`` and, by each draw, log π and log q."""
 
@@ -81,6 +93,7 @@ def fit_named(
     restarts: int,
     seed: int,
     minibatches: Minibatches | None = None,
+    functions: GuideFunctions | None = None,
 ) -> tuple[FittedGuide, GuideFit]:
     r"""Fit a guide to a density.
 
@@ -96,6 +109,8 @@ def fit_named(
         seed: of everything.
         minibatches: the density on minibatches, for steps that are not to read all rows. The start of the
             fit is found with all of them.
+        functions: what the fit calls; compiled for this density alone if not given. Functions that are given
+            are called in one thread.
 
     Raises:
         InferenceError: if no finite log density, or no finite bound, is found.
@@ -106,25 +121,29 @@ def fit_named(
     with float64():
         local_key, run_key, common_key = jax.random.split(jax.random.key(seed), 3)
         locals_ = find_locals(density, local_key, max(starts, restarts), dense=guide.dense)
-        chosen = distinct_starts(locals_, restarts)
+        chosen = _distinct_starts(locals_, restarts)
         noise = np.asarray(jax.random.normal(common_key, (_COMMON_DRAWS, density.dim)))
-        loop = compile_steps(target, guide, recipe.bound, samples)
+        at_once = 1
+        if functions is None:
+            at_once = concurrent_runs(density.graph.largest_matrix, samples)
+            loop = compile_steps(target, guide, recipe.bound, samples)
+            functions = GuideFunctions(loop, partial(_log_weights, density, target))
+        steps, log_weights = functions
 
         def climb(whitening: Whitening, key: jax.Array) -> Climb:
             inputs = read_at(density, minibatches, whitening.location, seed)
             return Climb(
                 start=lambda: guide.initial(jax.random.fold_in(key, 0)),
-                loop=loop,
+                loop=steps,
                 context=lambda first: (reshuffled(inputs, jax.random.fold_in(key, first)), whitening),
                 key=key,
-                weigh=lambda parameters: _log_weights(
-                    density, target, inputs, FittedGuide(guide, parameters, whitening), noise
+                weigh=lambda parameters: log_weights(
+                    inputs, FittedGuide(guide, parameters, whitening), noise
                 ),
             )
 
         keys = jax.random.split(run_key, len(chosen))
         climbs = [climb(local.whitening, key) for local, key in zip(chosen, keys, strict=True)]
-        at_once = concurrent_runs(density.graph.largest_matrix, samples)
         fit = fit_guide(guide.name, climbs, recipe, at_once=at_once)
         fitted = FittedGuide(guide, fit.parameters, chosen[fit.best].whitening)
         elbo = float(make_finite(_log_weights(density, density.graph, density.inputs, fitted, noise)).mean())
@@ -146,7 +165,7 @@ def draw_guide(density: Density, fitted: FittedGuide, request: Request, first: i
 # -- where the runs start, and what they may have missed -----------------------------------------------------
 
 
-def distinct_starts(locals_: list[Local], restarts: int) -> list[Local]:
+def _distinct_starts(locals_: list[Local], restarts: int) -> list[Local]:
     """The best start, and others: first those whose Gaussians the better ones leave out."""
     chosen = [locals_[0]]
     for local in locals_[1:]:
@@ -191,10 +210,10 @@ def _log_q(fitted: FittedGuide, z: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def compile_steps(target: Target, guide: Guide, bound: Bound, samples: int) -> Callable[..., Any]:
     """The steps of a fit as one compiled loop; equal traced programs and guides share it."""
-    return adam_loop(surrogate_of(target, guide, bound, samples))
+    return adam_loop(_surrogate_of(target, guide, bound, samples))
 
 
-def surrogate_of(target: Target, guide: Guide, bound: Bound, samples: int) -> Callable[..., jax.Array]:
+def _surrogate_of(target: Target, guide: Guide, bound: Bound, samples: int) -> Callable[..., jax.Array]:
     """A function of parameters, key, inputs and whitening whose gradient is that of the objective.
 
     Its value means nothing. The gradient is that of the path alone.
