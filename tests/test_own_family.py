@@ -1,6 +1,10 @@
 """A family of the user's own: one class, and it trains, is evaluated, saved and loaded again."""
 
+import equinox as eqx
+import jax
 import numpy as np
+import numpyro
+import numpyro.distributions as jax_dist
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -13,6 +17,7 @@ from ppgen.errors import InvalidArgument, StorageError, UnknownName
 from ppgen.models import NADE, describe, make
 from ppgen.models.family import CLASSES
 from ppgen.models.module_family import ModuleFamily
+from ppgen.models.pytree_family import PytreeFamily, PytreeProgram, draw_rows, score_rows
 from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
@@ -49,7 +54,54 @@ class Independent(ModuleFamily):
         return Likelihood(values, "exact", self.space, self.dims, how="independent entries")
 
 
-FAMILIES = {"torch": Independent}
+class Logits(eqx.Module):
+    """What the family in NumPyro learns."""
+
+    values: jax.Array
+
+
+class IndependentProgram(PytreeProgram):
+    """Its program: one site, ``x``."""
+
+    def model(self, x=None, n=1):
+        with numpyro.plate("rows", n if x is None else len(x)):
+            return numpyro.sample("x", self.registered().density(), obs=x)
+
+    def density(self):
+        return jax_dist.Categorical(logits=self.network.values).to_event(len(self.shape))
+
+
+@eqx.filter_jit
+def draw(program, key, size):
+    return program.density().sample(key, (size,))
+
+
+@eqx.filter_jit
+def score(program, rows):
+    return program.density().log_prob(rows)
+
+
+class IndependentInJAX(PytreeFamily):
+    """The same in NumPyro, without classes."""
+
+    objectives = ("likelihood",)
+
+    levels: int = setting(least=2, kw_only=False, doc="how many values an entry can take")
+    spread: float = setting(default=0.1, above=0.0, doc="of the first logits")
+
+    def build(self):
+        values = self.spread * jax.random.normal(jax.random.key(self.seed), (*self.shape, self.levels))
+        self.program = IndependentProgram.initial(Logits(values), self.shape, self.levels)
+
+    def sample(self, n, *, seed=0):
+        return draw_rows(self.program, n, seed, draw)
+
+    def log_prob(self, x):
+        values = score_rows(self.program, x, score)
+        return Likelihood(values, "exact", self.space, self.dims, how="independent entries")
+
+
+FAMILIES = {"torch": Independent, "jax": IndependentInJAX}
 
 
 @pytest.fixture(params=FAMILIES)
