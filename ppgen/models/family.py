@@ -13,13 +13,12 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ppgen.data.dataset import as_dataset
-from ppgen.data.rows import as_rows_of
 from ppgen.models.checks import check_labels
 from ppgen.models.settings import HasSettings, setting
 from ppgen.program.family import Engine, TrainingFacts
 from ppgen.program.likelihood import Likelihood, Space
 
-__all__ = ["CHUNK", "CLASSES", "Family"]
+__all__ = ["CHUNK", "CLASSES", "Family", "as_input", "in_values"]
 
 _Family = TypeVar("_Family", bound="Family")
 
@@ -83,8 +82,6 @@ class Family(HasSettings, ABC):
         self.settings: Any = self.Settings.of(*values, **named)
         self.classes: int | None = None
         self.trained: TrainingFacts | None = None
-        self.loc: Any  # of continuous training rows, each (*shape)
-        self.scale: Any
         for name in self.settings.declared:
             if not hasattr(type(self), name):  # `network` is the network, not the name of its kind
                 setattr(self, name, getattr(self.settings, name))
@@ -151,18 +148,6 @@ class Family(HasSettings, ABC):
         """Where the log density lives."""
         return "continuous" if self.levels is None else "discrete"
 
-    def as_input(self, x: Any) -> Any:
-        """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
-        return (x - self.loc) / self.scale if self.levels is None else x * (2 / (self.levels - 1)) - 1
-
-    def _checked(self, x: Any) -> np.ndarray:
-        return as_rows_of(x, self.shape, self.levels)
-
-    def _in_values(self, rows: Any) -> np.ndarray:
-        """Draws as rows of the data: floats, or the levels that they are, or that are next to them."""
-        rows = np.asarray(rows)
-        return rows.astype(np.float64) if self.levels is None else np.rint(rows).astype(np.int64)
-
     def _shares(self, labels: np.ndarray | None) -> np.ndarray | None:
         """The share of each class ``(classes,)`` in labels, of which -1 are unknown; ``None`` without any."""
         if self.classes is None or labels is None or not (labels >= 0).any():
@@ -199,3 +184,14 @@ class Family(HasSettings, ABC):
     @abstractmethod
     def _class_weights(self) -> np.ndarray:
         """The share of each class ``(classes,)`` in the training rows."""
+
+
+def as_input(x: Any, levels: int | None, loc: Any, scale: Any) -> Any:
+    """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+    return (x - loc) / scale if levels is None else x * (2 / (levels - 1)) - 1
+
+
+def in_values(draws: Any, levels: int | None) -> np.ndarray:
+    """Draws as rows of the data: floats, or the levels that they are or that are nearest."""
+    rows = np.asarray(draws)
+    return rows.astype(np.float64) if levels is None else np.rint(rows).astype(np.int64)

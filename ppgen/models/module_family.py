@@ -17,10 +17,11 @@ from torch.distributions.transforms import AffineTransform
 
 from ppgen.checks import check_integer
 from ppgen.data.lazy import RowArray
+from ppgen.data.rows import as_rows_of
 from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_labels
 from ppgen.models.distributions import PyroDistribution
-from ppgen.models.family import CHUNK, Family
+from ppgen.models.family import CHUNK, Family, as_input, in_values
 from ppgen.program.bounds import RowBounds, row_bounds
 from ppgen.program.family import Engine, Program
 from ppgen.program.languages.rows.pyro import PyroRows
@@ -90,7 +91,11 @@ class ModuleFamily(Family, nn.Module):
             DataError: if they are empty, not finite, of another shape, or outside the levels.
         """
         dtype = torch.get_default_dtype() if self.levels is None else torch.int64
-        return torch.from_numpy(np.array(self._checked(x))).to(self.loc.device, dtype)
+        return torch.from_numpy(np.array(as_rows_of(x, self.shape, self.levels))).to(self.loc.device, dtype)
+
+    def as_input(self, x: Tensor) -> Tensor:
+        """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+        return as_input(x, self.levels, self.loc, self.scale)
 
     def in_data_units(self, rows: PyroDistribution) -> PyroDistribution:
         """Take a distribution of standardised rows to the data's units; one of levels is there already."""
@@ -165,7 +170,7 @@ class ModuleFamily(Family, nn.Module):
             sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
             parts = [()] * len(sizes) if labels is None else [(part,) for part in labels.split(CHUNK)]
             chunks = [draw(size, *part) for size, part in zip(sizes, parts, strict=True)]
-            return self._in_values(torch.cat(chunks).cpu())
+            return in_values(torch.cat(chunks).cpu(), self.levels)
 
     def score_rows(self, x: Any, score: Callable[..., Tensor], label: Any = None) -> np.ndarray:
         """The log density of each row by ``score(rows)``, or ``score(rows, labels)`` where rows have classes.

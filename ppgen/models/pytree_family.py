@@ -17,7 +17,7 @@ from ppgen.checks import check_integer
 from ppgen.data.lazy import RowArray
 from ppgen.data.rows import as_rows_of
 from ppgen.models.checks import check_labels
-from ppgen.models.family import CHUNK, Family
+from ppgen.models.family import CHUNK, Family, as_input, in_values
 from ppgen.program.family import Engine
 from ppgen.style.bar import ProgressBar
 
@@ -95,7 +95,7 @@ class PytreeProgram(eqx.Module):
 
     def as_input(self, x: jax.Array) -> jax.Array:
         """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
-        return (x - self.loc) / self.scale if self.levels is None else x * (2 / (self.levels - 1)) - 1
+        return as_input(x, self.levels, self.loc, self.scale)
 
 
 class PytreeFamily(Family):
@@ -206,8 +206,7 @@ def draw_rows(
     for i, start in enumerate(range(0, n, size)):
         context = () if labels is None else (np.resize(labels[start : start + size], size),)
         chunks.append(np.asarray(draw(program, jax.random.fold_in(key, i), size, *context, **settings)))
-    rows = np.concatenate(chunks)[:n]
-    return rows.astype(np.float64 if program.levels is None else np.int64)
+    return in_values(np.concatenate(chunks)[:n], program.levels)
 
 
 def score_rows(

@@ -11,6 +11,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from ppgen.models.checks import check_labels
+from ppgen.models.family import in_values
 from ppgen.models.gan.family import ImplicitFamily
 from ppgen.models.networks.codec import encoder
 from ppgen.models.networks.initial import keep_variance
@@ -83,7 +84,7 @@ class BiGAN(ImplicitFamily):
         def again(rows: Tensor, label: Tensor | None = None) -> Tensor:
             return self.generate(self._encoded(rows, label), label)
 
-        return self._in_values(self._of_each(again, x, label))
+        return in_values(self._of_each(again, x, label), self.levels)
 
     def _encoded(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.encoder(self.with_class(self.as_input(x).flatten(1), label))
