@@ -111,6 +111,8 @@ def test_a_family_is_built_for_a_dataset():
     assert VAE.like(rows, hidden=(8,)).levels == 3
     assert VAE.like(rows, hidden=(8,), levels=5).levels == 5
     assert VAE.like(rows / 2.0, hidden=(8,)).levels is None
+    with pytest.raises(InvalidArgument, match="have no labels"):
+        VAE.like(rows, conditional=True)
 
 
 def test_the_index_names_every_family():

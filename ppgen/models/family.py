@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ppgen.data.dataset import as_dataset
+from ppgen.errors import InvalidArgument
 from ppgen.models.checks import check_labels
 from ppgen.models.settings import HasSettings, setting
 from ppgen.program.family import Engine, TrainingFacts
@@ -97,6 +98,9 @@ class Family(HasSettings, ABC):
                 cannot do without classes takes them anyway.
             settings: those of the constructor.
 
+        Raises:
+            InvalidArgument: if the rows of a conditional model have no labels, or a setting is out of range.
+
         Example:
             >>> from ppgen.models import VAE
             >>> VAE.like(np.zeros((10, 4, 4), int), latent_dim=2).levels
@@ -105,6 +109,13 @@ class Family(HasSettings, ABC):
         data = as_dataset(data, levels=settings.get("levels"))
         taken: dict[str, Any] = {"levels": data.levels}
         declared = cls.Settings.declared.get("classes")
+        if conditional and data.classes is None:
+            raise InvalidArgument(
+                "conditional",
+                got=f"True, for {data.name!r}, whose rows have no labels",
+                expected="a dataset with labels",
+                fix="Give as_dataset(rows, labels=labels), or leave conditional out.",
+            )
         if conditional or (declared is not None and declared.required and data.classes):
             taken["classes"] = data.classes
         return cls(data.shape, **taken | settings)

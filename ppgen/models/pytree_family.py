@@ -108,10 +108,10 @@ class PytreeFamily(Family):
     """
 
     engine: ClassVar[Engine] = "numpyro"
-    program: Any
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named)
+        self.program: Any
         self.build()
 
     def model(self, x: Any = None, n: int = 1) -> Any:

@@ -105,9 +105,15 @@ def setting(
     *,
     default: Any = MISSING,
     factory: Callable[[Any], Any] | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    at_least: int | None = None,
+    example: Any = None,
+    expected: str | None = None,
     kw_only: bool = True,
     doc: str = "",
-    **limits: Any,
 ) -> Any:
     """Declare a setting in the body of a class that derives from :class:`HasSettings`.
 
@@ -116,10 +122,12 @@ def setting(
     Args:
         default: its value where none is given; without it the setting has to be given.
         factory: instead, a function of the settings declared before that gives the default.
+        least, most, above, below: the range of a number; an integer is at least 1 if nothing else is said.
+        at_least: how many integers there are at least, in a tuple.
+        example: what to write, for the error of a value that is out of range.
+        expected: what to say in that error, instead of the range.
         kw_only: whether it is given by name alone.
         doc: what it is, a clause for the docstring and the command line.
-        limits: ``least``, ``most``, ``above``, ``below``, ``example``: those of the check of its type in
-            :mod:`ppgen.checks`.
 
     Example:
         >>> class Coin(HasSettings):
@@ -133,7 +141,10 @@ def setting(
         Traceback (most recent call last):
         ppgen.errors.InvalidArgument: sides: got 1, expected an integer, at least 2. Write sides=2.
     """
-    return Setting(default=default, factory=factory, kw_only=kw_only, doc=doc, limits=limits)
+    limits: dict[str, Any] = {"least": least, "most": most, "above": above, "below": below}
+    limits |= {"at_least": at_least, "example": example, "expected": expected}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return Setting(default=default, factory=factory, kw_only=kw_only, doc=doc, limits=given)
 
 
 @dataclass(frozen=True)
@@ -150,14 +161,14 @@ class Settings:
             UnknownName: if there is no such setting.
             InvalidArgument: if one is missing or out of range.
         """
-        known = [name for name, each in cls.declared.items() if each.kw_only]
-        positional = [name for name in cls.declared if name not in known]
+        listed = _listed(cls.declared)
         for name in named:
-            check_choice("setting", name, [*known, *positional])
-        for name, each in cls.declared.items():
-            if each.required and name not in [*named, *positional[: len(values)]]:
-                fix = f"Write {name}={each.limits.get('example', '...')}."
-                raise InvalidArgument(name, got="nothing", expected=each.range, fix=fix)
+            check_choice("setting", name, [each.name for each in listed])
+        by_place = [each.name for each in listed if not each.kw_only][: len(values)]
+        for each in listed:
+            if each.required and each.name not in [*named, *by_place]:
+                fix = f"Write {each.name}={each.limits.get('example', '...')}."
+                raise InvalidArgument(each.name, got="nothing", expected=each.range, fix=fix)
         return cls(*values, **named)
 
     def __post_init__(self) -> None:
@@ -221,7 +232,7 @@ def _declared_in(cls: type) -> dict[str, Setting]:
             continue
         if not isinstance(value, Setting):
             value = dataclasses.replace(before, default=value, factory=None)
-        if isinstance(annotation, str):
+        if isinstance(annotation, str):  # as all are under `from __future__ import annotations`
             annotation = eval(annotation, vars(sys.modules[cls.__module__]))
         depth = len(cls.__mro__) if before is None else before.depth
         found[name] = dataclasses.replace(value, name=name, type=annotation, depth=depth)

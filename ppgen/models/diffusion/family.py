@@ -105,8 +105,6 @@ class DiffusionFamily(PytreeFamily):
         Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598.
     """
 
-    program: DiffusionProgram
-
     network: Networks = setting(
         factory=lambda chosen: default_network(chosen.shape),
         doc="``unet`` for images of at least 8x8, ``mlp`` for other rows, by default",

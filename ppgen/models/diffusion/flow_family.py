@@ -148,8 +148,6 @@ class FlowProgram(GaussianNoise):
 class ProbabilityFlowFamily(DiffusionFamily):
     """A family whose program is a :class:`FlowProgram`."""
 
-    program: FlowProgram
-
     def log_prob(
         self,
         x: Any,

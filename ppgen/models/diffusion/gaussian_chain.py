@@ -211,8 +211,6 @@ class GaussianChain(GaussianNoise):
 class GaussianChainFamily(DiffusionFamily):
     """A family whose program is a :class:`GaussianChain`."""
 
-    program: GaussianChain
-
     steps: int = setting(default=1000, doc="how many steps T the chain has")
     prediction: Prediction = setting(
         factory=lambda chosen: default_prediction(chosen.levels, "noise"),

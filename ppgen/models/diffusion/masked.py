@@ -60,7 +60,6 @@ class MaskedDiffusion(DiffusionFamily):
     name = "masked-diffusion"
     summary = "discrete diffusion, hidden entries appear in any order; lower bound, tighter with more orders"
     objectives: ClassVar[tuple[str, ...]] = ("variational_bound", "elbo", "iwae")
-    program: AbsorbingDiffusion
 
     levels: int = setting(
         kw_only=False,

@@ -18,6 +18,7 @@ from ppgen.models.energy.boltzmann_family import BoltzmannFamily, BoltzmannProgr
 from ppgen.models.energy.enumeration import every_state
 from ppgen.models.energy.units import BinaryUnits, count_levels
 from ppgen.models.networks.boltzmann import Pairwise
+from ppgen.models.settings import setting
 
 __all__ = ["BoltzmannMachine", "PairwiseBoltzmann", "check_binary"]
 
@@ -53,9 +54,8 @@ class BoltzmannMachine(BoltzmannFamily):
     name = "boltzmann"
     summary = "binary units, every pair coupled; likelihood up to a constant that AIS estimates"
     objectives: ClassVar[tuple[str, ...]] = ("pcd", "cd")
-    program: PairwiseBoltzmann
 
-    levels: int | None = 2
+    levels: int | None = setting(default=2, kw_only=False, least=2, doc="2: the units are binary")
 
     def build(self) -> None:
         """Begin with weak random couplings."""

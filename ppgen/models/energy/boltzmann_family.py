@@ -79,8 +79,6 @@ class BoltzmannProgram(EnergyProgram):
 class BoltzmannFamily(EnergyFamily):
     """A Boltzmann machine: its density is exact where the states of the smaller layer can be enumerated."""
 
-    program: BoltzmannProgram
-
     def unnormalised_log_prob(self, x: Any) -> np.ndarray:
         """Minus the energy of each row ``(n,)``: the log density without its constant, in nats."""
         return score_rows(self.program, x, minus_energy)

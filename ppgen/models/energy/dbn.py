@@ -76,9 +76,8 @@ class DBN(EnergyFamily):
         "deep belief network on binary data, an RBM above directed layers; bound, its constant estimated"
     )
     objectives: ClassVar[tuple[str, ...]] = ("greedy", "up_down")
-    program: DeepBelief
 
-    levels: int | None = 2
+    levels: int | None = setting(default=2, kw_only=False, least=2, doc="2: the units are binary")
     hidden: tuple[int, ...] = setting(
         default=(128, 128),
         expected="at least two layers, such as (128, 128): with one it is an RBM",

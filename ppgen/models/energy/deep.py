@@ -57,7 +57,6 @@ class EnergyModel(EnergyFamily):
 
     name = "energy"
     summary = "deep energy-based model, sampled by Langevin chains; AIS estimates the likelihood's constant"
-    program: TiltedGaussian
 
     networks: Architecture = setting(default="mlp", doc="f, ``conv`` for images")
     hidden: tuple[int, ...] = setting(

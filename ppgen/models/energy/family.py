@@ -85,8 +85,6 @@ class EnergyProgram(PytreeProgram):
 class EnergyFamily(PytreeFamily):
     """A family whose density is known up to a constant."""
 
-    program: Any
-
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named)
         self._constants: dict[Any, LogPartition] = {}

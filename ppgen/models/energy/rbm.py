@@ -59,7 +59,6 @@ class RBM(BoltzmannFamily):
 
     name = "rbm"
     summary = "restricted Boltzmann machine; exact up to 20 hidden units, else AIS estimates the constant"
-    program: RestrictedBoltzmann
 
     hidden: int = setting(default=128, doc="m, how many hidden units")
 
