@@ -12,6 +12,7 @@ from ppgen.findings import Evidence, Finding, judge, problems_of, worst_of
 from ppgen.inference.convergence import ess_bulk, ess_tail, rhat
 from ppgen.inference.weights import Weights, khat_threshold
 from ppgen.program.density import Density
+from ppgen.style.entries import entries_of
 
 __all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "drifting_sites", "scalars_of"]
 
@@ -191,16 +192,14 @@ def diagnose_draws(
 def scalars_of(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     """Each entry of each site as ``(chain, draw)``; entries that never change say nothing."""
     for name, values in draws.items():
-        flat = values.reshape(*values.shape[:2], -1)  # (chain, draw, entry)
-        for entry in range(flat.shape[2]):
-            index = np.unravel_index(entry, values.shape[2:]) if values.ndim > 2 else ()
-            label = name + (f"[{', '.join(str(int(i)) for i in index)}]" if index else "")
-            if np.ptp(flat[..., entry]) > 0 or flat.shape[2] == 1:
-                yield label, flat[..., entry]
+        for index, label in entries_of(name, values.shape[2:]):
+            entry = values[(slice(None), slice(None), *index)]
+            if np.ptp(entry) > 0 or entry.size == values.size:
+                yield label, entry
 
 
 def _without_contradictions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Nothing is said to be in order that another finding says is wrong."""
+    """Drop the all-clear on a topic that another finding reports as wrong."""
     findings = tuple(findings)
     wrong = {finding.topic for finding in findings if finding.severity != "ok"}
     return tuple(finding for finding in findings if finding.severity != "ok" or finding.topic not in wrong)

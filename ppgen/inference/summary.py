@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ppgen.inference import convergence
+from ppgen.style.entries import entries_of
 
-__all__ = ["label", "named_entries", "summarise"]
+__all__ = ["named_entries", "summarise"]
 
 _DECIMALS = 3
 
@@ -49,18 +50,8 @@ def named_entries(
         ['theta[A]', 'theta[B]']
     """
     for site, array in draws.items():
-        for index in np.ndindex(array.shape[2:]):
-            inside = label(index, array.shape[2:], coords, dims.get(site, ()))
-            yield f"{site}[{inside}]" if index else site, array[(slice(None), slice(None), *index)]
-
-
-def label(
-    index: tuple[int, ...], shape: tuple[int, ...], coords: Mapping[str, Sequence[Any]], dims: Sequence[str]
-) -> str:
-    """The name of one entry: its coordinates, where its dimensions have some, else its place."""
-    names = [coords.get(axis, range(size)) for axis, size in zip(dims, shape, strict=False)]
-    names += [range(size) for size in shape[len(names) :]]
-    return ", ".join(str(names[axis][place]) for axis, place in enumerate(index))
+        for index, name in entries_of(site, array.shape[2:], coords, dims.get(site, ())):
+            yield name, array[(slice(None), slice(None), *index)]
 
 
 def _row(values: np.ndarray) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ppgen.errors import UnknownName
 from ppgen.plots.arrays import check_arrays
+from ppgen.style.entries import entries_of
 
 __all__ = ["first", "scalars"]
 
@@ -43,8 +44,7 @@ def scalars(draws: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, 
     )
     parts: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
-        for index in np.ndindex(array.shape[2:]):
-            label = f"{name}[{', '.join(map(str, index))}]" if index else name
+        for index, label in entries_of(name, array.shape[2:]):
             parts[label] = array[(slice(None), slice(None), *index)]  # (chain, draw)
     return parts
 

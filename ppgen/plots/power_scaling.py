@@ -1,4 +1,4 @@
-"""How a posterior answers to a weaker or stronger prior and likelihood."""
+"""How a posterior responds to a weaker or stronger prior and likelihood."""
 
 from __future__ import annotations
 

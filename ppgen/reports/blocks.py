@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ppgen.errors import InvalidArgument, UnknownName
 from ppgen.findings import Severity
-from ppgen.style import data_url
+from ppgen.style.figures import data_url
 
 __all__ = ["code", "list_of", "note", "paragraphs", "picture"]
 

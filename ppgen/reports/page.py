@@ -15,7 +15,7 @@ from ppgen import storage
 from ppgen.errors import InvalidArgument
 from ppgen.findings import Severity
 from ppgen.reports import blocks
-from ppgen.style import stylesheet, table, templates
+from ppgen.style.html import stylesheet, table, templates
 
 __all__ = ["HasHtml", "Page", "Section"]
 

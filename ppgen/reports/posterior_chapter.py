@@ -13,10 +13,11 @@ from ppgen import plots
 from ppgen.errors import PpgenError
 from ppgen.inference.citations import cite
 from ppgen.inference.posterior import Posterior
-from ppgen.inference.summary import label, named_entries
+from ppgen.inference.summary import named_entries
 from ppgen.program.languages.language import find_language
 from ppgen.reports.page import Section
 from ppgen.reports.reproduce import call_of, source_of
+from ppgen.style.entries import coordinates_of
 from ppgen.workflow.coverage import loo_pit
 from ppgen.workflow.diagnosis import diagnose
 from ppgen.workflow.power_scaling import Sensitivity, sensitivity
@@ -226,5 +227,5 @@ def _predictive_picture(found: PredictiveCheck, post: Posterior) -> Figure:
     if found.discrete and len(observed) > _FEW:
         return plots.count_check(observed, replicated, quantity=found.site)
     shape, dims = np.shape(found.observed), post.dims.get(found.site, ())
-    labels = [label(index, shape, post.coords, dims) for index in np.ndindex(shape)]
+    labels = [coordinates_of(index, shape, post.coords, dims) for index in np.ndindex(shape)]
     return plots.predictive_check(observed, replicated, labels=labels, quantity=found.site)

@@ -26,7 +26,7 @@ _FEWEST_OBSERVATIONS = 100
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One model's line in a comparison.
+    """One model's row in a comparison.
 
     Attributes:
         name: its name.

@@ -12,6 +12,7 @@ from ppgen.inference.log_densities import log_densities
 from ppgen.inference.pointwise import flatten_draws, pointwise
 from ppgen.inference.posterior import Posterior
 from ppgen.program.density import Density
+from ppgen.style.entries import entries_of
 
 __all__ = ["Observations", "observations"]
 
@@ -34,11 +35,7 @@ class Observations:
     @property
     def labels(self) -> tuple[str, ...]:
         """A name for each observation, such as ``y[3]``."""
-        return tuple(
-            f"{name}[{', '.join(map(str, index))}]" if index else name
-            for name, shape in self.shapes.items()
-            for index in np.ndindex(shape)
-        )
+        return tuple(label for name, shape in self.shapes.items() for _, label in entries_of(name, shape))
 
 
 def observations(post: Posterior) -> Observations:

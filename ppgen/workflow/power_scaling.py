@@ -35,7 +35,7 @@ _POWERS = (0.5, 0.66, 0.8, 1.0, 1.25, 1.5, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class ScaledParameter:
-    r"""How one parameter answers to a weaker or stronger prior and likelihood.
+    r"""How one parameter responds to a weaker or stronger prior and likelihood.
 
     Attributes:
         name: the site, with the entry's index.
@@ -69,7 +69,7 @@ class ScaledParameter:
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """How each parameter answers to a weaker or stronger prior and likelihood.
+    """How each parameter responds to a weaker or stronger prior and likelihood.
 
     Attributes:
         parameters: one a scalar of a latent site.
