@@ -86,7 +86,7 @@ def run_demo(folder: Path, *, quick: bool = False, seed: int = 0, progress: bool
     next(iter(page)).bullets(*best_of(card))
     _write_digits(page.section("Handwritten digits"), digits, families, seed)
     write_scorecard(page.section("How good are they?"), card)
-    _write_again(page.section("Do it again"), quick)
+    _write_reproduction(page.section("How to reproduce it"), quick)
     command = "ppgen demo --quick" if quick else "ppgen demo"
     page.made_with = {"command": command, "seconds": round(time.perf_counter() - begin), **page.made_with}
     return page.write(folder / "report.html")
@@ -200,7 +200,7 @@ def _write_digits(section: Section, digits: Dataset, families: Mapping[str, _Tra
     )
 
 
-def _write_again(section: Section, quick: bool) -> None:
+def _write_reproduction(section: Section, quick: bool) -> None:
     section.text("The same from Python:")
     section.code(
         "import ppgen\n"
@@ -213,7 +213,7 @@ def _write_again(section: Section, quick: bool) -> None:
         'card = ppgen.evaluate({"vae": vae}, digits)\n'
         'ppgen.report(post, card, path="report.html")'
     )
-    section.text("And with the models that this run left beside the report:")
+    section.text("And with the models that this run left next to the report:")
     section.code(
         "ppgen sample transformer.ppgen -n 64 --plot samples.png\n"
         "ppgen evaluate transformer.ppgen vae.ppgen flow.ppgen --data digits --html card.html"

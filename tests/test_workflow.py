@@ -193,7 +193,7 @@ def test_weights_of_a_narrow_guide_are_folded_into_loo():
     post = guided(0.5)
     x, y = post.data["x"], post.data["y"]
     exact = exact_loo(np.stack([np.ones(12), x], axis=1), y)
-    naive, _ = arviz_compat.pareto_smooth_rows(-_log_likelihood(post))
+    naive, _ = arviz_compat.pareto_smooth(-_log_likelihood(post))
     uncorrected = np.log((np.exp(naive) * np.exp(_log_likelihood(post))).sum(1))
     corrected = workflow.loo(post).elpd_i
     assert abs(corrected - exact).sum() < 0.3 * abs(uncorrected - exact).sum()
