@@ -9,7 +9,7 @@ import numpy as np
 from ppgen.data.rows import as_labels
 from ppgen.errors import DataError, InvalidArgument
 
-__all__ = ["check_image", "check_labels"]
+__all__ = ["check_convolutions", "check_image", "check_labels"]
 
 
 def check_labels(label: Any, classes: int | None, n: int) -> np.ndarray | None:
@@ -42,3 +42,14 @@ def check_image(shape: tuple[int, ...], fix: str) -> tuple[int, int, int]:
         expected = "(height, width) or (channels, height, width)"
         raise InvalidArgument("shape", got=str(shape), expected=expected, fix=fix)
     return (1, *shape) if len(shape) == 2 else shape  # type: ignore[return-value]
+
+
+def check_convolutions(argument: str, network: str, shape: tuple[int, ...]) -> None:
+    """Refuse a network of convolutions for rows that are no images, naming the argument that chose it."""
+    if len(shape) not in (2, 3):
+        raise InvalidArgument(
+            argument,
+            got=f"{network!r}, for rows of shape {shape}",
+            expected="images: (height, width) or (height, width, colours)",
+            fix=f"Write {argument}='mlp'.",
+        )

@@ -10,10 +10,8 @@ import numpy as np
 
 from ppgen.checks import check_choice, check_integer
 from ppgen.errors import InvalidArgument
-from ppgen.models.diffusion.family import check_guidance
 from ppgen.models.diffusion.gaussian_chain import GaussianChainFamily, ancestral
 from ppgen.models.diffusion.schedules import CosineSchedule, LogLinearSchedule, VariancePreserving
-from ppgen.models.pytree_family import draw_rows
 from ppgen.models.settings import setting
 from ppgen.program.density import float64
 
@@ -100,8 +98,8 @@ class DDPM(GaussianChainFamily):
             eta: of DDIM, the share of the program's noise that is added: 0 none, 1 all.
         """
         steps = self.steps if steps is None else min(check_integer("steps", steps), self.steps)
-        settings = {"steps": steps, "eta": _check_eta(eta, sampler), "guidance": check_guidance(guidance)}
-        return draw_rows(self.program, n, seed, ancestral, label, **settings)
+        eta = _check_eta(eta, sampler)
+        return self._draw(n, seed, ancestral, label, guidance, steps=steps, eta=eta)
 
 
 def _check_eta(eta: float | None, sampler: Sampler) -> float:

@@ -15,10 +15,10 @@ import numpy as np
 from ppgen.checks import check_number
 from ppgen.models.family import CLASSES
 from ppgen.models.networks.denoiser import Denoiser, Networks, denoiser, each_row
-from ppgen.models.pytree_family import PytreeFamily, PytreeProgram, in_chunks
+from ppgen.models.pytree_family import PytreeFamily, PytreeProgram, draw_rows, in_chunks
 from ppgen.models.settings import setting
 
-__all__ = ["DiffusionFamily", "DiffusionProgram", "check_guidance", "default_network"]
+__all__ = ["DiffusionFamily", "DiffusionProgram", "default_network"]
 
 IMAGE = 8  # height and width from which rows with two sides are taken for images
 SIZES: Mapping[str, tuple[int, int]] = {"mlp": (256, 3), "unet": (32, 2)}  # width and depth by default
@@ -45,7 +45,7 @@ class DiffusionProgram(PytreeProgram):
 
     @abstractmethod
     def outputs(self, z: jax.Array, t: jax.Array, label: Any = None, key: Any = None) -> jax.Array:
-        """What the network says of noisy rows ``z (n, *shape)`` at times ``t (n,)``, or at one time ``()``.
+        """The network's outputs for noisy rows ``z (n, *shape)`` at times ``t (n,)``, or at one time ``()``.
 
         Args:
             z, t: the rows, and how far they are on the way to noise.
@@ -152,6 +152,19 @@ class DiffusionFamily(PytreeFamily):
         """The guide: what hides the rows ``x (n, *shape)``."""
         return self.program.guide(x, label)
 
+    def _draw(
+        self,
+        n: int,
+        seed: int,
+        draw: Callable[..., jax.Array],
+        label: Any,
+        guidance: float,
+        **settings: Any,
+    ) -> np.ndarray:
+        """Draw rows ``(n, *shape)`` by ``draw(program, key, size, label, guidance=..., **settings)``."""
+        guidance = check_number("guidance", guidance, least=0.0, example=1.0)
+        return draw_rows(self.program, n, seed, draw, label, guidance=guidance, **settings)
+
     def _noisy_scores(
         self,
         x: Any,
@@ -166,7 +179,7 @@ class DiffusionFamily(PytreeFamily):
 
         With classes ``score`` has a further argument, the labels; where none are given the result is
         ``(classes, n, draws)``, with the log weights of the classes ``(classes, 1, 1)``. A row's noise comes
-        from the row and the seed alone, whatever rows are beside it; it is the same for all classes.
+        from the row and the seed alone, whatever rows are next to it; it is the same for all classes.
         ``passes`` are the options of :func:`in_chunks`.
         """
         rows = self.rows(x)
@@ -198,11 +211,6 @@ class DiffusionFamily(PytreeFamily):
 def default_network(shape: tuple[int, ...]) -> Networks:
     """Convolutions for images of at least 8x8, else a multilayer perceptron."""
     return "unet" if len(shape) in (2, 3) and min(shape[:2]) >= IMAGE else "mlp"
-
-
-def check_guidance(guidance: float) -> float:
-    """How much of the class to show: 1 is the model itself, 0 forgets the class."""
-    return check_number("guidance", guidance, least=0.0, example=1.0)
 
 
 def _without_class(draws: np.ndarray, log_weights: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from numpyro.distributions.transforms import AffineTransform
 from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.models.diffusion.family import DiffusionFamily
 from ppgen.models.diffusion.gaussian_noise import GaussianNoise
-from ppgen.models.diffusion.probability_flow import ProbabilityFlow, Velocity, flow_log_density, follow
+from ppgen.models.diffusion.probability_flow import ProbabilityFlow, Velocity, flow_log_density
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["FlowProgram", "ProbabilityFlowFamily", "Trace", "cell_noise", "flow_rows"]
@@ -68,7 +68,7 @@ class FlowProgram(GaussianNoise):
 
         Args:
             z, t: the rows and the times.
-            label: the class of each row ``(n,)``; ``None`` for "not told".
+            label: the class of each row ``(n,)``; ``None`` for the unconditional model.
             guidance: how much of the class to show.
             key: for dropout, in training.
         """
@@ -90,7 +90,7 @@ class FlowProgram(GaussianNoise):
             if self.levels is None:
                 return numpyro.sample("x", program.density(n, label), obs=x)
             y = numpyro.sample("y", program.density(n, label))  # (n, *shape)
-            level = jnp.clip(jnp.floor(lax.stop_gradient(y)), 0, self.levels - 1).astype(int)
+            level = self.to_values(lax.stop_gradient(y)).astype(int)
             return numpyro.sample("x", dist.Delta(level, event_dim=len(self.shape)), obs=x)
 
     def guide(self, x: Any, label: Any = None) -> Any:
@@ -106,14 +106,12 @@ class FlowProgram(GaussianNoise):
         noisy = dist.TruncatedNormal(corner + 0.5, CELL_SPREAD, low=corner, high=corner + 1)
         return noisy.to_event(len(self.shape))
 
-    def density(self, n: int, label: Any = None, tolerance: float = 1e-4) -> dist.Distribution:
+    def density(
+        self, n: int, label: Any = None, tolerance: float = 1e-4, guidance: float = 1.0
+    ) -> dist.Distribution:
         """The distribution of n continuous rows in the data's units, of the classes ``label (n,)``."""
-
-        def velocity(z: jax.Array, t: jax.Array, row: jax.Array) -> jax.Array:
-            return self.velocity(z, t, None if label is None else label[row][None])
-
         flow = ProbabilityFlow(
-            velocity,
+            lambda i: self.velocity_of_row(None if label is None else label[i], guidance),
             n,
             self.shape,
             spread=self.noise_spread,
@@ -121,8 +119,7 @@ class FlowProgram(GaussianNoise):
             noise_time=self.noise_time,
             tolerance=tolerance,
         )
-        loc, scale = self.units
-        return dist.TransformedDistribution(flow, AffineTransform(loc, scale))
+        return dist.TransformedDistribution(flow, AffineTransform(*self.units))
 
     @property
     def units(self) -> tuple[Any, Any]:
@@ -133,10 +130,8 @@ class FlowProgram(GaussianNoise):
         half = (self.levels - 1) / 2  # level k is the middle of the cell [k, k + 1)
         return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half) / share
 
-    def in_data_units(self, z: jax.Array) -> jax.Array:
-        """Standardised rows ``(n, *shape)`` in the data's own values."""
-        loc, scale = self.units
-        y = loc + scale * z
+    def to_values(self, y: jax.Array) -> jax.Array:
+        """Continuous rows ``(n, *shape)`` in the data's units as the data have them: floats, or levels."""
         return y if self.levels is None else jnp.clip(jnp.floor(y), 0, self.levels - 1)
 
     def velocity_of_row(self, label: Any, guidance: float = 1.0) -> Velocity:
@@ -229,13 +224,7 @@ def flow_rows(
     program: FlowProgram, key: jax.Array, size: int, label: Any = None, *, guidance: float, tolerance: float
 ) -> jax.Array:
     """Rows ``(size, *shape)`` in the data's own values, by the probability flow."""
-    noise = program.noise_spread * jax.random.normal(key, (size, *program.shape))
-
-    def one(z: jax.Array, label: Any) -> jax.Array:
-        velocity = program.velocity_of_row(label, guidance)
-        return follow(velocity, z, program.noise_time, program.data_time, tolerance)
-
-    return program.in_data_units(jax.vmap(one, in_axes=(0, None if label is None else 0))(noise, label))
+    return program.to_values(program.density(size, label, tolerance, guidance).sample(key))
 
 
 @eqx.filter_jit

@@ -8,10 +8,8 @@ import jax
 import numpy as np
 
 from ppgen.checks import check_number
-from ppgen.models.diffusion.family import check_guidance
 from ppgen.models.diffusion.flow_family import FlowProgram, ProbabilityFlowFamily, cell_noise, flow_rows
 from ppgen.models.diffusion.levels import default_prediction, level_mean, outputs_of
-from ppgen.models.pytree_family import draw_rows
 from ppgen.models.settings import setting
 
 __all__ = ["FlowMatching", "StraightPaths"]
@@ -90,11 +88,8 @@ class FlowMatching(ProbabilityFlowFamily):
             guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
             tolerance: of each step of the solver.
         """
-        settings = {
-            "guidance": check_guidance(guidance),
-            "tolerance": check_number("tolerance", tolerance, above=0.0, example=1e-4),
-        }
-        return draw_rows(self.program, n, seed, flow_rows, label, **settings)
+        tolerance = check_number("tolerance", tolerance, above=0.0, example=1e-4)
+        return self._draw(n, seed, flow_rows, label, guidance, tolerance=tolerance)
 
 
 class StraightPaths(FlowProgram):

@@ -14,8 +14,7 @@ from jax import lax
 
 from ppgen.checks import check_integer
 from ppgen.models.diffusion.any_order import AnyOrder, Logits, ranks
-from ppgen.models.diffusion.family import DiffusionFamily, DiffusionProgram, check_guidance
-from ppgen.models.pytree_family import draw_rows
+from ppgen.models.diffusion.family import DiffusionFamily, DiffusionProgram
 from ppgen.models.settings import setting
 from ppgen.program.likelihood import Likelihood
 
@@ -107,8 +106,7 @@ class MaskedDiffusion(DiffusionFamily):
                 exactly; fewer are faster, and draw the entries of one step as if they were independent.
         """
         steps = self.dims if steps is None else min(check_integer("steps", steps), self.dims)
-        settings = {"steps": steps, "guidance": check_guidance(guidance)}
-        return draw_rows(self.program, n, seed, _rows_in_steps, label, **settings)
+        return self._draw(n, seed, _rows_in_steps, label, guidance, steps=steps)
 
 
 class AbsorbingDiffusion(DiffusionProgram):

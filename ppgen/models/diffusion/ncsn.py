@@ -13,14 +13,12 @@ import numpy as np
 from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.errors import InvalidArgument
 from ppgen.kernels.langevin import annealed_langevin
-from ppgen.models.diffusion.family import check_guidance
 from ppgen.models.diffusion.gaussian_chain import (
     GaussianChain,
     GaussianChainFamily,
     ancestral,
 )
 from ppgen.models.diffusion.schedules import VarianceExploding
-from ppgen.models.pytree_family import draw_rows
 from ppgen.models.settings import setting
 from ppgen.program.density import float64
 from ppgen.program.likelihood import Likelihood
@@ -104,14 +102,11 @@ class NCSN(GaussianChainFamily):
             langevin_steps: at each strength of noise.
             step_size: of Langevin dynamics, in variances of the noise.
         """
-        guidance = check_guidance(guidance)
         langevin_steps = check_integer("langevin_steps", langevin_steps)
         step_size = check_number("step_size", step_size, above=0.0, example=0.2)
         if check_choice("sampler", sampler, get_args(Sampler)) == "ancestral":
-            settings: dict[str, Any] = {"steps": self.steps, "eta": 1.0, "guidance": guidance}
-            return draw_rows(self.program, n, seed, ancestral, label, **settings)
-        settings = {"steps": langevin_steps, "step_size": step_size, "guidance": guidance}
-        return draw_rows(self.program, n, seed, _langevin, label, **settings)
+            return self._draw(n, seed, ancestral, label, guidance, steps=self.steps, eta=1.0)
+        return self._draw(n, seed, _langevin, label, guidance, steps=langevin_steps, step_size=step_size)
 
 
 @eqx.filter_jit

@@ -97,7 +97,7 @@ class ProbabilityFlow(dist.Distribution):
     r"""Normal noise that has followed a velocity field; the density by :func:`flow_log_density`, trace exact.
 
     Args:
-        velocity: of rows ``(n, *shape)`` at times ``(n,)``.
+        velocity: of the row of an index ``()``.
         rows: how many.
         shape: of one row.
         spread: the standard deviation of the noise.
@@ -111,7 +111,7 @@ class ProbabilityFlow(dist.Distribution):
 
     def __init__(
         self,
-        velocity: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
+        velocity: Callable[[jax.Array], Velocity],
         rows: int,
         shape: tuple[int, ...],
         *,
@@ -135,7 +135,7 @@ class ProbabilityFlow(dist.Distribution):
         place = jnp.broadcast_to(jnp.arange(self.batch_shape[0]), noise.shape[: noise.ndim - self.event_dim])
 
         def one(z: jax.Array, i: jax.Array) -> jax.Array:
-            return follow(self._of_row(i), z, self.noise_time, self.data_time, self.tolerance)
+            return follow(self.velocity(i), z, self.noise_time, self.data_time, self.tolerance)
 
         flat = noise.reshape(-1, *self.event_shape)
         return jax.vmap(one)(flat, place.reshape(-1)).reshape(noise.shape)
@@ -146,7 +146,7 @@ class ProbabilityFlow(dist.Distribution):
 
         def one(x: jax.Array, i: jax.Array) -> jax.Array:
             return flow_log_density(
-                self._of_row(i),
+                self.velocity(i),
                 x,
                 base.log_prob,
                 self.data_time,
@@ -155,9 +155,6 @@ class ProbabilityFlow(dist.Distribution):
             )
 
         return jax.vmap(one)(value, jnp.arange(self.batch_shape[0]))
-
-    def _of_row(self, i: jax.Array) -> Velocity:
-        return lambda row, t: self.velocity(row[None], jnp.reshape(t, (1,)), i)[0]
 
 
 def _solve(rates: Any, state: Any, begin: float, end: float, tolerance: float) -> Any:

@@ -12,11 +12,9 @@ from jax import lax
 
 from ppgen.checks import check_choice, check_integer, check_number
 from ppgen.kernels.langevin import corrected
-from ppgen.models.diffusion.family import check_guidance
 from ppgen.models.diffusion.flow_family import FlowProgram, ProbabilityFlowFamily, cell_noise, flow_rows
 from ppgen.models.diffusion.levels import default_prediction, outputs_of
 from ppgen.models.diffusion.schedules import Process, VarianceExploding, VariancePreserving
-from ppgen.models.pytree_family import draw_rows
 from ppgen.models.settings import setting
 
 __all__ = ["ScoreFlow", "ScoreSDE", "predictor_corrector", "probability_flow_velocity"]
@@ -109,14 +107,12 @@ class ScoreSDE(ProbabilityFlowFamily):
             ratio: of signal to noise in the Langevin steps; larger are bolder.
             tolerance: of each step of the probability flow's solver.
         """
-        guidance, steps = check_guidance(guidance), check_integer("steps", steps)
+        steps = check_integer("steps", steps)
         ratio = check_number("ratio", ratio, above=0.0, example=0.16)
         tolerance = check_number("tolerance", tolerance, above=0.0, example=1e-4)
         if check_choice("sampler", sampler, get_args(Sampler)) == "ode":
-            settings = {"guidance": guidance, "tolerance": tolerance}
-            return draw_rows(self.program, n, seed, flow_rows, label, **settings)
-        settings = {"steps": steps, "ratio": ratio, "guidance": guidance}
-        return draw_rows(self.program, n, seed, _backward_rows, label, **settings)
+            return self._draw(n, seed, flow_rows, label, guidance, tolerance=tolerance)
+        return self._draw(n, seed, _backward_rows, label, guidance, steps=steps, ratio=ratio)
 
 
 class ScoreFlow(FlowProgram):
@@ -234,4 +230,5 @@ def _backward_rows(
         steps=steps,
         ratio=ratio,
     )
-    return program.in_data_units(rows)
+    loc, scale = program.units
+    return program.to_values(loc + scale * rows)

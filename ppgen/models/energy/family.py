@@ -276,7 +276,7 @@ def _check_backward(method: Method) -> None:
     if method != "reverse_ais":
         raise InvalidArgument(
             "rows",
-            got=f"rows beside method={method!r}",
+            got=f"rows, with method={method!r}",
             expected="rows for method='reverse_ais' alone",
             fix="Leave them out.",
         )

@@ -1,4 +1,4 @@
-"""What tells a denoising network the time and the class. (JAX.)"""
+"""An embedding of time and class, for a denoising network. (JAX.)"""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Conditioning(eqx.Module):
 
     Args:
         size: of the vector.
-        classes: how many classes there are; one more, the last, stands for "not told". ``None`` for no
+        classes: how many classes there are; one more, the last, is the unconditional one. ``None`` for no
             classes.
         key: of the initial weights.
 
     References:
         Vaswani et al., *Attention Is All You Need*, 2017, arXiv:1706.03762 (waves for positions); Ho and
-        Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598 (the class "not told").
+        Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598 (the unconditional class).
 
     Example:
-        >>> told = Conditioning(8, classes=10, key=jax.random.key(0))
-        >>> told(jnp.array(0.5), jnp.array(3)).shape
+        >>> embedding = Conditioning(8, classes=10, key=jax.random.key(0))
+        >>> embedding(jnp.array(0.5), jnp.array(3)).shape
         (8,)
     """
 
@@ -35,7 +35,8 @@ class Conditioning(eqx.Module):
 
     def __init__(self, size: int, classes: int | None, *, key: jax.Array) -> None:
         time_key, label_key = jax.random.split(key)
-        self.time = eqx.nn.MLP(2 * FREQUENCIES + 1, size, size, 1, _silu, key=time_key)
+        # Activations of ours: equinox's own final one, and JAX's compiled one, cannot be pickled.
+        self.time = eqx.nn.MLP(2 * FREQUENCIES + 1, size, size, 1, _silu, _identity, key=time_key)
         self.label = None if classes is None else eqx.nn.Embedding(classes + 1, size, key=label_key)
 
     def __call__(self, t: jax.Array, label: jax.Array | None) -> jax.Array:
@@ -48,5 +49,8 @@ class Conditioning(eqx.Module):
 
 
 def _silu(x: jax.Array) -> jax.Array:
-    """JAX's own, which as a compiled function cannot be pickled."""
     return jax.nn.silu(x)
+
+
+def _identity(x: jax.Array) -> jax.Array:
+    return x

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 
 from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_convolutions
 from ppgen.models.networks.time_mlp import TimeMLP
 from ppgen.models.networks.unet import GROUPS, UNet
 
@@ -23,7 +24,8 @@ class Denoiser(eqx.Module):
     """A network between rows with several numbers an entry.
 
     Calling it takes ``x (*shape, inputs)``, a time ``t ()`` in [0, 1], a class ``label ()`` where there are
-    classes (their number itself for "not told"), and a key for dropout; it gives ``(*shape, outputs)``.
+    classes (their number itself for the unconditional one), and a key for dropout; it gives
+    ``(*shape, outputs)``.
     """
 
     body: TimeMLP | UNet
@@ -54,7 +56,7 @@ def each_row(
     label: jax.Array | None,
     keys: jax.Array | None,
 ) -> jax.Array:
-    """What a network of one row says of many. A time ``()`` that all share is embedded once."""
+    """The outputs for many rows of a network for one. A time ``()`` that all share is embedded once."""
     axes = (0, 0 if t.ndim else None, None if label is None else 0, None if keys is None else 0)
     return jax.vmap(network, in_axes=axes)(x, t, label, keys)
 
@@ -84,7 +86,7 @@ def denoiser(
         seed: of the initial weights.
 
     Raises:
-        InvalidArgument: for ``unet``, if the rows are no images or too small for the depth.
+        InvalidArgument: if the rows are no images or too small for the depth, or the width does not fit.
 
     Example:
         >>> network = denoiser(
@@ -93,12 +95,8 @@ def denoiser(
         >>> network(jax.numpy.ones((8, 8, 1)), jax.numpy.array(0.5)).shape
         (8, 8, 17)
     """
-    settings: dict[str, Any] = {
-        "dropout": dropout,
-        "classes": classes,
-        "key": jax.random.key(seed),
-        "width": width,
-    }
+    settings: dict[str, Any] = {"width": width, "dropout": dropout, "classes": classes}
+    settings["key"] = jax.random.key(seed)
     if kind == "mlp":
         body: TimeMLP | UNet = TimeMLP((*shape, inputs), (*shape, outputs), depth=depth, **settings)
     else:
@@ -109,13 +107,7 @@ def denoiser(
 
 
 def _check_image(shape: tuple[int, ...], width: int, depth: int) -> None:
-    if len(shape) not in (2, 3):
-        raise InvalidArgument(
-            "network",
-            got=f"'unet' for rows of shape {shape}",
-            expected="images (height, width) or (height, width, colours)",
-            fix="Write network='mlp'.",
-        )
+    check_convolutions("network", "unet", shape)
     if min(shape[:2]) < SMALLEST * 2 ** (depth - 1):
         raise InvalidArgument(
             "depth",

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 
 from ppgen.errors import InvalidArgument
+from ppgen.models.checks import check_convolutions
 
 __all__ = ["Architecture", "ConvEnergy", "DenseEnergy", "energy_network"]
 
@@ -96,13 +97,7 @@ def energy_network(
 
 
 def _check_image(shape: tuple[int, ...], channels: tuple[int, ...]) -> None:
-    if len(shape) not in (2, 3):
-        raise InvalidArgument(
-            "networks",
-            got=f"'conv', for rows of shape {shape}",
-            expected="images: (height, width) or (height, width, colours)",
-            fix="Write networks='mlp'.",
-        )
+    check_convolutions("networks", "conv", shape)
     if not channels or 2 ** (len(channels) - 1) > min(shape[:2]):
         raise InvalidArgument(
             "hidden",

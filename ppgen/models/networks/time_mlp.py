@@ -1,6 +1,8 @@
-"""A multilayer perceptron that is told the time and the class. (JAX.)"""
+"""A multilayer perceptron given a time and a class. (JAX.)"""
 
 from __future__ import annotations
+
+import math
 
 import equinox as eqx
 import jax
@@ -12,7 +14,7 @@ __all__ = ["TimeMLP"]
 
 
 class TimeMLP(eqx.Module):
-    """Residual blocks, each shifted by what it is told of time and class.
+    """Residual blocks, each shifted by an embedding of time and class.
 
     Args:
         inputs, outputs: shapes of one row, flattened inside.
@@ -46,9 +48,9 @@ class TimeMLP(eqx.Module):
         key: jax.Array,
     ) -> None:
         first, last, told, *blocks = jax.random.split(key, 3 + depth)
-        self.first = eqx.nn.Linear(_size(inputs), width, key=first)
+        self.first = eqx.nn.Linear(math.prod(inputs), width, key=first)
         self.blocks = tuple(_Block(width, dropout, key=block) for block in blocks)
-        self.last = _silent(eqx.nn.Linear(width, _size(outputs), key=last))
+        self.last = _silent(eqx.nn.Linear(width, math.prod(outputs), key=last))
         self.told = Conditioning(width, classes, key=told)
         self.outputs = outputs
 
@@ -86,10 +88,3 @@ class _Block(eqx.Module):
 def _silent(linear: eqx.nn.Linear) -> eqx.nn.Linear:
     """The same layer, with weights of 0: the network says nothing at first."""
     return jax.tree.map(jnp.zeros_like, linear)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

@@ -1,4 +1,4 @@
-"""A small U-Net for images, told the time and the class. (JAX.)"""
+"""A small U-Net for images, given a time and a class. (JAX.)"""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ class UNet(eqx.Module):
         before, attention, after = self.middle
         h = after(attention(before(h, told, next(dropped))), told, next(dropped))
         for block in self.up:
-            beside = passed.pop()
-            h = jnp.concatenate([_doubled(h, beside.shape), beside], -1)
+            skipped = passed.pop()
+            h = jnp.concatenate([_doubled(h, skipped.shape), skipped], -1)
             h = block(h, told, next(dropped))
         return self.last(jax.nn.silu(self.norm(h)))
 
 
 class _Block(eqx.Module):
-    """Two convolutions around a shift by what is told, beside a shortcut."""
+    """Two convolutions around a shift by time and class, next to a shortcut."""
 
     norms: tuple[_Norm, _Norm]
     convolutions: tuple[Convolution, Convolution]
