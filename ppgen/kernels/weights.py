@@ -7,6 +7,8 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
+from ppgen.kernels.monte_carlo import standard_error
+
 __all__ = ["log_effective_size", "log_mean_weight", "log_ratio"]
 
 
@@ -42,7 +44,7 @@ def log_mean_weight(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     draws = finite.shape[-1]
     value = np.asarray(logsumexp(finite, axis=-1) - math.log(draws))
     relative = np.exp(finite - np.where(np.isfinite(value), value, 0.0)[..., None])
-    return value, np.asarray(relative.std(-1, ddof=1) / math.sqrt(draws))
+    return value, standard_error(relative)
 
 
 def log_effective_size(log_weights: np.ndarray) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ppgen.data import Dataset
 from ppgen.evaluation.baselines.baseline import flat_rows, train_and_valid
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["DensityBaseline", "Units", "continuous_splits"]
@@ -97,7 +98,7 @@ class DensityBaseline:
             values = draws[0] - np.log(self.units.scale).sum()
             return Likelihood(values, "exact", "continuous", dims, self.setting)
         how = f"{self.setting}; uniform dequantization, mean of {noise} draws"
-        stderr = draws.std(axis=0, ddof=1) / np.sqrt(noise) if noise > 1 else None
+        stderr = standard_error(draws, axis=0) if noise > 1 else None
         return Likelihood(draws.mean(axis=0), "lower_bound", "discrete", dims, how, stderr)
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:

@@ -16,6 +16,7 @@ from ppgen.evaluation.likelihood.annealing import Report, anneal
 from ppgen.evaluation.likelihood.latent_rows import LatentRows
 from ppgen.evaluation.likelihood.subject import Start, Subject, check_label, read_subject
 from ppgen.inference.compilation import use_persistent_cache
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.kernels.weights import log_mean_weight
 from ppgen.program.family import Family, Program
 from ppgen.program.likelihood import Likelihood
@@ -60,7 +61,7 @@ class Sandwich:
     @property
     def gap_stderr(self) -> float:
         """The standard error of :attr:`gap`, over rows and noise."""
-        return float(self.gaps.std(ddof=1) / math.sqrt(len(self.gaps)))
+        return float(standard_error(self.gaps))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """A normal confidence interval of :attr:`gap`."""

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from ppgen.checks import check_number
 from ppgen.errors import InvalidArgument
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.program.likelihood import Kind, Likelihood
 
 __all__ = ["LikelihoodComparison", "compare_likelihoods"]
@@ -110,7 +111,7 @@ def compare_likelihoods(
     _check(a, b, names, level)
     differences = a.values - b.values
     difference, n = float(differences.mean()), len(differences)
-    stderr = float(differences.std(ddof=1) / math.sqrt(n))
+    stderr = float(standard_error(differences))
     half = float(ndtri(0.5 + level / 2)) * stderr
     interval = (difference - half, difference + half)
     winner, reading = _conclude(names, (a.kind, b.kind), difference, stderr, interval, level)

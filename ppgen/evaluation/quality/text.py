@@ -12,6 +12,7 @@ from ppgen.errors import DataError, InvalidArgument
 from ppgen.evaluation.features.spec import FeatureSpec
 from ppgen.evaluation.quality.checks import FEWEST
 from ppgen.evaluation.quality.measurement import Measurement
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.program.likelihood import Likelihood
 
 __all__ = ["ngram_novelty", "perplexity"]
@@ -89,7 +90,7 @@ def ngram_novelty(*, train: Any, generated: Any, real: Any = None, length: int =
     counts = _new_in_each(_rows(generated, "generated", length, FEWEST), known, length)
     value, n = float(counts.mean()), len(counts)
     # Rows are of one length, so that the share of all runs is the mean of the rows' shares.
-    stderr = float(counts.std(ddof=1) / math.sqrt(n))
+    stderr = float(standard_error(counts))
     how, n_real = f"runs of {length} entries", 0
     if real is not None:
         reference = _new_in_each(_rows(real, "real", length), known, length)

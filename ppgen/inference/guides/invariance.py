@@ -12,6 +12,7 @@ import numpy as np
 from ppgen.findings import Finding
 from ppgen.inference.guides.whitening import log_density_and_gradient
 from ppgen.inference.weights import Weights
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.program.density import Density, float64
 
 __all__ = ["find_drift"]
@@ -70,7 +71,7 @@ def find_drift(
 
 def _beyond_noise(changes: np.ndarray, largest: float) -> np.ndarray:
     """The size of each mean change ``(dim,)``, and 0 where it is small or within its noise."""
-    mean, error = np.abs(changes.mean(0)), changes.std(0, ddof=1) / np.sqrt(len(changes))
+    mean, error = np.abs(changes.mean(0)), standard_error(changes, axis=0)
     return np.where((mean > largest) & (mean > _ERRORS * error), mean, 0.0)
 
 

@@ -19,6 +19,7 @@ from ppgen.errors import InferenceError
 from ppgen.findings import Finding
 from ppgen.inference.guides.adam import CHUNK, Climb
 from ppgen.inference.guides.objectives import Bound
+from ppgen.kernels.monte_carlo import standard_error
 
 __all__ = ["GuideFit", "History", "Recipe", "fit_guide"]
 
@@ -84,7 +85,7 @@ class _End(NamedTuple):
 
     @property
     def stderr(self) -> float:
-        return float(self.values.std(ddof=1) / np.sqrt(len(self.values)))
+        return float(standard_error(self.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +274,7 @@ def _gain(new: np.ndarray, old: np.ndarray, tolerance: float) -> bool:
     if not np.isfinite(old).all():
         return bool(np.isfinite(new).all())
     difference = new - old
-    noise = difference.std(ddof=1) / np.sqrt(len(difference))
+    noise = standard_error(difference)
     return bool(difference.mean() > max(tolerance, noise))
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.checks import check_number
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.models.family import CLASSES
 from ppgen.models.networks.denoiser import Denoiser, Networks, denoiser, each_row
 from ppgen.models.pytree_family import PytreeFamily, PytreeProgram, draw_rows, in_chunks
@@ -205,7 +206,7 @@ class DiffusionFamily(PytreeFamily):
         draws, log_weights = self._noisy_scores(x, score, label, seed, **settings)
         if log_weights is not None:
             draws = _without_class(draws, log_weights)
-        return draws.mean(-1), draws.std(-1, ddof=1) / np.sqrt(draws.shape[-1])
+        return draws.mean(-1), standard_error(draws)
 
 
 def default_network(shape: tuple[int, ...]) -> Networks:

@@ -17,6 +17,7 @@ from jax import lax
 from numpyro.distributions.transforms import AffineTransform
 
 from ppgen.checks import check_choice, check_integer, check_number
+from ppgen.kernels.monte_carlo import standard_error
 from ppgen.models.diffusion.family import DiffusionFamily
 from ppgen.models.diffusion.gaussian_noise import GaussianNoise
 from ppgen.models.diffusion.probability_flow import ProbabilityFlow, Velocity, flow_log_density
@@ -208,9 +209,7 @@ class ProbabilityFlowFamily(DiffusionFamily):
     def _estimate(self, x: Any, label: Any, seed: int, **settings: Any) -> tuple[np.ndarray, np.ndarray]:
         """Estimates of each row's log density, and their standard errors, each ``(n,)``."""
         draws, log_weights = self._noisy_scores(x, _flow_scores, label, seed, **settings)
-        values = draws.mean(-1)
-        count = draws.shape[-1]
-        stderr = draws.std(-1, ddof=1) / np.sqrt(count) if count > 1 else np.full(values.shape, np.nan)
+        values, stderr = draws.mean(-1), standard_error(draws)
         if log_weights is None:
             return values, stderr
         each = values + log_weights[..., 0]

@@ -13,6 +13,7 @@ import numpyro.distributions as dist
 from jax import lax
 
 from ppgen.checks import check_integer
+from ppgen.kernels.weights import log_mean_weight
 from ppgen.models.diffusion.any_order import AnyOrder, Logits, ranks
 from ppgen.models.diffusion.family import DiffusionFamily, DiffusionProgram
 from ppgen.models.settings import setting
@@ -86,9 +87,7 @@ class MaskedDiffusion(DiffusionFamily):
         draws, log_weights = self._noisy_scores(x, _in_orders, label, seed, count=samples)
         if log_weights is not None:
             draws = np.logaddexp.reduce(draws + log_weights, axis=0)
-        values = np.logaddexp.reduce(draws, axis=1) - np.log(samples)
-        weights = np.exp(draws - values[:, None])  # their mean is 1
-        stderr = weights.std(1, ddof=1) / np.sqrt(samples) if samples > 1 else np.full(len(values), np.nan)
+        values, stderr = log_mean_weight(draws)
         how = f"importance-weighted bound, {samples} orders" if samples > 1 else "ELBO, 1 order"
         return Likelihood(values, "lower_bound", self.space, self.dims, how, stderr)
 
