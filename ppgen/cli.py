@@ -72,7 +72,7 @@ def demo(
     """Take a Bayesian model through a workflow, train three generative models, and write a report.
 
     Eight schools in two forms by NUTS, diagnosed and compared; a transformer, a VAE and a spline flow on
-    handwritten digits, measured beside simple baselines. The folder holds report.html, scorecard.json,
+    handwritten digits, measured next to simple baselines. The folder holds report.html, scorecard.json,
     the posteriors and the trained models.
     """
     from ppgen.demo import run_demo
@@ -145,14 +145,14 @@ def train(
         Path | None, typer.Option(help="A folder to keep the state of the run in, every few minutes.")
     ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="How often.")] = 5.0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
 ) -> None:
     """Train a family on data and write it to a file.
 
     Ctrl-C ends training early; the best model so far is written all the same. A run with `--checkpoint`
-    that was killed goes on when the same line is given `--resume`.
+    that was killed resumes when the same line is given `--resume`.
 
     Example: `ppgen train vae --data digits --epochs 100 --set latent_dim=16 --out vae.ppgen`
     """
@@ -242,7 +242,7 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Measure models on held-out data, beside simple baselines, on one table.
+    """Measure models on held-out data, next to simple baselines, on one table.
 
     Each likelihood says what kind it is: exact, a bound, or an estimate. The quality of samples stands
     in a table of its own.

@@ -41,7 +41,7 @@ class Conditionals(Protocol):
         ...
 
     def first(self, n: int, label: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Outputs ``(n, outputs)`` for entry ``order[0]``, and the memory that :meth:`next` goes on from."""
+        """Outputs ``(n, outputs)`` for entry ``order[0]``, and the memory that :meth:`next` resumes from."""
         ...
 
     def next(self, t: int, previous: Tensor, memory: Any) -> tuple[Tensor, Any]:

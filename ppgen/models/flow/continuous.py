@@ -100,7 +100,7 @@ class ContinuousFlow(FlowFamily):
         return replace(found, kind="estimate", how=f"{found.how}, each with Hutchinson's trace")
 
     def _estimate(self, x: Any, label: Any, samples: int, seed: int) -> Likelihood:
-        """The mean over random directions; a row's directions are its own, whatever rows are beside it."""
+        """The mean over random directions; a row's directions are its own, whatever the other rows are."""
         rows = self.rows(x)
         labels = check_labels(label, self.classes, len(rows))
         draws = []

@@ -27,7 +27,7 @@ class ImplicitFamily(ModuleFamily, HasCritic):
     """A sampler without a density: a latent vector, and a row that is a function of it.
 
     For discrete data the generator emits numbers between the lowest and the highest level, which
-    :meth:`sample` rounds. A critic, which training plays against the generator, is kept beside it.
+    :meth:`sample` rounds. The critic that training plays against the generator is kept with it.
     """
 
     objectives: ClassVar[tuple[str, ...]] = ("adversarial",)
@@ -94,7 +94,7 @@ class ImplicitFamily(ModuleFamily, HasCritic):
             "log_prob",
             got=f"a {type(self).__name__}, whose rows are a function of noise without a density",
             expected="a family with a likelihood",
-            fix="Measure its samples instead: model.sample(1000) beside test rows, and the divergence that "
+            fix="Measure its samples instead: model.sample(1000) next to test rows, and the divergence that "
             "the critic estimates, run.history[-1].measures['divergence'].",
         )
 

@@ -107,7 +107,7 @@ class ImageDecoder(nn.Module):
         self.convolutions = nn.Sequential(*layers, nn.Conv2d(widths[0], outputs, 3, padding=1))
 
     def forward(self, vectors: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        """Numbers ``(*batch, pixels * numbers)``, those of an entry beside each other."""
+        """Numbers ``(*batch, pixels * numbers)``, those of an entry next to each other."""
         small = self.stem(vectors).reshape(-1, *self.smallest)
         image = self.convolutions(small).movedim(1, -1)  # (rows, height, width, colours * numbers)
         return image.reshape(*vectors.shape[:-1], -1)

@@ -29,7 +29,7 @@ class Critic(nn.Module):
         kind: ``"mlp"`` or ``"conv"``.
         shape: of a row.
         hidden: widths of the hidden layers; for ``"conv"`` the channels after each halving of the image.
-        latent: how many latent values there are beside a row.
+        latent: how many latent values come with a row.
         classes: how many classes rows have; 0 for none.
         spectral: divide each layer's matrix by its largest singular value, so that it stretches nothing.
         noise: the width of uniform noise on the rows, in training. Without it the gaps between levels
@@ -75,7 +75,7 @@ class Critic(nn.Module):
     def forward(
         self, x: Float[Tensor, " n *shape"], *latent: Tensor, label: Int[Tensor, " n"] | None = None
     ) -> Float[Tensor, " n"]:
-        """A number for each row, with the latent values and the class beside it."""
+        """A number for each row, given its latent values and its class."""
         rows = x.flatten(1)
         if self.training and self.noise:
             rows = rows + self.noise * (torch.rand_like(rows) - 0.5)

@@ -149,7 +149,7 @@ class _Scale(nn.Module):
 
 
 class _Layer(Protocol):
-    """What every layer can do beside its forward pass."""
+    """What every layer can do besides its forward pass."""
 
     def inverse(self, h: Tensor, context: Tensor | None) -> Tensor: ...
 

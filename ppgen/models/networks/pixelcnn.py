@@ -185,7 +185,7 @@ class _Gated(nn.Module):
         self.of_class = None if classes is None else nn.Embedding(classes, 4 * width)
 
     def vertical(self, padded: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The rows that come out, and what they tell the horizontal stack, which is told the class too."""
+        """The rows that come out, and what the horizontal stack reads of them, along with the class."""
         sums = self.down(padded)
         linked = self.link(sums)
         if label is not None and self.of_class is not None:

@@ -22,7 +22,7 @@ class KeyValue(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What :meth:`Decoder.next` goes on from: the past of each layer, and the classes ``(n,)``."""
+    """What :meth:`Decoder.next` continues from: the past of each layer, and the classes ``(n,)``."""
 
     layers: list[KeyValue]
     label: Tensor | None
@@ -85,7 +85,7 @@ class Decoder(nn.Module):
     def first(
         self, n: int, label: Int[Tensor, " n"] | None = None
     ) -> tuple[Float[Tensor, "n outputs"], Memory]:
-        """Outputs ``(n, outputs)`` for position 0, and the memory that :meth:`next` goes on from."""
+        """Outputs ``(n, outputs)`` for position 0, and the memory that :meth:`next` continues from."""
         length = len(self.order)
         memory = Memory([block.nothing_seen(n, length) for block in self._blocks()], label)
         return self._advance(0, self.start.expand(n, 1, -1), memory), memory

@@ -24,7 +24,7 @@ class VelocityMap(InvertibleMap):
         \frac{d \log|\det|}{d t} = \mathrm{tr} \frac{\partial v}{\partial h}, \qquad t \in [0, 1]
 
     The solver takes equal Dormand–Prince steps: their number does not depend on the rows, so a row's density
-    does not depend on the rows beside it.
+    does not depend on the other rows.
 
     Args:
         features: the length of a row.
@@ -79,8 +79,8 @@ class VelocityMap(InvertibleMap):
     def _velocity(self, h: Tensor, t: Tensor, context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """The velocity ``(..., features)``, and each hidden layer's slopes ``(..., width)``."""
         time = torch.cat([(self.waves * t).cos(), (self.waves * t).sin()])
-        told = [time] if context is None else [time, context]
-        inputs = torch.cat([h, *(part.expand(*h.shape[:-1], -1) for part in told)], -1)
+        given = [time] if context is None else [time, context]
+        inputs = torch.cat([h, *(part.expand(*h.shape[:-1], -1) for part in given)], -1)
         first, *others = self._layers()
         value, slopes = first(inputs), []
         for layer in others:

@@ -1,4 +1,4 @@
-"""The ladder VAE: several levels of latent vectors, inferred by correcting what the program expects."""
+"""The ladder VAE: several levels of latent vectors, inferred by correcting what the program predicts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class HierarchicalVAE(LatentFamily):
     .. math:: z_L \sim N(0, I), \qquad z_l \mid z_{>l} \sim N(m_l(z_{>l}), I), \qquad
         x \mid z \sim p(x \mid \mathrm{decoder}(z_1, …, z_L))
 
-    The guide goes down with the program. At each level it corrects what the program expects by what the row
-    tells, which is read on the way up without noise:
+    The guide goes down with the program. At each level it corrects what the program predicts by what the row
+    says, which is read on the way up without noise:
 
     .. math:: q(z_l \mid z_{>l}, x) = N(m_l(z_{>l}) + d_l(x), \; s_l(x)^2)
 
-    The paper of 2016 multiplies two Gaussians, what is expected and what is told, where this one adds. There
-    a row's influence on a location is in proportion to its precision: a level that has not yet learned
+    The paper of 2016 multiplies two Gaussians, the prediction and what the row says, where this one adds.
+    There a row's influence on a location is in proportion to its precision: a level that has not yet learned
     anything cannot begin to, unless training is warmed up. The scale of 1 is there for a like reason: as long
     as the decoder makes nothing of a latent vector, it is noise to it, and a learned scale would go to zero.
 

@@ -15,7 +15,7 @@ __all__ = ["Posterior", "Posteriors", "posterior"]
 
 Posteriors = Literal["diagonal", "full", "flow"]
 
-CONTEXT = 32  # numbers that the encoder tells the flow, beside location and scale
+CONTEXT = 32  # numbers that the encoder gives the flow, along with location and scale
 
 
 class Posterior(nn.Module):

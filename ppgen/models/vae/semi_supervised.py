@@ -83,9 +83,9 @@ class SemiSupervisedVAE(VAE):
         Args:
             x: rows ``(n, *shape)`` to observe.
             n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, -1 where it is unknown. At rest, where all are known, the
-                program is that of the class-conditional VAE: the same density, and one class to decode
-                instead of all.
+            label: the class of each row ``(n,)``, -1 where it is unknown. In evaluation mode, where all are
+                known, the program is that of the class-conditional VAE: the same density, and one class to
+                decode instead of all.
         """
         if self._all_known(label):
             return super().model(x, n, label)
