@@ -392,7 +392,7 @@ def test_encoding_plain_text_loses_nothing():
     ("call", "error", "argument", "message"),
     [
         (lambda: text.encode("short"), DataError, "text", "window=5"),
-        (lambda: text.encode("text", window=0), InvalidArgument, "window", "positive integer"),
+        (lambda: text.encode("text", window=0), InvalidArgument, "window", "at least 1"),
         (lambda: text.decode([1, 2]), DataError, "rows", r"rows\[None\]"),
         (lambda: text.decode([[1, 96]]), DataError, "rows", "levels 0 … 95"),
         (lambda: FVSBN((3,), levels=None), InvalidArgument, "levels", "NADE and MADE"),
