@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppgen.program.lowering.aten import OPERATIONS
+from ppgen.program.lowering.aten import OPERATIONS, find_operation
 from ppgen.program.lowering.recording import record
 
 
@@ -398,7 +398,8 @@ def test_values_and_gradients_are_torchs(case):
     weights = [torch.cos(torch.arange(out.numel())).reshape(out.shape).double() for out in outputs]
     smooth = [i for i, out in enumerate(outputs) if out.requires_grad]
     recording = record(function, *tensors)
-    assert operation in {node.target for node in recording.module.graph.nodes}
+    if find_operation(operation) is not None:  # the others torch writes in terms of these
+        assert operation in {node.target for node in recording.module.graph.nodes}
 
     def weighted(free, arrays):
         filled = [free.get(i, array) for i, array in enumerate(arrays)]

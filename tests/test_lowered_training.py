@@ -85,6 +85,41 @@ def test_noise_that_jax_draws_has_the_distribution_that_torch_was_asked_for():
     assert dropped.max() == pytest.approx(1 / 0.7)
 
 
+def test_draws_whose_law_is_learnt_have_the_moments_and_gradients_of_torchs():
+    """Derivatives of means with respect to the parameter, known in closed form; what is discrete has none."""
+    n = 5000
+    laws = {
+        "gamma": (lambda a: dist.Gamma(a, 2.0).rsample((n,)), 1.5, 0.5),  # a / 2
+        "exponential": (lambda a: dist.Exponential(a).rsample((n,)), 1 / 3, -1 / 9),
+        "rate": (lambda a: torch.empty(n).exponential_(2.0) * a, 1.5, 0.5),
+        "mixture": (
+            lambda a: dist.MixtureSameFamily(
+                dist.Categorical(torch.stack([a, a.detach().new_ones(())])),
+                dist.Normal(torch.tensor([0.0, 4.0]), torch.tensor([0.1, 0.1])),
+            ).sample((n,)),
+            1.0,
+            0.0,
+        ),
+        "poisson": (lambda a: dist.Poisson(a).sample((n,)), 3.0, 0.0),
+        "binomial": (lambda a: dist.Binomial(4, a / 4).sample((n,)), 3.0, 0.0),
+        "bernoulli": (lambda a: dist.Bernoulli(a / 4).sample((n,)), 0.75, 0.0),
+    }
+    parameter = torch.tensor(3.0, requires_grad=True)
+    for name, (draw, mean, slope) in laws.items():
+        with pyro.validation_enabled(False), torch.random.fork_rng():
+            recording = record_loss(lambda draw=draw: draw(parameter), parameters=[parameter])
+        with jax.enable_x64(True):
+            noise = recording.draw_noise(jax.random.key(0))
+            mean_of = jax.jit(lambda a, noise, r=recording: r.in_jax(a, *noise).astype(float).mean())
+            found = jax.value_and_grad(mean_of)(3.0, noise)
+            replayed = recording.in_jax(jnp.array(3.0), *(jnp.asarray(x.numpy()) for x in recording.drawn))
+        assert found[0] == pytest.approx(mean, abs=0.08 * max(1.0, mean)), name
+        assert found[1] == pytest.approx(slope, abs=0.04), name
+        # At what torch has drawn, JAX has the same values.
+        expected = recording.in_torch(parameter.detach(), *recording.drawn)
+        np.testing.assert_allclose(replayed, expected, rtol=1e-5)
+
+
 def test_no_gradient_flows_through_what_torch_holds():
     weight = torch.tensor(2.0, requires_grad=True)
 

@@ -14,7 +14,7 @@ import jax
 import torch
 from torch._ops import OpOverload
 
-from ppgen.program.lowering.aten import find_in
+from ppgen.program.lowering.aten import key_in
 
 __all__ = ["Noise", "as_noise"]
 
@@ -28,7 +28,7 @@ class Noise:
             ``"cauchy"``; ``"key"`` where their law depends on inputs.
         shape, dtype: of the tensor.
         first, second: its parameters: mean and standard deviation of normal numbers, the ends of uniform
-            ones, the probability of a 1, location and scale.
+            ones, the probability of a 1, the rate, location and scale.
     """
 
     kind: str
@@ -55,52 +55,34 @@ _IN_JAX: Mapping[str, Callable[..., jax.Array]] = {
     "normal": lambda key, shape, dtype, mean, sd: mean + sd * jax.random.normal(key, shape, dtype),
     "uniform": lambda key, shape, dtype, low, high: jax.random.uniform(key, shape, dtype, low, high),
     "bernoulli": lambda key, shape, dtype, p, _: jax.random.bernoulli(key, p, shape).astype(dtype),
-    "exponential": lambda key, shape, dtype, *_: jax.random.exponential(key, shape, dtype),
+    "exponential": lambda key, shape, dtype, rate, _: jax.random.exponential(key, shape, dtype) / rate,
     "cauchy": lambda key, shape, dtype, loc, scale: loc + scale * jax.random.cauchy(key, shape, dtype),
 }
 
 
 def as_noise(operation: OpOverload, args: Any, kwargs: Any) -> Noise | None:
     """What an ATen operation draws, if that is noise whose distribution no input changes."""
-    reader = find_in(_READERS, operation)
-    return None if reader is None else reader(list(args), kwargs)
+    key = key_in(_KINDS, operation)
+    if key not in _KINDS:
+        return None
+    # Torch leaves out what is as the schema says it is by default.
+    given = {argument.name: argument.default_value for argument in operation._schema.arguments}
+    given |= dict(zip(given, args, strict=False)) | kwargs
+    parameters = [given[name] for name in _PARAMETERS if given.get(name) is not None]
+    if any(isinstance(parameter, torch.Tensor) for parameter in parameters):
+        return None
+    shape, dtype = given.get("size"), given.get("dtype")
+    if shape is None:
+        shape, dtype = given["self"].shape, dtype or given["self"].dtype
+    return Noise(_KINDS[key], tuple(shape), dtype or torch.get_default_dtype(), *map(float, parameters))
 
 
-def _sized(kind: str) -> Callable[[list[Any], Any], Noise]:
-    """An operation whose first argument is a shape."""
+_PARAMETERS = ("mean", "std", "from", "to", "p", "lambd", "median", "sigma")
 
-    def read(args: list[Any], kwargs: Any) -> Noise:
-        return Noise(kind, tuple(args[0]), kwargs.get("dtype") or torch.get_default_dtype())
-
-    return read
-
-
-def _like(kind: str) -> Callable[[list[Any], Any], Noise | None]:
-    """An operation whose first argument is a tensor of the shape and dtype wanted, then numbers."""
-
-    def read(args: list[Any], kwargs: Any) -> Noise | None:
-        tensor, *numbers = args
-        given = [number for number in (*numbers, *kwargs.values()) if isinstance(number, (int, float))]
-        if any(isinstance(number, torch.Tensor) for number in numbers):
-            return None
-        return Noise(kind, tuple(tensor.shape), kwargs.get("dtype") or tensor.dtype, *map(float, given))
-
-    return read
-
-
-_READERS: Mapping[str, Callable[[list[Any], Any], Noise | None]] = {
-    "randn": _sized("normal"),
-    "rand": _sized("uniform"),
-    "randn_like": _like("normal"),
-    "rand_like": _like("uniform"),
-    "normal_functional": _like("normal"),
-    "normal_": _like("normal"),
-    "uniform": _like("uniform"),
-    "uniform_": _like("uniform"),
-    "bernoulli.p": _like("bernoulli"),
-    "bernoulli_.float": _like("bernoulli"),
-    "exponential": _like("exponential"),
-    "exponential_": _like("exponential"),
-    "cauchy": _like("cauchy"),
-    "cauchy_": _like("cauchy"),
+_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("randn", "randn_like", "normal_functional", "normal_"), "normal"),
+    **dict.fromkeys(("rand", "rand_like", "uniform", "uniform_"), "uniform"),
+    **dict.fromkeys(("bernoulli.p", "bernoulli_.float"), "bernoulli"),
+    **dict.fromkeys(("exponential", "exponential_"), "exponential"),
+    **dict.fromkeys(("cauchy", "cauchy_"), "cauchy"),
 }

@@ -21,7 +21,7 @@ from ppgen.program.lowering.aten import (
     special,
 )
 
-__all__ = ["OPERATIONS", "find_in", "find_operation", "key_in"]
+__all__ = ["OPERATIONS", "find_operation", "key_in"]
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     elementwise.TABLE
@@ -44,18 +44,11 @@ def find_operation(operation: Any) -> Callable[..., Any] | None:
         >>> find_operation(torch.ops.aten.randn.default) is None
         True
     """
-    return find_in(OPERATIONS, operation)
-
-
-def find_in(table: Mapping[str, Any], operation: Any) -> Any:
-    """The entry of a torch operator in a table of ATen operations, or ``None``."""
-    return table.get(key_in(table, operation), None)
+    return OPERATIONS.get(key_in(OPERATIONS, operation))
 
 
 def key_in(table: Mapping[str, Any], operation: Any) -> str:
-    """The key of a torch operator in a table: its name with the overload where that stands there."""
+    """The key of an operator in a table, whether it is there or not: its name, or ``name.overload``."""
     namespace, _, name = operation._schema.name.partition("::")
     overload = f"{name}.{operation._overloadname}"
-    if namespace != "aten":
-        return ""
-    return overload if overload in table else name
+    return "" if namespace != "aten" else overload if overload in table else name

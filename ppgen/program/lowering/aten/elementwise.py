@@ -24,13 +24,9 @@ def _clamp(x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else jnp.where(x > high, high, x)
 
 
-def _nan_to_num(x: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Any:
-    return jnp.nan_to_num(x, nan=nan or 0.0, posinf=posinf, neginf=neginf)
-
-
 # One name and one meaning in both libraries.
 _ALIKE = """
-    floor_divide remainder fmod pow abs sign maximum minimum fmax fmin floor ceil trunc
+    remainder fmod pow reciprocal abs sign maximum minimum fmax fmin floor ceil trunc
     sqrt exp exp2 expm1 log log1p log2 log10 logaddexp logaddexp2
     sin cos tan asin acos atan atan2 hypot sinh cosh tanh asinh acosh atanh
     isnan isinf logical_and logical_or logical_xor logical_not
@@ -48,22 +44,12 @@ TABLE: dict[str, Callable[..., Any]] = {
     # -- arithmetic --
     "add": lambda x, y, alpha=1: jnp.add(x, y if alpha == 1 else alpha * y),
     "sub": lambda x, y, alpha=1: jnp.subtract(x, y if alpha == 1 else alpha * y),
-    "rsub": lambda x, y, alpha=1: jnp.subtract(y, x if alpha == 1 else alpha * x),
     "mul": jnp.multiply,
     "div": _divide,
     "neg": jnp.negative,
-    "reciprocal": jnp.reciprocal,
     "rsqrt": jax.lax.rsqrt,
-    "sgn": jnp.sign,
-    "addcmul": lambda x, y, z, value=1: x + value * (y * z),
-    "addcdiv": lambda x, y, z, value=1: x + value * (y / z),
-    "lerp": lambda start, end, weight: start + weight * (end - start),
     "clamp": _clamp,
-    "clamp_min": _clamp,
-    "clamp_max": lambda x, high: _clamp(x, None, high),
-    "nan_to_num": _nan_to_num,
     "round": lambda x, decimals=0: jnp.round(x, decimals),
-    "frac": lambda x: x - jnp.trunc(x),
     # -- comparison --
     "eq": jnp.equal,
     "ne": jnp.not_equal,

@@ -81,10 +81,6 @@ def _masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     return jnp.where(mask, jnp.ravel(source)[place].reshape(x.shape), x)
 
 
-def _index_add(x: Any, dim: int, index: Any, source: Any, alpha: Any = 1) -> Any:
-    return jnp.asarray(x).at[_at(x, dim, index)].add(alpha * source)
-
-
 def _embedding(weight: Any, index: Any, padding_idx: int = -1, *_: Any) -> Any:
     """The row of the padding index is read but learns nothing."""
     rows = jnp.asarray(weight)[index]
@@ -98,17 +94,12 @@ TABLE: dict[str, Callable[..., Any]] = {
     "index": _index,
     "index_put": _index_put,
     "index_select": lambda x, dim, index: jnp.take(x, jnp.ravel(index), axis=dim),
-    "index_add": _index_add,
-    "index_copy": lambda x, dim, index, source: jnp.asarray(x).at[_at(x, dim, index)].set(source),
-    "index_fill": lambda x, dim, index, value: jnp.asarray(x).at[_at(x, dim, index)].set(value),
-    "take": lambda x, index: jnp.ravel(x)[index],
     "select_scatter": _select_scatter,
     "slice_scatter": _slice_scatter,
     "diagonal_scatter": _diagonal_scatter,
     "gather": _gather,
     "scatter": _scatter,
     "scatter_add": _scatter_add,
-    "masked_fill": lambda x, mask, value: jnp.where(mask, value, x),
     "masked_scatter": _masked_scatter,
     "embedding": _embedding,
 }

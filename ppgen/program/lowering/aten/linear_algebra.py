@@ -130,15 +130,9 @@ TABLE: dict[str, Callable[..., Any]] = {
     # -- products --
     "mm": jnp.matmul,
     "bmm": jnp.matmul,
-    "mv": jnp.matmul,
-    "dot": jnp.dot,
     "addmm": _plus(jnp.matmul),
     "addmv": _plus(jnp.matmul),
-    "baddbmm": _plus(jnp.matmul),
     "addbmm": _plus(lambda y, z: jnp.matmul(y, z).sum(0)),
-    "addr": _plus(jnp.outer),
-    "linalg_cross": lambda x, y, dim=-1: jnp.cross(x, y, axis=dim),
-    "trace": jnp.trace,
     # -- factorisations --
     "linalg_cholesky_ex": _cholesky,
     "cholesky": lambda x, upper=False: _cholesky(x, upper)[0],

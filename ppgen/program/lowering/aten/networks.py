@@ -35,15 +35,6 @@ def _hard_tanh(x: Any, low: float = -1, high: float = 1) -> Any:
     return jnp.where(x <= low, low, jnp.where(x >= high, high, x))
 
 
-def _glu(x: Any, dim: int = -1) -> Any:
-    value, gate = jnp.split(x, 2, axis=dim)
-    return value * jax.nn.sigmoid(gate)
-
-
-def _prelu(x: Any, weight: Any) -> Any:
-    return jnp.where(x > 0, x, weight * x)
-
-
 # -- convolutions --------------------------------------------------------------------------------------
 
 
@@ -137,14 +128,6 @@ def _batch_norm_of_batch(
     return _affine(y, _by_channel(weight, x), _by_channel(bias, x)), mean.ravel(), scale.ravel()
 
 
-def _batch_norm_of_either(
-    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float, eps: float
-) -> tuple[Any, ...]:
-    if training:
-        return _batch_norm_of_batch(x, weight, bias, training, momentum, eps)
-    return _batch_norm(x, weight, bias, mean, variance, momentum, eps)
-
-
 def _by_channel(values: Any, x: Any) -> Any:
     return None if values is None else jnp.reshape(values, (-1, *[1] * (x.ndim - 2)))
 
@@ -220,12 +203,9 @@ def _adaptive_average_pool(x: Any, size: Sequence[int]) -> Any:
 TABLE: dict[str, Callable[..., Any]] = {
     "relu": jax.nn.relu,
     "leaky_relu": lambda x, slope=0.01: jnp.where(x > 0, x, slope * x),
-    "_prelu_kernel": _prelu,
     "elu": _elu,
     "gelu": _gelu,
     "silu": jax.nn.silu,
-    "mish": lambda x: x * jnp.tanh(_softplus(x)),
-    "glu": _glu,
     "softplus": _softplus,
     "log_sigmoid_forward": lambda x: (jax.nn.log_sigmoid(x),),
     "hardtanh": _hard_tanh,
@@ -234,7 +214,6 @@ TABLE: dict[str, Callable[..., Any]] = {
     "native_group_norm": _group_norm,
     "_native_batch_norm_legit_no_training": _batch_norm,
     "_native_batch_norm_legit.no_stats": _batch_norm_of_batch,
-    "native_batch_norm": _batch_norm_of_either,
     "max_pool2d_with_indices": _max_pool,
     "avg_pool2d": _average_pool,
     "_adaptive_avg_pool2d": _adaptive_average_pool,

@@ -28,10 +28,6 @@ def _variance(x: Any, dim: _Dims = None, *, correction: Any = None, keepdim: boo
     return jnp.var(x, axis=_axes(dim), ddof=1 if correction is None else correction, keepdims=keepdim)
 
 
-def _deviation(x: Any, dim: _Dims = None, *, correction: Any = None, keepdim: bool = False) -> Any:
-    return jnp.sqrt(_variance(x, dim, correction=correction, keepdim=keepdim))
-
-
 def _variance_and_mean(
     x: Any, dim: _Dims = None, *, correction: Any = None, keepdim: bool = False
 ) -> tuple[Any, Any]:
@@ -82,10 +78,6 @@ def _sort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool | Non
     return jnp.take_along_axis(x, order, axis=dim), order
 
 
-def _sort_stable(x: Any, *, stable: bool | None, dim: int = -1, descending: bool = False) -> tuple[Any, Any]:
-    return _sort(x, dim, descending)
-
-
 def _top(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Any, Any]:
     values, places = _sort(x, dim, largest)
     kept = jnp.arange(k)
@@ -115,7 +107,6 @@ def _norm(x: Any, ord: int | float = 2, dim: _Dims = None, keepdim: bool = False
 
 TABLE: dict[str, Callable[..., Any]] = {
     "sum": _over_dims(jnp.sum),
-    "nansum": _over_dims(jnp.nansum),
     "mean": _over_dims(jnp.mean),
     "prod": _over_dims(jnp.prod),
     "amax": _over_dims(jnp.max),
@@ -129,7 +120,6 @@ TABLE: dict[str, Callable[..., Any]] = {
     "max.dim": _with_place(jnp.argmax),
     "min.dim": _with_place(jnp.argmin),
     "var": _variance,
-    "std": _deviation,
     "var_mean": _variance_and_mean,
     "logsumexp": _over_dims(jax.nn.logsumexp),
     "linalg_vector_norm": _norm,
@@ -140,7 +130,6 @@ TABLE: dict[str, Callable[..., Any]] = {
     "cummax": _cumulative_extreme(jnp.greater_equal),
     "cummin": _cumulative_extreme(jnp.less_equal),
     "sort": _sort,
-    "sort.stable": _sort_stable,
     "topk": _top,
     "_softmax": _softmax,
     "_log_softmax": _log_softmax,

@@ -26,10 +26,6 @@ def _squeeze(x: Any, dims: int | Sequence[int] | None = None) -> Any:
     return x.squeeze(tuple(dim for dim in chosen if x.ndim and x.shape[dim] == 1))
 
 
-def _transpose(x: Any, first: int = -2, second: int = -1) -> Any:
-    return jnp.swapaxes(x, first, second) if jnp.ndim(x) else x
-
-
 def _cat(arrays: Sequence[Any], dim: int = 0) -> Any:
     """Torch joins an empty vector to anything."""
     full = [array for array in arrays if jnp.shape(array) != (0,)]
@@ -50,12 +46,6 @@ def _unbind(x: Any, dim: int = 0) -> list[Any]:
 
 def _repeat(x: Any, repeats: Sequence[int]) -> Any:
     return jnp.tile(x, tuple(repeats))
-
-
-def _roll(x: Any, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
-    if not dims:
-        return jnp.roll(x, shifts[0])
-    return jnp.roll(x, tuple(shifts), tuple(dims))
 
 
 def _pad(x: Any, pad: Sequence[int], value: Any = 0) -> Any:
@@ -89,13 +79,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     "full_like": lambda x, value: jnp.full(jnp.shape(x), value),
     # -- shape --
     "view": jnp.reshape,
-    "_unsafe_view": jnp.reshape,
     "expand": _expand,
     "squeeze": _squeeze,
     "unsqueeze": jnp.expand_dims,
     "permute": lambda x, dims: jnp.transpose(x, tuple(dims)),
-    "transpose": _transpose,
-    "t": lambda x: jnp.transpose(x),
     "unfold": _unfold,
     # -- joining and splitting --
     "cat": _cat,
@@ -107,10 +94,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "constant_pad_nd": _pad,
     # -- order --
     "flip": lambda x, dims: jnp.flip(x, tuple(dims)),
-    "roll": _roll,
     # -- diagonals and triangles --
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: jnp.diagonal(x, offset, dim1, dim2),
     "diag_embed": _diag_embed,
-    "tril": lambda x, diagonal=0: jnp.tril(x, diagonal),
-    "triu": lambda x, diagonal=0: jnp.triu(x, diagonal),
 }

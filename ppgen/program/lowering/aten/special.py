@@ -6,16 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.scipy import special as sp
 
 __all__ = ["TABLE"]
-
-
-def _logit(x: Any, eps: float | None = None) -> Any:
-    if eps is not None:
-        x = jnp.where(x < eps, eps, jnp.where(x > 1 - eps, 1 - eps, x))
-    return jnp.log(x) - jnp.log1p(-x)
 
 
 def _floating(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +42,5 @@ TABLE: dict[str, Callable[..., Any]] = {
     "xlogy": _floating(sp.xlogy),
     "special_xlog1py": _floating(sp.xlog1py),
     "special_entr": _entropy,
-    "logit": _logit,
     "sigmoid": jax.nn.sigmoid,
-    "sinc": jnp.sinc,
 }
