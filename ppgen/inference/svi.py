@@ -14,9 +14,9 @@ from ppgen.inference.batch import Batch, Batching, one_by_one
 from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.diagnostics import Diagnostics, diagnose_draws
 from ppgen.inference.guides.catalog import make_guide
-from ppgen.inference.guides.guide import Guide, Whitening
+from ppgen.inference.guides.guide import Guide
 from ppgen.inference.guides.invariance import find_drift
-from ppgen.inference.guides.named import FittedGuide, GuideDraws, draw_guide, fit_named
+from ppgen.inference.guides.named import GuideDraws, draw_guide, fit_named, restore_guide
 from ppgen.inference.guides.objectives import make_bound
 from ppgen.inference.guides.recipe import GuideFit, Recipe
 from ppgen.inference.guides.together import LANES, fit_together
@@ -170,7 +170,9 @@ class SVI:
         return [
             found
             if isinstance(found, PpgenError)
-            else _as_drawn(draw_guide(density, found[0], request, 0), _state(found[0]), found[1], guide.cites)
+            else _as_drawn(
+                draw_guide(density, found[0], request, 0), found[0].arrays(), found[1], guide.cites
+            )
             for density, found, request in zip(batch.densities, fits, requests, strict=True)
         ]
 
@@ -225,12 +227,10 @@ class _Named:
 
     def fit(self, recipe: Recipe, **options: Any) -> tuple[Mapping[str, np.ndarray], GuideFit]:
         fitted, fit = fit_named(self.density, self.guide, recipe, **options)
-        return _state(fitted), fit
+        return fitted.arrays(), fit
 
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
-        whitening = Whitening(*(state[name] for name in Whitening._fields))
-        fitted = FittedGuide(self.guide, state["parameters"], whitening)
-        return draw_guide(self.density, fitted, request, first)
+        return draw_guide(self.density, restore_guide(self.guide, state), request, first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,11 +247,6 @@ class _Written:
 
     def draw(self, state: Mapping[str, np.ndarray], request: Request, first: int) -> GuideDraws:
         return draw_user_guide(self.density, self.guide, state["parameters"], request, first)
-
-
-def _state(fitted: FittedGuide) -> dict[str, np.ndarray]:
-    parts = {"parameters": fitted.parameters, **fitted.whitening._asdict()}
-    return {name: np.asarray(part) for name, part in parts.items()}
 
 
 def _as_drawn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 from ppgen.findings import Finding
 from ppgen.inference.cores import concurrent_runs
 from ppgen.inference.guides.adam import Climb, adam_loop, make_finite
-from ppgen.inference.guides.guide import Guide, Whitening
+from ppgen.inference.guides.guide import Guide, Pushed, Whitening, log_normal
 from ppgen.inference.guides.objectives import Bound
 from ppgen.inference.guides.recipe import GuideFit, Recipe, fit_guide
 from ppgen.inference.guides.target import (
@@ -38,9 +38,11 @@ __all__ = [
     "GuideDraws",
     "GuideFunctions",
     "compile_steps",
+    "draw_from",
     "draw_guide",
     "draw_keys",
     "fit_named",
+    "restore_guide",
 ]
 
 _STARTS = 8
@@ -61,6 +63,22 @@ class FittedGuide(NamedTuple):
     guide: Guide
     parameters: Any
     whitening: Whitening
+
+    def push(self, u: jax.Array) -> Pushed:
+        """Bring noise ``u (dim,)`` to ``z (dim,)``, with log |det ∂z/∂u|."""
+        y, log_det = self.guide.push(self.parameters, u)
+        return Pushed(self.whitening.apply(y), log_det + self.whitening.log_det)
+
+    def arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """All but the family, as what is kept of a fit."""
+        parts = {"parameters": self.parameters, **self.whitening._asdict()}
+        return {prefix + name: np.asarray(part) for name, part in parts.items()}
+
+
+def restore_guide(guide: Guide, arrays: Mapping[str, np.ndarray], prefix: str = "") -> FittedGuide:
+    """A fitted guide from its arrays."""
+    whitening = Whitening(*(arrays[prefix + name] for name in Whitening._fields))
+    return FittedGuide(guide, arrays[f"{prefix}parameters"], whitening)
 
 
 class GuideFunctions(NamedTuple):
@@ -154,9 +172,7 @@ def draw_guide(density: Density, fitted: FittedGuide, request: Request, first: i
     """Draw from a fitted guide: in each chain, those from number ``first`` of its stream on."""
     with float64():
         noise = _compile_noise(density.dim)(draw_keys(request, first))  # (chain, draw, dim)
-        pushed = _compile_push(fitted.guide)(fitted.parameters, noise.reshape(-1, density.dim))
-        z = fitted.whitening.apply(np.asarray(pushed[0]))
-        log_q = np.asarray(pushed[1]) - fitted.whitening.log_det
+        z, log_q = draw_from(fitted, noise.reshape(-1, density.dim))
         lp, _ = log_density_and_gradient(density, z)
     shape = (request.chains, request.draws)
     return GuideDraws(z.reshape(*shape, -1), lp.reshape(shape), log_q.reshape(shape))
@@ -250,20 +266,23 @@ def _log_weights(
     density: Density, target: Target, inputs: Any, fitted: FittedGuide, noise: np.ndarray
 ) -> np.ndarray:
     """log π(z) − log q(z) ``(n,)`` at the draws that noise ``(n, dim)`` becomes."""
-    y, log_q = (np.asarray(part) for part in _compile_push(fitted.guide)(fitted.parameters, noise))
-    lp = estimates(density, target, inputs, fitted.whitening.apply(y))
-    return lp - log_q + fitted.whitening.log_det
+    z, log_q = draw_from(fitted, noise)
+    return estimates(density, target, inputs, z) - log_q
+
+
+def draw_from(fitted: FittedGuide, noise: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Draws ``(n, dim)`` that noise becomes, and log q of each."""
+    z, log_q = _compile_draw(fitted.guide)(fitted.parameters, fitted.whitening, noise)
+    return np.asarray(z), np.asarray(log_q)
 
 
 @lru_cache(maxsize=64)
-def _compile_push(guide: Guide) -> Callable[..., Any]:
-    """From noise ``(n, dim)`` to y and log q(y)."""
+def _compile_draw(guide: Guide) -> Callable[..., Any]:
+    def draw(parameters: jax.Array, whitening: Whitening, u: jax.Array) -> Any:
+        z, log_det = FittedGuide(guide, parameters, whitening).push(u)
+        return z, log_normal(u) - log_det
 
-    def push(parameters: jax.Array, u: jax.Array) -> Any:
-        y, log_det = guide.push(parameters, u)
-        return y, -0.5 * (u @ u) - 0.5 * len(u) * jnp.log(2 * jnp.pi) - log_det
-
-    return jit(jax.vmap(push, in_axes=(None, 0)))
+    return jit(jax.vmap(draw, in_axes=(None, None, 0)))
 
 
 @lru_cache(maxsize=64)

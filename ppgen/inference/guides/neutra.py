@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -16,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ppgen.inference.guides.catalog import make_guide
-from ppgen.inference.guides.guide import Guide, Whitening
-from ppgen.inference.guides.named import FittedGuide, fit_named
+from ppgen.inference.guides.guide import Whitening
+from ppgen.inference.guides.named import FittedGuide, draw_from, fit_named, restore_guide
 from ppgen.inference.guides.objectives import Bound
 from ppgen.inference.guides.recipe import GuideFit, Recipe
 from ppgen.inference.markov.space import Space
 from ppgen.inference.method import Request
 from ppgen.program.density import Density, float64
-from ppgen.program.jaxprs.compiler import jit
 from ppgen.program.jaxprs.graph import Graph, Inputs, trace
 
 __all__ = ["Moved", "Transform", "fit_transform", "guide_space", "make_transform"]
@@ -57,8 +55,7 @@ class Transform:
         """Positions ``(chain, draw, dim)`` in the program's unconstrained space, from the guide's."""
         flat = positions.reshape(-1, self.dim)
         with float64():
-            y = _compile_map(self.fitted.guide)(self.fitted.parameters, flat)
-            return np.asarray(self.fitted.whitening.apply(np.asarray(y))).reshape(positions.shape)
+            return draw_from(self.fitted, flat)[0].reshape(positions.shape)
 
 
 def fit_transform(
@@ -106,17 +103,14 @@ def fit_transform(
 
 def make_transform(density: Density, fitted: FittedGuide, fit: GuideFit | None = None) -> Transform:
     """Move a density into the space of a fitted guide."""
-    whitening = fitted.whitening
     program = [*density.inputs.constants, *density.inputs.arrays]
-    own = [fitted.parameters, whitening.location, whitening.factor, whitening.log_det]
+    own = [fitted.parameters, *fitted.whitening]
     size = len(density.inputs.constants)
 
     def moved(arrays: list[Any], w: jax.Array) -> Moved:
-        given, (parameters, *affine) = arrays[: len(program)], arrays[len(program) :]
-        y, log_det = fitted.guide.push(parameters, w)
-        z = Whitening(*affine).apply(y)
-        log_joint = density.graph(Inputs(given[:size], given[size:]), z).log_joint
-        return Moved(log_joint + log_det + affine[-1])
+        given, (parameters, *whitening) = arrays[: len(program)], arrays[len(program) :]
+        z, log_det = FittedGuide(fitted.guide, parameters, Whitening(*whitening)).push(w)
+        return Moved(density.graph(Inputs(given[:size], given[size:]), z).log_joint + log_det)
 
     with float64():
         arrays = [jnp.asarray(array) for array in (*program, *own)]
@@ -131,22 +125,14 @@ def guide_space(
     if state is None:
         moved = fit_transform(density, guide, request)
     else:
-        whitening = Whitening(*(state[f"guide_{name}"] for name in Whitening._fields))
-        fitted = FittedGuide(make_guide(guide, density.dim, {}), state["guide_parameters"], whitening)
+        fitted = restore_guide(make_guide(guide, density.dim, {}), state, "guide_")
         moved = make_transform(density, fitted)
-    kept = {"guide_parameters": np.asarray(moved.fitted.parameters)}
-    kept |= {f"guide_{name}": np.asarray(array) for name, array in moved.fitted.whitening._asdict().items()}
     return Space(
         density,
         moved.graph,
         moved.inputs,
         moved.to_program,
-        kept,
+        moved.fitted.arrays("guide_"),
         f"The chains moved in the space of a {guide} guide that was fitted first (NeuTra).",
         ("neutra", *moved.fitted.guide.cites),
     )
-
-
-@lru_cache(maxsize=64)
-def _compile_map(guide: Guide) -> Any:
-    return jit(jax.vmap(lambda parameters, w: guide.push(parameters, w).y, in_axes=(None, 0)))

@@ -79,8 +79,8 @@ def _compile(
         own = select_inputs(inputs, varies, place)
 
         def one(u: jax.Array) -> jax.Array:
-            y, log_det = guide.push(parameters, u)
-            return graph(own, whitening.apply(y)).log_joint - log_normal(u) + log_det + whitening.log_det
+            z, log_det = FittedGuide(guide, parameters, whitening).push(u)
+            return graph(own, z).log_joint - log_normal(u) + log_det
 
         return jax.vmap(one)(noise)
 

@@ -24,7 +24,7 @@ from ppgen.inference.training.job import Job
 from ppgen.inference.training.loop import Steps
 from ppgen.inference.training.settings import Optimizer
 from ppgen.program.languages.rows import Batch
-from ppgen.program.lowering.recording import Recording, record_loss
+from ppgen.program.lowering.recording import Recording, open_draws, record_loss
 
 __all__ = ["LoweredLearner"]
 
@@ -158,7 +158,7 @@ class LoweredLearner(JaxLearner):
             raise _unlike("a loss that Python computes in part, or that changes from call to call")
 
     def _in_torch(self, batch: Batch, seed: int) -> tuple[float, list[np.ndarray]]:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), open_draws():
             torch.manual_seed(seed)
             loss = self.torch.loss(batch).mean()
         gradients = torch.autograd.grad(loss, self.learned)
@@ -191,9 +191,7 @@ class _Replay:
 
 
 def _replay(recording: Recording, subject: _Subject, batch: Batch) -> jax.Array:
-    keys = jax.random.split(batch.key, max(1, len(recording.noise)))
-    noise = [draw.draw(key) for draw, key in zip(recording.noise, keys, strict=False)]
-    return recording.in_jax(*_inputs(batch), *subject.parameters, *noise)
+    return recording.in_jax(*_inputs(batch), *subject.parameters, *recording.draw_noise(batch.key))
 
 
 def _inputs(batch: Batch) -> tuple[Any, ...]:

@@ -66,8 +66,8 @@ def as_noise(operation: OpOverload, args: Any, kwargs: Any) -> Noise | None:
     if key not in _KINDS:
         return None
     # Torch leaves out what is as the schema says it is by default.
-    given = {argument.name: argument.default_value for argument in operation._schema.arguments}
-    given |= dict(zip(given, args, strict=False)) | kwargs
+    defaults: dict[str, Any] = {each.name: each.default_value for each in operation._schema.arguments}
+    given = defaults | dict(zip(defaults, args, strict=False)) | kwargs
     parameters = [given[name] for name in _PARAMETERS if given.get(name) is not None]
     if any(isinstance(parameter, torch.Tensor) for parameter in parameters):
         return None

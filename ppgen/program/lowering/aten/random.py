@@ -28,7 +28,7 @@ def draw(name: str, key: Any, *args: Any) -> jax.Array:
     value = TABLE[name](key, *fixed) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     if name != "_standard_gamma":
         return lax.stop_gradient(value)
-    slope = lax.random_gamma_grad(jnp.broadcast_to(fixed[0], value.shape), value)
+    slope = lax.random_gamma_grad(jnp.broadcast_to(fixed[0], value.shape).astype(value.dtype), value)
     return lax.stop_gradient(value) + lax.stop_gradient(slope) * (args[0] - fixed[0])
 
 
