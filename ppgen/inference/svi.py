@@ -167,14 +167,14 @@ class SVI:
         guide, seeds = self.make_guide(batch.dim), [request.seed for request in requests]
         counts: Any = {"samples": self.samples, "restarts": self.restarts}
         fits = fit_together(batch, seeds, guide, self.recipe, **counts)
-        return [
-            found
-            if isinstance(found, PpgenError)
-            else _as_drawn(
-                draw_guide(density, found[0], request, 0), found[0].arrays(), found[1], guide.cites
-            )
-            for density, found, request in zip(batch.densities, fits, requests, strict=True)
-        ]
+
+        def draw(density: Density, found: Any, request: Request) -> Drawn | PpgenError:
+            if isinstance(found, PpgenError):
+                return found
+            fitted, fit = found
+            return _as_drawn(draw_guide(density, fitted, request, 0), fitted.arrays(), fit, guide.cites)
+
+        return list(map(draw, batch.densities, fits, requests))
 
     def extend(self, density: Density, request: Request, drawn: Drawn) -> Drawn:
         """Draw more from the guide that was fitted."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ppgen.checks import check_choice
-from ppgen.program.languages.language import language_names
+from ppgen.program.languages.language import find_language
 
 __all__ = ["as_decoder", "as_site"]
 
@@ -42,15 +41,8 @@ def as_site(family: Any, *, label: int | None = None, engine: str = "pyro") -> A
         >>> read_density(program, {"y": np.zeros(2)}).dim
         2
     """
-    _check_engine(engine)
-    from ppgen.program.languages.pyro.site import pyro_site
-
-    site = pyro_site(family, label)
-    if engine == "pyro":
-        return site()
-    from ppgen.program.languages.numpyro.site import numpyro_site
-
-    return numpyro_site(site)
+    sites = find_language(engine).sites
+    return sites.distribution(find_language(family.engine).sites.freeze(family, label, decoder=False))
 
 
 def as_decoder(family: Any, *, label: int | None = None, engine: str = "pyro") -> Any:
@@ -83,16 +75,5 @@ def as_decoder(family: Any, *, label: int | None = None, engine: str = "pyro") -
         >>> decoder(jnp.zeros(2)).log_prob(jnp.ones((2, 2), int)).shape
         (2, 2)
     """
-    _check_engine(engine)
-    from ppgen.program.languages.pyro.site import pyro_decoder
-
-    decoder = pyro_decoder(family, label)
-    if engine == "pyro":
-        return decoder
-    from ppgen.program.languages.numpyro.site import numpyro_decoder
-
-    return numpyro_decoder(decoder)
-
-
-def _check_engine(engine: str) -> None:
-    check_choice("engine", engine, language_names())
+    sites = find_language(engine).sites
+    return sites.decoder(find_language(family.engine).sites.freeze(family, label, decoder=True))

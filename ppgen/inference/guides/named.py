@@ -43,6 +43,7 @@ __all__ = [
     "draw_keys",
     "fit_named",
     "restore_guide",
+    "surrogate_of",
 ]
 
 _STARTS = 8
@@ -226,10 +227,10 @@ def _log_q(fitted: FittedGuide, z: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def compile_steps(target: Target, guide: Guide, bound: Bound, samples: int) -> Callable[..., Any]:
     """The steps of a fit as one compiled loop; equal traced programs and guides share it."""
-    return adam_loop(_surrogate_of(target, guide, bound, samples))
+    return adam_loop(surrogate_of(target, guide, bound, samples))
 
 
-def _surrogate_of(target: Target, guide: Guide, bound: Bound, samples: int) -> Callable[..., jax.Array]:
+def surrogate_of(target: Target, guide: Guide, bound: Bound, samples: int) -> Callable[..., jax.Array]:
     """A function of parameters, key, inputs and whitening whose gradient is that of the objective.
 
     Its value means nothing. The gradient is that of the path alone.

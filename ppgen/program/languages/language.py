@@ -24,6 +24,7 @@ from ppgen.program.explain import explained
 from ppgen.program.family import Program
 from ppgen.program.jaxprs.compiler import AT_ONCE
 from ppgen.program.languages.guide import GuideProgram
+from ppgen.program.languages.site import Sites
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.subsampling import Subsampled
 
@@ -204,6 +205,20 @@ class Language(ABC):
             got=f"a program in {self.title}, which does not run minibatches of rows",
             expected="a program in a language that does, such as Pyro or NumPyro",
             fix="Fit it by ppgen.infer(program, data), or write it in one of these.",
+        )
+
+    @property
+    def sites(self) -> Sites:
+        """How trained models stand in its programs; a language need not.
+
+        Raises:
+            UnsupportedProgram: if they do not.
+        """
+        raise UnsupportedProgram(
+            "engine",
+            got=f"a program in {self.title}, in which no trained model can stand",
+            expected="a program in Pyro or NumPyro",
+            fix='Write engine="pyro", and the program in Pyro.',
         )
 
     def read_guide(self, guide: Program, data: Mapping[str, Any], seed: int) -> GuideProgram:

@@ -21,6 +21,7 @@ from ppgen.program.languages.numpyro.plates import ReadPlates, at_given_rows
 from ppgen.program.languages.numpyro.scans import UnrollScans
 from ppgen.program.languages.numpyro.statements import REDRAWN, NumPyroStatement
 from ppgen.program.languages.rows import RowPrograms
+from ppgen.program.languages.site import Sites
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.sites import free_parameter, no_prior_draws
 from ppgen.program.subsampling import Subsampled
@@ -87,6 +88,13 @@ class NumPyro(Language):
         from ppgen.program.languages.rows.numpyro import NumPyroRows
 
         return NumPyroRows()
+
+    @cached_property
+    def sites(self) -> Sites:
+        """How trained models stand in NumPyro programs."""
+        from ppgen.program.languages.numpyro.site import NumPyroSites
+
+        return NumPyroSites()
 
     def read_guide(self, guide: Program, data: Mapping[str, Any], seed: int) -> GuideProgram:
         from ppgen.program.languages.numpyro.guide import NumPyroGuide

@@ -1,9 +1,9 @@
-"""A trained torch model as a distribution for ``numpyro.sample``: its log density replayed in JAX."""
+"""Trained torch models as distributions for ``numpyro.sample``: their log densities replayed in JAX."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,34 +14,32 @@ import numpy as np
 import pyro
 import torch
 from numpyro.distributions import Distribution, constraints
-from torch import Size
 from torch.distributions import constraints as torch_constraints
 
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.languages.pyro.program import own_state
-from ppgen.program.languages.pyro.site import FrozenDecoder, FrozenRows, batch_of, check_latents
+from ppgen.program.languages.site import FrozenModel, Sites, batch_of, check_latents
 from ppgen.program.lowering.recording import Recording, record
 
-__all__ = ["LoweredDistribution", "numpyro_decoder", "numpyro_site"]
+__all__ = ["LoweredDistribution", "NumPyroSites"]
 
 
-def numpyro_site(density: FrozenRows) -> LoweredDistribution:
-    """The distribution of a frozen family's rows, in NumPyro."""
-    lowered = _Lowered(density, {})
-    lowered.recording  # noqa: B018 (what cannot be replayed is said now, not within a program)
-    return LoweredDistribution(lowered, (), ())
+class NumPyroSites(Sites):
+    """Trained torch models in NumPyro programs."""
 
+    def distribution(self, frozen: FrozenModel) -> LoweredDistribution:
+        """The distribution of one row."""
+        return LoweredDistribution(_lower(frozen), (), ())
 
-def numpyro_decoder(decoder: FrozenDecoder) -> Callable[..., LoweredDistribution]:
-    """What a frozen family says of a row given its latent variables, in NumPyro."""
-    lowered = _Lowered(decoder, decoder.latents)
-    lowered.recording  # noqa: B018
+    def decoder(self, frozen: FrozenModel) -> Callable[..., LoweredDistribution]:
+        """What a model says of rows given their latent variables."""
+        lowered = _lower(frozen)
 
-    def decode(*values: Any, **named: Any) -> LoweredDistribution:
-        given = check_latents(decoder.latents, tuple(map(jnp.asarray, values)), named)
-        return LoweredDistribution(lowered, tuple(given.values()), tuple(batch_of(decoder.latents, given)))
+        def decode(*values: Any, **named: Any) -> LoweredDistribution:
+            given = check_latents(frozen.latents, tuple(map(jnp.asarray, values)), named)
+            return LoweredDistribution(lowered, tuple(given.values()), batch_of(frozen.latents, given))
 
-    return decode
+        return decode
 
 
 class LoweredDistribution(Distribution):
@@ -81,17 +79,17 @@ class LoweredDistribution(Distribution):
         return self.lowered.sample(seed, shape, len(sample_shape), *self.latents)
 
 
+def _lower(frozen: FrozenModel) -> _Lowered:
+    lowered = _Lowered(frozen)
+    lowered.recording  # noqa: B018 (what cannot be replayed is said now, not within a program)
+    return lowered
+
+
 @dataclass(frozen=True, eq=False)
 class _Lowered:
-    """A torch distribution of one row as a function of latent variables, and its record for JAX.
+    """The torch distribution of one row as a function of latent variables, and its record for JAX."""
 
-    Attributes:
-        distribution: from tensors, one a latent variable, to the distribution.
-        latents: the shape of each latent variable of one row, by name.
-    """
-
-    distribution: Callable[..., Any]
-    latents: Mapping[str, Size]
+    distribution: FrozenModel
 
     @cached_property
     def example(self) -> Any:
@@ -133,7 +131,7 @@ class _Lowered:
         """The log density ``(*batch, *entries)`` of values, given latents ``(*batch, *their shape)``."""
         value = value.astype(int if self._counts else float)
         arrays = [value, *(latent.astype(float) for latent in latents)]
-        shapes = [self.entries + self.event, *map(tuple, self.latents.values())]
+        shapes = [self.entries + self.event, *map(tuple, self.distribution.latents.values())]
         # A value without the entries' dimensions is the same for all of them.
         arrays[0] = jnp.broadcast_to(value, np.broadcast_shapes(value.shape, shapes[0]))
         pairs = list(zip(arrays, shapes, strict=True))
@@ -168,7 +166,7 @@ class _Lowered:
         return bool(self.example.support.is_discrete)
 
     def _zeros(self) -> list[torch.Tensor]:
-        return [torch.zeros(shape, dtype=torch.float64) for shape in self.latents.values()]
+        return [torch.zeros(shape, dtype=torch.float64) for shape in self.distribution.latents.values()]
 
 
 def _in_numpyro(support: torch_constraints.Constraint) -> Any:

@@ -26,6 +26,7 @@ from ppgen.program.languages.pyro.plates import at_given_rows, read_plates
 from ppgen.program.languages.pyro.session import SelectByTensor, own_state, unvalidated
 from ppgen.program.languages.pyro.statements import REDRAWN, PyroStatement, role_of
 from ppgen.program.languages.rows import RowPrograms
+from ppgen.program.languages.site import Sites
 from ppgen.program.languages.statement import Place, Statement
 from ppgen.program.lowering.callback import call_torch
 from ppgen.program.lowering.recording import CannotRecord, Recording, record
@@ -173,6 +174,13 @@ class Pyro(Language):
         from ppgen.program.languages.rows.pyro import PyroRows
 
         return PyroRows()
+
+    @cached_property
+    def sites(self) -> Sites:
+        """How trained models stand in Pyro programs."""
+        from ppgen.program.languages.pyro.site import PyroSites
+
+        return PyroSites()
 
     def read_guide(self, guide: Program, data: Mapping[str, Any], seed: int) -> GuideProgram:
         from ppgen.program.languages.pyro.guide import PyroGuide

@@ -1,4 +1,4 @@
-"""A trained model as a distribution for ``pyro.sample``: frozen, and in double precision."""
+"""Trained models as distributions for ``pyro.sample``: frozen, and in double precision."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ from torch.distributions.transforms import AffineTransform
 
 from ppgen.errors import InvalidArgument, NoLikelihood
 from ppgen.program.capabilities import HasExactDensity, HasGuide
+from ppgen.program.languages.site import FrozenModel, Sites, batch_of, check_latents
 
-__all__ = [
-    "FrozenDecoder",
-    "FrozenDistribution",
-    "FrozenRows",
-    "batch_of",
-    "check_latents",
-    "pyro_decoder",
-    "pyro_site",
-]
+__all__ = ["FrozenDistribution", "PyroSites"]
 
 Distribution = Any  # Pyro's own class derives from typing.Callable, which runtime checks refuse
 
 
-@dataclass(frozen=True, eq=False)
-class FrozenRows:
-    """The distribution of a frozen family's rows.
+class PyroSites(Sites):
+    """Trained torch models in Pyro programs."""
 
-    Attributes:
-        family: the frozen copy.
-        label: the class of the rows.
-    """
+    def freeze(self, family: Any, label: int | None, *, decoder: bool) -> FrozenModel:
+        """A copy of a torch family, in double precision and without trainable parameters."""
+        _check_label(family, label)
+        latents = _latents(family, label) if decoder and isinstance(family, HasGuide) else {}
+        if decoder and not latents:
+            raise NoLikelihood(
+                "family",
+                got=f"a {type(family).__name__}, whose rows do not come from latent variables by a decoder",
+                expected="a family such as VAE",
+                fix="Write as_site(family) if it has a density.",
+            )
+        if not decoder:
+            _check_density(family)
+        return _Frozen(copy.deepcopy(family).double().requires_grad_(False).eval(), label, latents)
 
-    family: Any
-    label: int | None
-
-    def __call__(self) -> Distribution:
+    def distribution(self, frozen: FrozenModel) -> Distribution:
         """The distribution of one row."""
-        if self.label is None:
-            return FrozenDistribution(self.family.density())
-        return FrozenDistribution(self.family.density(label=torch.tensor(self.label)))
+        return frozen()
+
+    def decoder(self, frozen: FrozenModel) -> FrozenModel:
+        """The frozen model itself."""
+        return frozen
 
 
 @dataclass(frozen=True, eq=False)
-class FrozenDecoder:
-    """What a frozen family says of a row given its latent variables.
+class _Frozen:
+    """A frozen torch family.
 
     Attributes:
         family: the frozen copy.
         label: the class of the rows.
-        latents: the shape of each latent variable of one row, by name.
+        latents: the shape of each latent variable that rows are given; none for rows by themselves.
     """
 
     family: Any
@@ -67,55 +68,22 @@ class FrozenDecoder:
     latents: Mapping[str, Size]
 
     def __call__(self, *values: Any, **named: Any) -> Distribution:
-        """The distribution of rows ``(*batch, *shape)``, given latent variables ``(*batch, *their shape)``.
+        """The distribution of one row; of rows ``(*batch, *shape)`` given latents ``(*batch, *their shape)``.
 
         Raises:
             InvalidArgument: if these are not the latent variables, or their shapes do not fit.
         """
+        if not self.latents:
+            label = {} if self.label is None else {"label": torch.tensor(self.label)}
+            return FrozenDistribution(self.family.density(**label))
         given = check_latents(self.latents, values, named)
-        batch = batch_of(self.latents, given)
+        batch = Size(batch_of(self.latents, given))
         flat = {
             name: torch.as_tensor(value).double().expand(batch + shape).reshape(-1, *shape)
             for (name, shape), value in zip(self.latents.items(), given.values(), strict=True)
         }
         observation = _observation(self.family, flat, self.label)
         return FrozenDistribution(_entries(observation), batch)
-
-
-def pyro_site(family: Any, label: int | None) -> FrozenRows:
-    """The density of a family's rows, frozen.
-
-    Raises:
-        NoLikelihood: if it has none.
-    """
-    if not isinstance(family, HasExactDensity):
-        raise NoLikelihood(
-            "family",
-            got=f"a {type(family).__name__}, which has no exact density of its rows",
-            expected="a flow or an autoregressive model",
-            fix="For one with latent variables write as_decoder(family), and sample them in the program.",
-        )
-    _check_exact(family)
-    _check_label(family, label)
-    return FrozenRows(_freeze(family), label)
-
-
-def pyro_decoder(family: Any, label: int | None) -> FrozenDecoder:
-    """What a family says of a row given its latent variables, frozen.
-
-    Raises:
-        NoLikelihood: if it has none.
-    """
-    _check_label(family, label)
-    latents = _latents(family, label) if isinstance(family, HasGuide) else {}
-    if not latents:
-        raise NoLikelihood(
-            "family",
-            got=f"a {type(family).__name__}, whose rows do not come from latent variables through a decoder",
-            expected="a family such as VAE",
-            fix="Write as_site(family) if it has a density.",
-        )
-    return FrozenDecoder(_freeze(family), label, latents)
 
 
 class FrozenDistribution(TorchDistribution):
@@ -170,40 +138,6 @@ class FrozenDistribution(TorchDistribution):
     def _unfolded(self, drawn: Tensor, sample_shape: Size) -> Tensor:
         drawn = drawn.to(torch.get_default_dtype()) if drawn.is_floating_point() else drawn
         return drawn.reshape(self.shape(sample_shape))
-
-
-def check_latents(
-    latents: Mapping[str, Size], values: tuple[Any, ...], named: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Latent variables by name, in the order of the program, from values in that order and by name.
-
-    Raises:
-        InvalidArgument: if one is missing or unknown, given twice, or of another shape.
-    """
-    given = dict(zip(latents, values, strict=False)) | dict(named)
-    if len(values) > len(latents) or given.keys() != latents.keys() or len(given) < len(values) + len(named):
-        raise InvalidArgument(
-            "latents",
-            got=f"{len(values)} values and the names {sorted(named)}",
-            expected=f"the latent variables {', '.join(latents)}",
-            fix=f"Write decoder({', '.join(latents)}).",
-        )
-    for name, shape in latents.items():
-        found = tuple(given[name].shape)
-        if found[len(found) - len(shape) :] != tuple(shape):
-            raise InvalidArgument(
-                name,
-                got=f"a value of shape {found}",
-                expected=f"(..., {', '.join(map(str, shape))})",
-                fix="Sample it as the family's own program does.",
-            )
-    return {name: given[name] for name in latents}
-
-
-def batch_of(latents: Mapping[str, Size], given: Mapping[str, Any]) -> Size:
-    """The batch shape that latent variables have together."""
-    batches = [tuple(value.shape)[: len(value.shape) - len(latents[name])] for name, value in given.items()]
-    return torch.broadcast_shapes(*batches)
 
 
 # -- the family's own program ----------------------------------------------------------------------------
@@ -262,15 +196,11 @@ def _entries(rows: Distribution) -> Distribution:
     return rows
 
 
-# -- freezing --------------------------------------------------------------------------------------------
-
-
-def _freeze(family: Any) -> Any:
-    return copy.deepcopy(family).double().requires_grad_(False).eval()
+# -- what can be frozen ------------------------------------------------------------------------------------
 
 
 def _check_label(family: Any, label: int | None) -> None:
-    classes = getattr(family, "classes", None)
+    classes = family.config.get("classes")
     if classes is None and label is None:
         return
     if classes is None or label is None or not 0 <= label < classes:
@@ -284,12 +214,18 @@ def _check_label(family: Any, label: int | None) -> None:
         )
 
 
-def _check_exact(family: Any) -> None:
-    if getattr(getattr(family, "map", None), "exact", True):
-        return
-    raise NoLikelihood(
-        "family",
-        got="a flow whose density is a random estimate (Hutchinson's trace)",
-        expected="a density that is the same at every call",
-        fix='Build it with trace="exact".',
-    )
+def _check_density(family: Any) -> None:
+    if family.config.get("trace") == "hutchinson":
+        raise NoLikelihood(
+            "family",
+            got="a flow whose density is a random estimate (Hutchinson's trace)",
+            expected="a density that is the same at every call",
+            fix='Build it with trace="exact".',
+        )
+    if not isinstance(family, HasExactDensity):
+        raise NoLikelihood(
+            "family",
+            got=f"a {type(family).__name__}, which has no exact density of its rows",
+            expected="a flow or an autoregressive model",
+            fix="For one with latent variables write as_decoder(family), and sample them in the program.",
+        )
