@@ -2,7 +2,11 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as ndist
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -252,3 +256,40 @@ def test_wake_sleep_has_the_gradients_of_its_definition():
     expected = torch.autograd.grad((weights * (log_p + log_q)).sum(), (loc, slope))
     torch.testing.assert_close(gradients, expected)
     torch.testing.assert_close(bound, (log_p - log_q).logsumexp(0) - math.log(5))
+
+
+def numpyro_model(x):
+    with numpyro.plate("rows", len(x)):
+        z = numpyro.sample("z", ndist.Normal(jnp.zeros(2), 1.0).to_event(1))
+        numpyro.sample("x", ndist.Normal(z, 0.5).to_event(1), obs=x)
+
+
+def numpyro_guide(x):  # the posterior
+    with numpyro.plate("rows", len(x)):
+        numpyro.sample("z", ndist.Normal(0.8 * x, math.sqrt(0.2)).to_event(1))
+
+
+def test_the_same_bounds_hold_in_another_language():
+    rows, x = find_language("numpyro").rows, jnp.asarray(ROWS.numpy())
+    truth = exact(ROWS).numpy()
+    batch = Batch(x, key=jax.random.key(0))
+    for fixed_draws in (False, True):
+        found = bounds.log_joints(rows, numpyro_model, numpyro_guide, batch, 3, fixed_draws=fixed_draws)
+        for bound in (bounds.elbo, bounds.importance_weighted, bounds.wake_sleep):
+            np.testing.assert_allclose(bound(found), truth, rtol=1e-4)
+        np.testing.assert_allclose(bounds.renyi(found, 0.5), truth, rtol=1e-4)
+    by_row = bounds.row_bounds(rows, numpyro_model, numpyro_guide, x, samples=4, seed=0)
+    np.testing.assert_allclose(by_row.values, truth, rtol=1e-4)
+
+
+def test_a_guide_of_another_language_is_checked_as_well():
+    def discrete(x):
+        with numpyro.plate("rows", len(x)):
+            numpyro.sample("z", ndist.Poisson(jnp.ones(2)).to_event(1))
+
+    batch = Batch(jnp.asarray(ROWS.numpy()), key=jax.random.key(0))
+    rows = find_language("numpyro").rows
+    with pytest.raises(UnsupportedProgram, match="Poisson"):
+        pairing.check_pair(rows, numpyro_model, discrete, batch)
+    with pytest.raises(ProgramError, match=r"numpyro\.sample\('z'"):
+        pairing.check_pair(rows, numpyro_model, lambda x: None, batch)

@@ -12,8 +12,12 @@ from torch import nn
 import ppgen.data
 from ppgen.errors import UnsupportedProgram
 from ppgen.inference.training import train
+from ppgen.inference.training.checkpoint import Checkpoint
+from ppgen.inference.training.job import Job
+from ppgen.inference.training.log import Log
 from ppgen.inference.training.lowered_learner import LoweredLearner
-from ppgen.inference.training.settings import Optimizer
+from ppgen.inference.training.rows import Rows
+from ppgen.inference.training.settings import Optimizer, Plan
 from ppgen.inference.training.torch_learner import TorchLearner
 from ppgen.models import VAE, NeuralSplineFlow, Transformer
 from ppgen.program import bounds
@@ -276,7 +280,11 @@ def test_the_learners_of_both_engines_take_the_same_steps():
 
     with torch.random.fork_rng():
         (net, eager), (twin, inner) = build(), build()
-    lowered = LoweredLearner(inner, rows.reshape(-1, 3), None, batch_size=16, held_out=8, steps=6)
+    nowhere = Checkpoint(None, {}, minutes=1.0, resume=False)
+    flat, plan = rows.reshape(-1, 3), Plan(1, 16, None, 0)
+    data = Rows(flat, flat[:8])
+    job = Job("linear", data, plan, inner.optimizer, None, {}, nowhere, Log(None), progress=False)
+    lowered = LoweredLearner(inner, job)
     eager_losses = np.concatenate([eager.steps(batch[None], None).losses for batch in rows])
     lowered_losses = np.concatenate([lowered.steps(rows[i : i + 3], None).losses for i in (0, 3)])
     np.testing.assert_allclose(lowered_losses, eager_losses, rtol=1e-5)

@@ -23,8 +23,8 @@ from ppgen.evaluation.row import Row
 from ppgen.evaluation.sample_quality import FEWEST_ROWS, Real
 from ppgen.evaluation.scorecard import Scorecard
 from ppgen.evaluation.subjects import HeldOut, check_model, held_out, named_models
-from ppgen.program.capabilities import HasParameterCount, HasParameters, HasSamples
-from ppgen.program.family import HasLogProb, TrainableFamily
+from ppgen.program.capabilities import HasParameterCount, HasParameters, HasSamples, HasTraining
+from ppgen.program.family import HasLogProb
 from ppgen.program.likelihood import Likelihood, Space
 from ppgen.style.bar import ProgressBar
 
@@ -146,7 +146,7 @@ def _measure(subject: _Subject, test: HeldOut, real: Real | None, samples: int, 
 def _trained(subject: _Subject, seed: int) -> tuple[Any, float | None]:
     """The model and the seconds that its training took, where they are known."""
     if subject.fit_to is None:
-        trained = subject.model.trained if isinstance(subject.model, TrainableFamily) else None
+        trained = subject.model.trained if isinstance(subject.model, HasTraining) else None
         return subject.model, None if trained is None else trained.seconds
     start = time.perf_counter()
     model = subject.model.fit(subject.fit_to, seed=seed)

@@ -27,6 +27,7 @@ __all__ = [
     "HasPseudoLikelihood",
     "HasSamples",
     "HasShape",
+    "HasTraining",
     "HasTransition",
     "HasVariationalBound",
     "HasVelocity",
@@ -87,6 +88,17 @@ class HasParameters(Protocol):
 
     def parameters(self) -> Iterable[Any]:
         """Arrays with a shape."""
+
+
+@runtime_checkable
+class HasTraining(Protocol):
+    """A training that it came from.
+
+    Attributes:
+        trained: its facts; ``None`` before the first.
+    """
+
+    trained: Any
 
 
 @runtime_checkable
