@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppgen.evaluation.row import SIGNS, Group, Row
-from ppgen.style.figures import ACCENTS, MUTED, new_figure, title
+from ppgen.style.figures import ACCENTS, MUTED, list_down, new_figure, title
 
 __all__ = ["draw_groups"]
 
@@ -52,8 +52,7 @@ def _draw_rows(axes: Axes, rows: Sequence[tuple[Row, float]]) -> None:
             fontsize=8.5,
             color=colour,
         )
-    axes.set_yticks(range(len(rows)), [row.model for row, _ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)  # the best on top
+    list_down(axes, [row.model for row, _ in rows])  # the best on top
     axes.margins(x=0.2)  # room for the numbers at the right
 
 

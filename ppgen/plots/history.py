@@ -23,17 +23,14 @@ class Epoch(Protocol):
     @property
     def epoch(self) -> int:
         """Counted from 1."""
-        ...
 
     @property
     def train(self) -> float:
         """The loss on the training rows."""
-        ...
 
     @property
     def valid(self) -> float | None:
         """The loss on the validation rows, where there are some."""
-        ...
 
 
 def history(runs: Mapping[str, Sequence[Epoch]], *, loss: str = "loss, nats a row") -> Figure:

@@ -26,7 +26,6 @@ class HasHtml(Protocol):
 
     def __html__(self) -> str:
         """The fragment."""
-        ...
 
 
 class Section:
