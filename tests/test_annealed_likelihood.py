@@ -132,14 +132,24 @@ def test_from_the_posterior_itself_every_weight_is_the_evidence():
     np.testing.assert_allclose(found.stderr, 0, atol=1e-6)
 
 
-def test_finite_latents_of_a_numpyro_program_are_summed_out():
-    def program(x):
-        with numpyro.plate("rows", len(x)):
-            side = numpyro.sample("side", ndist.Bernoulli(0.3))
-            z = numpyro.sample("z", ndist.Normal(0.0, 1.0))
-            loc = jnp.where(side == 1, 2.0, -2.0) + z
-            numpyro.sample("x", ndist.Normal(loc[:, None], 0.5).to_event(1), obs=x)
+def two_sides(x):
+    with numpyro.plate("rows", len(x)):
+        side = numpyro.sample("side", ndist.Bernoulli(0.3))
+        z = numpyro.sample("z", ndist.Normal(0.0, 1.0))
+        loc = jnp.where(side == 1, 2.0, -2.0) + z
+        numpyro.sample("x", ndist.Normal(loc[:, None], 0.5).to_event(1), obs=x)
 
+
+def two_sides_in_pyro(x):
+    with pyro.plate("rows", len(x)):
+        side = pyro.sample("side", pdist.Bernoulli(0.3))
+        z = pyro.sample("z", pdist.Normal(0.0, 1.0))
+        loc = torch.where(side == 1, 2.0, -2.0) + z
+        pyro.sample("x", pdist.Normal(loc[:, None], 0.5).to_event(1), obs=x)
+
+
+@pytest.mark.parametrize("program", [two_sides, two_sides_in_pyro])
+def test_finite_latents_are_summed_out(program):
     x = np.array([[-2.5], [0.1], [3.0]])
     exact = np.logaddexp(
         np.log(0.3) + norm(2, np.sqrt(1.25)).logpdf(x), np.log(0.7) + norm(-2, np.sqrt(1.25)).logpdf(x)

@@ -127,7 +127,7 @@ def annealed_likelihood(
         model: a family with continuous latent sites (:class:`~ppgen.models.VAE` in all its kinds,
             :class:`~ppgen.models.HierarchicalVAE`, :class:`~ppgen.models.SemiSupervisedVAE`), or a Pyro or
             NumPyro program whose first argument are the rows and whose every site has one log density a
-            row. Finite discrete sites of a NumPyro program are summed out.
+            row. Without a guide, finite discrete sites are summed out.
         x: rows ``(n, *shape)`` in the data's own values.
         guide: a program's guide, for ``start="guide"``; a family has its own.
         label: the class of each row ``(n,)``, or one for all, for the density given the class. By default
@@ -149,7 +149,7 @@ def annealed_likelihood(
         InvalidArgument: if a number is out of range, or the model is neither family nor program.
         DataError: if the rows or labels do not fit the model.
         ProgramError: if the program's sites have not one log density a row, or the guide's not its sites.
-        UnsupportedProgram: for discrete latent sites, and programs that cannot be replayed in JAX.
+        UnsupportedProgram: for latent sites without a density to follow, and programs that cannot be replayed in JAX.
         InferenceError: if the start has no density at a row.
 
     References:
