@@ -149,7 +149,7 @@ def annealed_likelihood(
         InvalidArgument: if a number is out of range, or the model is neither family nor program.
         DataError: if the rows or labels do not fit the model.
         ProgramError: if the program's sites have not one log density a row, or the guide's not its sites.
-        UnsupportedProgram: for latent sites without a density to follow, and programs that cannot be replayed in JAX.
+        UnsupportedProgram: for latent sites without a density to follow, and programs that JAX cannot replay.
         InferenceError: if the start has no density at a row.
 
     References:
