@@ -343,6 +343,7 @@ def test_options_that_cannot_be_are_refused(wrong_types):
     for options, error in [
         ({"guide": "nfs"}, UnknownName),
         ({"objective": "elbow"}, UnknownName),
+        ({"objective": "wake"}, UnknownName),  # its older name, which wake_sleep stands next to in the error
         ({"alpha": 1.5, "objective": "renyi"}, InvalidArgument),
         ({"samples": 0}, InvalidArgument),
         ({"guide": 3}, InvalidArgument),
