@@ -46,7 +46,7 @@ Grey = Annotated[
 ]
 Lazy = Annotated[
     bool | None,
-    typer.Option("--lazy/--eager", help="Read an .npy file or pictures as needed; by default if large."),
+    typer.Option("--lazy/--eager", help="Read a .npy file or pictures as needed; by default if large."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)]
 Settings = Annotated[

@@ -1,9 +1,9 @@
-"""Half of a digit is missing: a trained model as prior in a program, and the posterior of the other half.
+"""Complete half-hidden digits: a trained model as the prior of a program, and the posterior of the hidden half.
 
     python tutorials/missing_pixels.py docs/missing_pixels.png
 
-Two generative models learn handwritten digits. Then each becomes a statement of a small program, one in
-NumPyro and one in Pyro, that is fitted to the pixels that are there.
+Two generative models learn handwritten digits. Then each becomes a site in a small program, one in NumPyro
+and one in Pyro, that is fitted to the visible pixels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOISE = 0.5  # of a measured pixel, in levels
 
 
 def decoder_program(vae):
-    """A NumPyro program: the decoder of a VAE, observed where pixels are there."""
+    """A NumPyro program: the decoder of a VAE, observed at the visible pixels."""
     decoder = as_decoder(vae, engine="numpyro")
 
     def program(image, seen):
@@ -58,7 +58,7 @@ def flow_program(flow):
 
 
 def train_models(digits, epochs: int = 40):
-    """A VAE, and a flow that is small, since a posterior method asks for its gradient many times."""
+    """Train a VAE and a flow; the flow is small, since NUTS evaluates its gradient many times."""
     vae = VAE(digits.shape, digits.levels, latent_dim=LATENT, likelihood="discretized_logistic")
     ppgen.train(vae, digits, epochs=epochs, seed=0)
     flow = NeuralSplineFlow(digits.shape, digits.levels, transforms=2, hidden=(64, 64), coupling=True)
@@ -67,7 +67,7 @@ def train_models(digits, epochs: int = 40):
 
 
 def fill_in(vae, flow, images: np.ndarray, seen: np.ndarray, **options) -> list:
-    """For each image, draws of all its pixels ``(chain, draw, 8, 8)`` given those seen, by either program."""
+    """Draw all pixels ``(chain, draw, 8, 8)`` of each image given the visible ones, by either program."""
     by_decoder, by_flow = decoder_program(vae), flow_program(flow)
     found = []
     for image in images:
@@ -79,7 +79,7 @@ def fill_in(vae, flow, images: np.ndarray, seen: np.ndarray, **options) -> list:
 
 
 def main(out: Path) -> Figure:
-    """Train both models, cover the lower half of three digits, and draw what the programs say of it."""
+    """Train both models, cover the lower half of three digits, and plot both posteriors."""
     digits = ppgen.data.load("digits")
     seen = np.ones(digits.shape, bool)
     seen[4:] = False
@@ -91,7 +91,7 @@ def main(out: Path) -> Figure:
 
 
 def picture(found, seen: np.ndarray, levels: int) -> Figure:
-    """A line for each digit: the digit, what is seen of it, and each posterior's mean and spread."""
+    """Draw one row per digit: the digit, its visible half, and each posterior's mean and spread."""
     columns = ("digit", "seen", "decoder: mean", "spread", "flow: mean", "spread")
     figure, axes = new_figure(len(found), len(columns), width=9.0, height=1.6 * len(found) + 0.3, grid=None)
     for line, (image, *posteriors) in zip(axes, found, strict=True):
@@ -102,7 +102,7 @@ def picture(found, seen: np.ndarray, levels: int) -> Figure:
             top = levels / 2 if name == "spread" else levels - 1
             panel.imshow(shown, cmap="gray_r", vmin=0, vmax=top, interpolation="nearest")
             panel.set(xticks=[], yticks=[])
-            panel.set_facecolor("#d7e3f0")  # what is not there
+            panel.set_facecolor("#d7e3f0")  # the hidden pixels
     for panel, name in zip(axes[0], columns, strict=True):
         title(panel, name)
     return figure

@@ -57,7 +57,7 @@ def load(
         splits: for the user's own rows, the fractions of train, valid and test.
         seed: for the user's own rows, the seed of the shuffle before the split. Named datasets have
             one fixed split each.
-        lazy: leave the rows of an ``.npy`` file or a folder on the disk, and read them when they are needed;
+        lazy: leave the rows of a ``.npy`` file or a folder on the disk, and read them when they are needed;
             by default, if they would take more than 256 MB in memory. Training gives the same weights.
         size: for pictures, the height and width to scale and crop them to; by default as they are.
         grey: for pictures, whether to take brightness alone; by default, if none has colours.
@@ -89,7 +89,7 @@ def load(
             ours = "a path ending in .npy, .npz or .csv, or a folder of pictures"
             raise UnknownName("data", source, [*names(), ours])
         return read_dataset(path, levels=levels, labels=labels, splits=splits, seed=seed, lazy=lazy)
-    _refuse_elsewhere("an .npy file or a folder of pictures", "load('rows.npy', ...)", lazy=lazy)
+    _refuse_elsewhere("a .npy file or a folder of pictures", "load('rows.npy', ...)", lazy=lazy)
     if isinstance(source, str):
         return _CATALOG[source].make(source, _CATALOG[source].summary)
     return as_dataset(source, levels=levels, labels=labels, splits=splits, seed=seed)

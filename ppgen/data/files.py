@@ -24,7 +24,7 @@ def read_dataset(
     labels: Any = None,
     lazy: bool | None = None,
 ) -> Dataset:
-    """Read a dataset from a file; an ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits.
+    """Read a dataset from a file; a ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits.
 
     Its labels are ``train_labels`` and so on, or ``labels`` with a single array. A large ``.npy`` file is
     mapped into memory, not read, and so is a small one if ``lazy`` is set; it has no labels of its own.
@@ -55,7 +55,7 @@ def _refuse_labels(labels: Any) -> None:
         raise InvalidArgument(
             "labels",
             got="labels with a file",
-            expected="labels inside the file, or with an .npy file or an array",
+            expected="labels inside the file, or with a .npy file or an array",
             fix="Write np.savez(path, rows=rows, labels=labels), or load the array first.",
         )
 
@@ -65,7 +65,7 @@ def _refuse_lazy(path: Path, lazy: bool | None) -> None:
         raise InvalidArgument(
             "lazy",
             got=f"a {path.suffix} file to be read when it is needed",
-            expected="an .npy file, or a folder of pictures",
+            expected="a .npy file, or a folder of pictures",
             fix="Write np.save('rows.npy', rows) once, and load that.",
         )
 

@@ -262,7 +262,7 @@ def _head(path: Path) -> tuple[tuple[int, int], bool]:
             "data",
             got=f"{path}, a picture of mode {mode}",
             expected="8 bits a channel",
-            fix="Convert it, or put such pictures as numbers into an .npy file.",
+            fix="Convert it, or put such pictures as numbers into a .npy file.",
         )
     return (width, height) if turned else (height, width), mode in _GREY
 
