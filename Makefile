@@ -42,13 +42,14 @@ wheel-check: $(INSTALLED)
 		cd "$$there" && venv/bin/ppgen demo --quick --out demo && ls -l demo
 
 # The newest releases that the ranges in pyproject.toml allow, on the newest Python that is here.
-# torch alone stays as constraints.txt has it: the newest one comes with CUDA, several gigabytes of it.
+# torch alone stays as constraints.txt has it: newer ones come with CUDA, gigabytes of it, and so does this one
+# where an index has no CPU build of it for that Python.
 NEWEST_PYTHON ?= $(shell python3.13 -c "" 2>/dev/null && echo python3.13 || echo $(PYTHON))
 
 newest:
 	rm -rf .venv-newest && $(NEWEST_PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager \
-		".[features,mnist,molecules]" beartype pytest $$(grep '^torch==' constraints.txt)
+		".[dev,features,mnist,molecules]" $$(grep '^torch==' constraints.txt)
 	.venv-newest/bin/python -m pip list
 	.venv-newest/bin/pytest -m quick -o filterwarnings=default tests
 
