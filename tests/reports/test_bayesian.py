@@ -463,7 +463,6 @@ class TestFilesOfPosteriors:
         back = self._through_a_file(fit(), tmp_path)
         assert back.extend(10, progress=False).draws["mu"].shape[1] == back.draws["mu"].shape[1] + 10
 
-    @pytest.mark.xfail(strict=True, reason="settings that are NumPy integers are not written")
     def test_settings_of_numpy(self, fit, tmp_path):
         back = self._through_a_file(fit(draws=np.int64(100)), tmp_path)
         assert back.draws["mu"].shape[1] == 100
