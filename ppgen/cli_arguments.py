@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -120,6 +121,20 @@ def read_program(target: str) -> Any:
         raise StorageError(
             "program", got=f"{file}, which does not exist", expected="a Python file", fix="Check the path."
         )
+    module = _imported(file)
+    found = getattr(module, name, None)
+    if not callable(found):
+        functions = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise InvalidArgument(
+            "program",
+            got=f"{name!r}, which {file} does not define",
+            expected="the name of one of its functions",
+            fix=f"It has: {', '.join(functions) or 'none'}.",
+        )
+    return found
+
+
+def _imported(file: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     assert spec is not None
     assert spec.loader is not None  # a .py file always has one
@@ -134,18 +149,7 @@ def read_program(target: str) -> Any:
             expected="a Python file that can be imported",
             fix=f"Run `python {file}` to see where.",
         ) from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        functions = [
-            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-        ]
-        raise InvalidArgument(
-            "program",
-            got=f"{name!r}, which {file} does not define",
-            expected="the name of one of its functions",
-            fix=f"It has: {', '.join(functions) or 'none'}.",
-        )
-    return found
+    return module
 
 
 def read_json_object(path: Path | None) -> dict[str, Any]:
