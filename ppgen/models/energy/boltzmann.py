@@ -45,6 +45,7 @@ class BoltzmannMachine(BoltzmannFamily):
         Ackley, Hinton and Sejnowski, *A Learning Algorithm for Boltzmann Machines*, Cognitive Science 1985.
 
     Example:
+        >>> import numpy as np
         >>> machine = BoltzmannMachine((2,), levels=2)
         >>> ll = machine.log_prob([[0, 0], [0, 1], [1, 0], [1, 1]])
         >>> ll.kind, round(float(np.exp(ll.values).sum()), 4)

@@ -66,6 +66,7 @@ class DBN(EnergyFamily):
         Belief Networks*, ICML 2008, for the bound.
 
     Example:
+        >>> import numpy as np
         >>> dbn = DBN((2, 2), levels=2, hidden=(4, 3))
         >>> dbn.log_prob(np.ones((1, 2, 2), int)).kind, dbn.sample(5, seed=0, steps=10).shape
         ('lower_bound', (5, 2, 2))

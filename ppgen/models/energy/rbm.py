@@ -51,6 +51,7 @@ class RBM(BoltzmannFamily):
         Boltzmann Machines*, 2010.
 
     Example:
+        >>> import numpy as np
         >>> rbm = RBM((2,), levels=2, hidden=3)
         >>> ll = rbm.log_prob([[0, 0], [0, 1], [1, 0], [1, 1]])
         >>> ll.kind, round(float(np.exp(ll.values).sum()), 4)
