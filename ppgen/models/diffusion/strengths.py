@@ -26,7 +26,7 @@ class NoiseStrengths:
 
     Example:
         >>> strengths = NoiseStrengths((1.0, 1.0), (0.5, 2.0), "lower")
-        >>> strengths.transitions.known.round(3).tolist()
+        >>> [round(float(known), 3) for known in strengths.transitions.known]
         [0.484]
     """
 
