@@ -35,19 +35,19 @@ __all__ = [
 Data = Annotated[
     str,
     typer.Option(
-        "--data", help="A dataset's name (`ppgen datasets`), a .npy, .npz or .csv file, a folder of pictures."
+        "--data", help="A dataset's name (`ppgen datasets`), a .npy, .npz or .csv file, a folder of images."
     ),
 ]
 Levels = Annotated[int | None, typer.Option(help="For your own integers: how many values an entry can take.")]
 Size = Annotated[
-    str | None, typer.Option(metavar="HxW", help="For pictures: scale and crop to a size, such as 32x32.")
+    str | None, typer.Option(metavar="HxW", help="For images: scale and crop to a size, such as 32x32.")
 ]
 Grey = Annotated[
-    bool | None, typer.Option("--grey/--colour", help="For pictures; by default colour if any has some.")
+    bool | None, typer.Option("--grey/--colour", help="For images; by default colour if any has colour.")
 ]
 Lazy = Annotated[
     bool | None,
-    typer.Option("--lazy/--eager", help="Read a .npy file or pictures as needed; by default if large."),
+    typer.Option("--lazy/--eager", help="Read a .npy file or images as needed; by default if large."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)]
 Settings = Annotated[

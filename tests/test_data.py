@@ -590,7 +590,7 @@ def test_the_heads_alone_are_read_of_pictures_left_on_the_disk(tmp_path, monkeyp
 
 def test_bad_folders(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty without pictures, expected files .jpeg, .jpg, .png"):
+    with pytest.raises(DataError, match=r"empty without images, expected files .jpeg, .jpg, .png"):
         load(tmp_path / "empty")
     (tmp_path / "empty" / "rows.gif").write_text("")
     with pytest.raises(DataError, match="with files .gif"):
@@ -601,14 +601,14 @@ def test_bad_folders(tmp_path):
         load(tmp_path / "unlike")
     assert load(tmp_path / "unlike", size=(4, 4)).shape == (4, 4)
     grey_pictures(tmp_path / "unlike" / "more", 3)
-    with pytest.raises(DataError, match="with 4 pictures next to folders of pictures"):
+    with pytest.raises(DataError, match="with 4 images next to folders of images"):
         load(tmp_path / "unlike")
     grey_pictures(tmp_path / "classes" / "a", 3)
     (tmp_path / "classes" / "b").mkdir()
-    with pytest.raises(DataError, match="b without pictures, expected pictures in each folder"):
+    with pytest.raises(DataError, match="b without images, expected images in each folder"):
         load(tmp_path / "classes")
     Image.fromarray(np.zeros((6, 4), np.uint16)).save(tmp_path / "classes" / "b" / "deep.png")
-    with pytest.raises(DataError, match="deep.png, a picture of mode I;16, expected 8 bits a channel"):
+    with pytest.raises(DataError, match="deep.png, an image of mode I;16, expected 8 bits per channel"):
         load(tmp_path / "classes")
 
 

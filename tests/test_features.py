@@ -246,7 +246,7 @@ BAD = {
     "images of unlike sizes": (
         lambda d: Pixels.of(d)([np.zeros((8, 8)), np.zeros((9, 8))]),
         DataError,
-        "unlike sizes",
+        "different sizes",
     ),
     "words": (lambda d: Pixels.of(d)([["a"]]), DataError, "numbers"),
     "no dataset": (lambda d: PCA.fit(d.train), DataError, "as_dataset"),
@@ -257,7 +257,7 @@ BAD = {
     "fewer probabilities": (
         lambda d: Features(np.zeros((5, 2)), FeatureSpec("x"), np.zeros((4, 2))),
         DataError,
-        "one a row",
+        "one per row",
     ),
 }
 

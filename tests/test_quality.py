@@ -516,7 +516,7 @@ BAD_PAIRS = {
     "nan": (GOOD, HOLE, "generated", "row 7"),
     "constant features": (np.ones((40, 3)), GOOD, "real", "all the same"),
     "images": (GOOD[:, :, None], GOOD[:, :, None], "real", "reshape"),
-    "unlike sizes": ([[1.0, 2.0], [3.0]], GOOD, "real", "unlike sizes"),
+    "unlike sizes": ([[1.0, 2.0], [3.0]], GOOD, "real", "different sizes"),
     "words": (GOOD, np.full((40, 3), "a"), "generated", "numbers"),
 }
 

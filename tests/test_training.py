@@ -537,7 +537,7 @@ BAD_CALLS = [
     (lambda: train(build(), twins(), average=1.0), InvalidArgument, "average", "average=0.999"),
     (lambda: train(build(), twins(), alpha=0.3), UnknownName, "option of elbo", "samples"),
     (lambda: train(build(), twins(), resume=True), InvalidArgument, "resume", "checkpoint"),
-    (lambda: train(build(), twins(), labels=np.zeros(3, int)), DataError, "labels", "one a row"),
+    (lambda: train(build(), twins(), labels=np.zeros(3, int)), DataError, "labels", "one per row"),
     (lambda: train(numpyro_mixture, ROWS), ProgramError, "guide", "latent sites 'z'"),
     (lambda: train(numpyro_program, ROWS), TrainingError, "program", "no parameters"),
     (lambda: train(mixture, ROWS, objective="elbo"), TrainingError, "objective", "without guide"),

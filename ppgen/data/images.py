@@ -1,4 +1,4 @@
-"""A folder of pictures as rows of levels, with its subfolders as classes."""
+"""A folder of images as discrete data, with its subfolders as classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 _TURNED = (5, 6, 7, 8)  # values of the EXIF tag "orientation" that swap width and height
 _ORIENTATION = 0x0112
 _GREY = ("1", "L", "LA")
-_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")  # all of 8 bits a channel
+_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")  # all of 8 bits per channel
 
 
 def read_folder(
@@ -33,28 +33,28 @@ def read_folder(
     splits: tuple[float, float, float] = (0.7, 0.15, 0.15),
     seed: int = 0,
 ) -> Dataset:
-    """The PNG and JPEG files of a folder, in the order of their names, shuffled by ``seed`` and split.
+    """Read the PNG and JPEG files of a folder, sorted by name, then shuffled with ``seed`` and split.
 
-    Subfolders are classes, numbered in the order of their names, as in torchvision's ``ImageFolder``. Folders
+    Subfolders are classes, numbered in order of name, as in torchvision's ``ImageFolder``. Folders
     that are all named ``train``, ``valid`` (or ``val``) and ``test`` are splits.
 
     Args:
-        folder: where the pictures are.
-        size: the height and width to bring them to: scaled, and cropped to the middle where their
-            proportions differ. By default they have one size already.
-        grey: whether to take brightness alone; by default, if no picture has colours.
+        folder: where the images are.
+        size: the height and width to scale them to, cropped to the centre where their proportions
+            differ. By default all must have one size.
+        grey: whether to convert them to greyscale; by default, if no image has colour.
         lazy: whether to read them when they are needed; by default, if they would take more than
-            256 MB in memory as integers of 64 bits. Otherwise all are read now.
+            256 MB in memory as 64-bit integers. Otherwise all are read now.
         splits: the fractions of train, valid and test.
-        seed: seed of the shuffle.
+        seed: the seed of the shuffle.
 
     Returns:
-        Rows ``(height, width)`` of grey pictures, ``(3, height, width)`` of others, with 256 levels.
+        Examples ``(height, width)`` if greyscale, else ``(3, height, width)``, with 256 levels.
 
     Raises:
-        DataError: if there are no pictures, or their sizes differ and ``size`` is not given.
+        DataError: if there are no images, or their sizes differ and ``size`` is not given.
         InvalidArgument: if the size is not two positive integers.
-        StorageError: if a file cannot be read; it is named.
+        StorageError: if a file cannot be read; the message names it.
     """
     size = _check_size(size)
     parts = _split_folders(folder)
@@ -71,10 +71,10 @@ def read_folder(
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Pictures that are read when they are indexed: a source of lazy rows.
+    """Images that are read when they are indexed: a source of lazy rows.
 
     Attributes:
-        paths: the files, one a row.
+        paths: the files, one per row.
         size: height and width of a row.
         grey: whether a row is ``(height, width)`` or ``(3, height, width)``.
     """
@@ -85,13 +85,13 @@ class ImageFiles:
 
     @classmethod
     def of(cls, paths: Sequence[Path], size: tuple[int, int] | None, grey: bool | None) -> ImageFiles:
-        """Look at the head of each file, which says its size and whether it has colours.
+        """Read the header of each file, which says its size and whether it has colour.
 
         Raises:
-            DataError: if the sizes differ and none is asked for.
-            StorageError: if a file is no picture.
+            DataError: if the sizes differ and none is given.
+            StorageError: if a file is not an image.
         """
-        # What the caller has said need not be looked up, but a file that is no picture is refused anyhow.
+        # Even when size and grey are given, the headers are read, to reject files that are not images.
         heads = [_head(path) for path in paths]
         size = size or _common_size(paths, [head for head, _ in heads])
         return cls(paths, size, all(is_grey for _, is_grey in heads) if grey is None else grey)
@@ -103,11 +103,11 @@ class ImageFiles:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Eight bits a number."""
+        """Eight bits per number."""
         return np.dtype(np.uint8)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """The pictures of a slice, a mask or an array of integers, ``(k, *shape)``."""
+        """The images at a slice, a mask or an integer array, ``(k, *shape)``."""
         chosen = np.arange(len(self.paths))[key]
         rows = np.empty((len(chosen), *self.shape[1:]), np.uint8)
         for row, i in zip(rows, chosen, strict=True):
@@ -120,7 +120,7 @@ class ImageFiles:
         height, width = self.size
         try:
             with Image.open(path) as image:
-                # As its head was read: Pillow looks for the orientation of a PNG behind all of its pixels.
+                # Consistent with _head: in a PNG Pillow finds the orientation only after all of its pixels.
                 upright = image if image.format == "PNG" else ImageOps.exif_transpose(image)
                 upright = upright.convert("L" if self.grey else "RGB")
                 if upright.size != (width, height):
@@ -133,7 +133,7 @@ class ImageFiles:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The pictures of a folder in their order, and the class of each where subfolders say it."""
+    """The images of a folder in order, and the class of each where there are subfolders."""
 
     paths: list[Path]
     labels: np.ndarray | None
@@ -147,9 +147,9 @@ def _find(folder: Path) -> _Found:
     if own and any(inside):
         raise DataError(
             "data",
-            got=f"{folder}, with {len(own)} pictures next to folders of pictures",
-            expected="pictures alone, or a folder for each class",
-            fix="Move the pictures into the folders of their classes.",
+            got=f"{folder}, with {len(own)} images next to folders of images",
+            expected="only images, or a folder for each class",
+            fix="Move the images into the folders of their classes.",
         )
     if own:
         return _Found(own, None, ())
@@ -157,7 +157,7 @@ def _find(folder: Path) -> _Found:
         others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
         raise DataError(
             "data",
-            got=f"{folder} without pictures" + (f", with files {', '.join(others[:5])}" if others else ""),
+            got=f"{folder} without images" + (f", with files {', '.join(others[:5])}" if others else ""),
             expected=f"files {', '.join(SUFFIXES)}, or folders of them",
             fix="Check the path, or convert the files.",
         )
@@ -165,9 +165,9 @@ def _find(folder: Path) -> _Found:
         if not pictures:
             raise DataError(
                 "data",
-                got=f"{path} without pictures",
-                expected="pictures in each folder, which is a class",
-                fix="Remove the folder, or put its pictures there.",
+                got=f"{path} without images",
+                expected="images in each folder, since a folder is a class",
+                fix="Remove the folder, or put its images there.",
             )
     labels = np.repeat(np.arange(len(folders)), [len(pictures) for pictures in inside])
     return _Found([p for pictures in inside for p in pictures], labels, tuple(p.name for p in folders))
@@ -191,7 +191,7 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def _split_folders(folder: Path) -> list[Path | None] | None:
-    """The folders of train, valid and test, if the names of all folders say that they are splits."""
+    """The folders of train, valid and test; ``None`` if the folders are not named as splits."""
     folders = {path.name: path for path in _visible(folder) if path.is_dir()}
     if not {"train"} <= folders.keys() <= {"train", "valid", "val", "test"}:
         return None
@@ -200,7 +200,7 @@ def _split_folders(folder: Path) -> list[Path | None] | None:
             "data",
             got=f"{folder} with folders named valid and val",
             expected="one of them",
-            fix="Rename one of the two, or move its pictures into the other.",
+            fix="Rename one of the two, or move its images into the other.",
         )
     return [folders["train"], folders.get("valid", folders.get("val")), folders.get("test")]
 
@@ -214,12 +214,12 @@ def _from_split_folders(
 ) -> Dataset:
     found = [None if part is None else _find(part) for part in parts]
     own = found[0]
-    assert own is not None  # without its folder there are no splits
+    assert own is not None  # _split_folders requires it
     for part in found[1:]:
         if part is not None and part.classes != own.classes:
             raise DataError(
                 "data",
-                got=f"{folder}, with the classes {', '.join(part.classes) or '(none)'} in one split",
+                got=f"{folder}, with classes {', '.join(part.classes) or '(none)'} in one split",
                 expected=f"those of train in each: {', '.join(own.classes) or '(none)'}",
                 fix="Give each split the same folders.",
             )
@@ -247,7 +247,7 @@ def _lazy_or_not(files: ImageFiles, lazy: bool | None) -> RowArray:
 
 
 def _head(path: Path) -> tuple[tuple[int, int], bool]:
-    """Height and width of a picture held upright, and whether it is without colours."""
+    """Height and width of an image once upright, and whether it is greyscale."""
     from PIL import Image
 
     try:
@@ -260,9 +260,9 @@ def _head(path: Path) -> tuple[tuple[int, int], bool]:
     if mode not in (*_GREY, *_COLOUR):
         raise DataError(
             "data",
-            got=f"{path}, a picture of mode {mode}",
-            expected="8 bits a channel",
-            fix="Convert it, or put such pictures as numbers into a .npy file.",
+            got=f"{path}, an image of mode {mode}",
+            expected="8 bits per channel",
+            fix="Convert it, or save such images as numbers in a .npy file.",
         )
     return (width, height) if turned else (height, width), mode in _GREY
 
@@ -273,8 +273,8 @@ def _common_size(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> tup
             raise DataError(
                 "data",
                 got=f"{path} of size {size}, and {paths[0]} of {sizes[0]}",
-                expected="pictures of one size",
-                fix="Write size=(64, 64), for example: they are scaled, and cropped to the middle.",
+                expected="images of one size",
+                fix="Write size=(64, 64), for example, to scale and centre-crop them.",
             )
     return sizes[0]
 
@@ -294,6 +294,6 @@ def _unreadable(path: Path, error: Exception) -> StorageError:
     return StorageError(
         "data",
         got=f"{path}, which cannot be read ({error})",
-        expected="a whole PNG or JPEG file",
+        expected="a complete PNG or JPEG file",
         fix="Remove it, or write it again.",
     )

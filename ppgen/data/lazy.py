@@ -1,4 +1,4 @@
-"""Rows that stay where they are, such as a file on the disk, until they are indexed."""
+"""Rows that stay where they are, such as a file on disk, until they are indexed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ppgen.errors import InvalidArgument
 
 __all__ = ["LIMIT", "Bounds", "LazyRows", "RowArray", "Source", "blocks", "select"]
 
-LIMIT = 2**28  # bytes: rows that would take more in memory are left on the disk, unless asked for
-BLOCK_BYTES = 2**23  # of rows that are looked at together
+LIMIT = 2**28  # bytes: rows that would take more memory stay on disk by default
+BLOCK_BYTES = 2**23  # of rows processed together
 
 
 @runtime_checkable
 class Source(Protocol):
-    """What rows can be read from: a memory-mapped array, or anything that is indexed like one."""
+    """Where rows can be read from: a memory-mapped array, or anything that is indexed like one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,16 +26,16 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the numbers, as they are stored."""
+        """The type of the numbers as stored."""
         ...
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """The rows of a slice, or of an array of integers."""
+        """The rows at a slice or an integer array."""
         ...
 
 
 class Bounds(NamedTuple):
-    """What holds of all values: they are finite, within these bounds, and whole numbers or not."""
+    """All values are finite and within these bounds; ``whole`` if all are whole numbers."""
 
     low: float
     high: float
@@ -43,21 +43,20 @@ class Bounds(NamedTuple):
 
 
 class LazyRows:
-    """Rows ``(n, *shape)`` that are read when they are indexed, and look like an array to training.
+    """Rows ``(n, *shape)`` that are read when indexed, and that training can use like an array.
 
-    Indexing gives an array in memory; :meth:`select` and :meth:`astype` read nothing. Means and standard
-    deviations go by blocks, and are bit for bit those of NumPy for the same rows in memory.
+    Indexing returns an array in memory; :meth:`select` and :meth:`astype` read nothing. Means and standard
+    deviations are computed block by block, and equal NumPy's for the same rows in memory, bit for bit.
 
     Args:
         source: where the rows are.
-        index: which of them, and in which order; all by default.
-        dtype: the type of the numbers when they are read; by default integers as they are stored, else
-            float64.
+        index: which rows to use, in which order; by default all.
+        dtype: the type of the numbers when read; by default float64 for floats, else the stored type.
 
     Attributes:
         shape: ``(n, *shape)``.
-        dtype: the type of the numbers as they are read.
-        bounds: what is known of the values without reading them, if anything.
+        dtype: the type of the numbers when read.
+        bounds: what is known about the values without reading them, if anything.
 
     Example:
         >>> rows = LazyRows(np.arange(12, dtype=np.uint8).reshape(6, 2))
@@ -77,7 +76,7 @@ class LazyRows:
 
     @property
     def ndim(self) -> int:
-        """How many axes there are, that of the rows included."""
+        """How many axes there are, including the row axis."""
         return len(self.shape)
 
     @property
@@ -87,16 +86,16 @@ class LazyRows:
 
     @property
     def nbytes(self) -> int:
-        """What all of them would take in memory."""
+        """How many bytes all rows would take in memory."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """The row of an integer, or the rows of a slice, a mask or an array of integers, in memory."""
+        """The row at an integer, or the rows at a slice, a mask or an integer array, in memory."""
         if isinstance(key, (int, np.integer)):
-            row = range(len(self))[key]  # counts negative ones from the end, and refuses those beyond
+            row = range(len(self))[key]  # negative indices count from the end; out of range raises
             return self._read(slice(row, row + 1))[0]
         return self._read(key)
 
@@ -118,11 +117,11 @@ class LazyRows:
         return f"LazyRows({self.shape}, {self.dtype})"
 
     def select(self, index: np.ndarray) -> LazyRows:
-        """The rows of an array of integers ``(k,)``, in its order; nothing is read."""
+        """The rows at an integer array ``(k,)``, in its order; nothing is read."""
         return self._like(index if self._index is None else self._index[index], self.dtype)
 
     def astype(self, dtype: Any) -> LazyRows:
-        """The same rows, read as another type of numbers; nothing is read."""
+        """The same rows with another dtype when read; nothing is read now."""
         return self._like(self._index, dtype)
 
     def reshape(self, *shape: int) -> np.ndarray:
@@ -153,7 +152,7 @@ class LazyRows:
 
     def _read(self, key: Any) -> np.ndarray:
         rows = self._source[key if self._index is None else self._index[key]]
-        # A copy, never a view of the file: what is handed out does not change with it.
+        # A copy, never a view: the caller's array must not change with the file.
         return np.array(rows, self.dtype, order="C")
 
     def _like(self, index: np.ndarray | None, dtype: Any) -> LazyRows:
@@ -162,9 +161,9 @@ class LazyRows:
         return other
 
     def _sum(self, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """The sum over the rows of a function of them, added up in NumPy's own order.
+        """The sum over the rows of a function of them, added in NumPy's own order.
 
-        NumPy adds rows of several numbers one after the other, but a single column by halves ("pairwise").
+        NumPy adds rows of several numbers one after the other, but a single column pairwise.
         """
         if self.size == len(self):
             return self._sum_by_halves(of, 0, len(self))
@@ -174,7 +173,7 @@ class LazyRows:
         return total[0]
 
     def _sum_by_halves(self, of: Callable[[np.ndarray], np.ndarray], start: int, stop: int) -> np.ndarray:
-        if stop - start <= max(128, _rows_a_block(self)):  # 128 numbers are not halved any more
+        if stop - start <= max(128, _rows_a_block(self)):  # NumPy stops halving at 128 numbers
             return np.add.reduce(of(self[start:stop]).astype(np.float64, copy=False), axis=0)
         half = (stop - start) // 2
         half -= half % 8  # as NumPy does, whose loop is unrolled eight times
@@ -182,8 +181,8 @@ class LazyRows:
         return self._sum_by_halves(of, start, middle) + self._sum_by_halves(of, middle, stop)
 
 
-# To a type checker lazy rows are an array, since training asks nothing of one that they cannot answer; what
-# is handed over at run time is one or the other.
+# To a type checker lazy rows are an array, since they offer all that training uses of one; at run time they
+# are one or the other.
 if TYPE_CHECKING:
     RowArray = np.ndarray
 else:
@@ -191,7 +190,7 @@ else:
 
 
 def blocks(rows: np.ndarray | LazyRows) -> Iterator[np.ndarray]:
-    """The rows in their order, some megabytes at a time.
+    """The rows in order, a few megabytes at a time.
 
     Example:
         >>> [block.shape for block in blocks(np.zeros((3, 2**20)))]
@@ -203,17 +202,17 @@ def blocks(rows: np.ndarray | LazyRows) -> Iterator[np.ndarray]:
 
 
 def select(rows: RowArray, index: np.ndarray) -> RowArray:
-    """The rows of an array of integers, in its order; those on the disk stay there."""
+    """The rows at an integer array, in its order; rows on disk stay there."""
     return rows.select(index) if isinstance(rows, LazyRows) else np.ascontiguousarray(rows[index])
 
 
 def _rows_a_block(rows: np.ndarray | LazyRows) -> int:
     numbers = max(1, rows.size // max(1, len(rows)))
-    return max(1, BLOCK_BYTES // (8 * numbers))  # as doubles, which sums and differences of them are
+    return max(1, BLOCK_BYTES // (8 * numbers))  # as doubles, which their sums and differences are
 
 
 def _bounds_of(dtype: np.dtype[Any]) -> Bounds | None:
-    """What the type alone says: pixels of 8 bits need not be read to know that they have 256 levels."""
+    """The bounds that the dtype implies: 8-bit pixels need not be read to know that they have 256 levels."""
     if dtype.kind == "b":
         return Bounds(0, 1, whole=True)
     return Bounds(np.iinfo(dtype).min, np.iinfo(dtype).max, whole=True) if dtype.kind in "ui" else None

@@ -1,4 +1,4 @@
-"""Rows of any library as NumPy arrays, or a sentence on why they are no rows to learn from."""
+"""Rows from any library as NumPy arrays, or an error that says why they cannot be used."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = [
     "to_numpy",
 ]
 
-UNKNOWN = -1  # the label of a row whose class is not known
+UNKNOWN = -1  # the label of a row whose class is unknown
 
 
 def as_array(data: Any, *, argument: str) -> np.ndarray:
-    """Turn an array of any library into NumPy with a row axis, or say why that cannot be done."""
+    """Turn an array from any library into a NumPy array with a row axis."""
     rows = to_numpy(data)
     _check_numbers(rows, argument)
     return rows.astype(np.float64) if rows.dtype.kind == "f" else rows
 
 
 def as_rows_of(data: Any, shape: tuple[int, ...], levels: int | None, *, argument: str = "x") -> np.ndarray:
-    """Rows ``(n, *shape)`` of any library as NumPy.
+    """Turn rows ``(n, *shape)`` from any library into a NumPy array.
 
     Raises:
         DataError: if they have another shape, are empty, not finite, or outside the levels.
@@ -43,7 +43,7 @@ def as_rows_of(data: Any, shape: tuple[int, ...], levels: int | None, *, argumen
         raise DataError(
             argument,
             got=f"an array of shape {rows.shape}",
-            expected=f"(n, {sizes}), the shape that the model is for",
+            expected=f"(n, {sizes}), the shape that the model is built for",
             fix=f"Write {argument}.reshape(-1, {sizes}), or build the model for this shape.",
         )
     check_rows(rows.astype(np.float64) if levels is None else rows, levels, argument=argument)
@@ -51,7 +51,7 @@ def as_rows_of(data: Any, shape: tuple[int, ...], levels: int | None, *, argumen
 
 
 def as_rows(data: Any, *, argument: str) -> RowArray:
-    """As :func:`as_array`, but rows that lie on the disk stay there: lazy rows, and a memory-mapped array."""
+    """As :func:`as_array`, but rows on disk stay there: lazy rows, and memory-mapped arrays."""
     if not isinstance(data, (LazyRows, np.memmap)):
         return as_array(data, argument=argument)
     _check_numbers(data, argument)
@@ -60,9 +60,9 @@ def as_rows(data: Any, *, argument: str) -> RowArray:
 
 
 def check_rows(rows: RowArray, levels: int | None, *, argument: str) -> None:
-    """Refuse rows that no model could learn from: empty, not finite, or outside their levels.
+    """Reject rows that no model could learn from: empty, not finite, or outside their levels.
 
-    Lazy rows are read once, a block at a time, and remember what was found.
+    Lazy rows are read once, block by block, and remember the result.
     """
     if rows.size == 0:
         raise DataError(
@@ -90,14 +90,14 @@ def check_rows(rows: RowArray, levels: int | None, *, argument: str) -> None:
             argument,
             got="values that are not whole numbers",
             expected=f"integers 0 … {levels - 1 if levels else 'levels - 1'}",
-            fix="Use a model of continuous data (levels=None), or round to levels first.",
+            fix="Use a model for continuous data (levels=None), or round to levels first.",
         )
     low, high = int(found.bounds.low), int(found.bounds.high)
     raise DataError(
         argument,
         got=f"values from {low} to {high}",
         expected=f"integers 0 … {levels - 1}" if levels else "integers from 0 up",
-        fix=f"Shift the values to start at 0, or give levels={high - min(low, 0) + 1}.",
+        fix=f"Shift the values to start at 0, or pass levels={high - min(low, 0) + 1}.",
     )
 
 
@@ -108,7 +108,7 @@ def _fit(rows: RowArray, bounds: Bounds, levels: int | None) -> bool:
 
 
 class _Found(NamedTuple):
-    """How many values are not finite, where the first of them is, and the bounds of the others."""
+    """How many values are not finite, where the first one is, and the bounds of the others."""
 
     bad: int
     where: tuple[int, ...]
@@ -132,15 +132,15 @@ def _scan(rows: RowArray) -> _Found:
 
 
 def as_labels(labels: Any, classes: int | None, *, argument: str) -> np.ndarray:
-    """Turn labels of any library into integers ``(n,)``, or say why that cannot be done.
+    """Turn labels from any library into integers ``(n,)``.
 
     Args:
-        labels: integers from 0 up, -1 where a class is not known.
-        classes: how many classes there are, if that is known.
-        argument: what to call them in an error.
+        labels: integers from 0 up, -1 where a class is unknown.
+        classes: how many classes there are, if known.
+        argument: their name in an error.
 
     Raises:
-        DataError: if they are not integers, or no classes.
+        DataError: if they are not integers, or not classes.
     """
     array = to_numpy(labels)
     if array.ndim != 1 or array.dtype.kind not in "bui":
@@ -148,21 +148,21 @@ def as_labels(labels: Any, classes: int | None, *, argument: str) -> np.ndarray:
             argument,
             got=describe_array(array),
             expected="integers (n,), the class of each row",
-            fix="Code the classes: np.unique(labels, return_inverse=True)[1].",
+            fix="Encode the classes: np.unique(labels, return_inverse=True)[1].",
         )
     top = np.inf if classes is None else classes - 1
     if array.size and (array.min() < UNKNOWN or array.max() > top or (classes is None and array.max() < 0)):
         raise DataError(
             argument,
             got=f"labels from {array.min()} to {array.max()}",
-            expected=f"classes 0 … {'' if classes is None else classes - 1}, or -1 where one is not known",
-            fix="Number the classes from 0, and give classes= the number of them.",
+            expected=f"classes 0 … {'' if classes is None else classes - 1}, or -1 where it is unknown",
+            fix="Number the classes from 0, and pass their number as classes=.",
         )
     return array.astype(np.int64)
 
 
 def to_numpy(data: Any) -> np.ndarray:
-    """An array of any library as NumPy; rows of unlike sizes as an array of objects, to be refused.
+    """An array from any library as NumPy; ragged rows become an empty object array, to be rejected.
 
     Example:
         >>> to_numpy([[1, 2], [3, 4]]).shape
@@ -172,7 +172,7 @@ def to_numpy(data: Any) -> np.ndarray:
         data = data.detach().cpu()
     try:
         return np.asarray(data)
-    except ValueError:  # rows of unlike sizes
+    except ValueError:  # ragged rows
         return np.empty(0, dtype=object)
 
 
@@ -182,14 +182,14 @@ def is_numeric(array: Any) -> bool:
 
 
 def describe_array(array: Any) -> str:
-    """What an array is, for the error that refuses it.
+    """Describe an array, for the error that rejects it.
 
     Example:
         >>> describe_array(np.zeros(3))
         'an array of dtype float64 and shape (3,)'
     """
     if array.dtype.kind == "O":
-        return "rows of unlike sizes, or of no numbers"
+        return "rows of different sizes, or not of numbers"
     return f"an array of dtype {array.dtype} and shape {array.shape}"
 
 
@@ -198,6 +198,6 @@ def _check_numbers(rows: np.ndarray | LazyRows, argument: str) -> None:
         raise DataError(
             argument,
             got=describe_array(rows),
-            expected="numbers (n, *shape): one row of one size a data point",
+            expected="numbers (n, *shape): one row per data point, all of one shape",
             fix="Convert it to numbers; write data.reshape(-1, 1) for scalars, data[None] for a single row.",
         )

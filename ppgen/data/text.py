@@ -1,4 +1,4 @@
-"""Text as rows of levels: windows of characters over a fixed alphabet, and real English to learn from."""
+"""Text as discrete data: windows of characters over a fixed alphabet, and real English to learn from."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ASCII = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "
 
 
 def encode(text: str, window: int = WINDOW) -> np.ndarray:
-    """Cut a text into windows of characters, as rows of levels.
+    """Cut a text into windows of characters, encoded as levels.
 
-    Typographic quotes, dashes and accents become their plain counterparts, and what the alphabet still
-    lacks a question mark. What is left over behind the last whole window is dropped.
+    Typographic quotes, dashes and accents become their plain counterparts, and other characters outside the
+    alphabet become question marks. An incomplete last window is dropped.
 
     Args:
         text: the text.
@@ -35,7 +35,7 @@ def encode(text: str, window: int = WINDOW) -> np.ndarray:
         ``(n, window)`` integers below ``len(ALPHABET)``.
 
     Raises:
-        InvalidArgument: if the window is no positive integer.
+        InvalidArgument: if the window is not a positive integer.
         DataError: if the text does not fill one window.
 
     Example:
@@ -52,18 +52,18 @@ def encode(text: str, window: int = WINDOW) -> np.ndarray:
         raise DataError(
             "text",
             got=f"{len(plain)} characters",
-            expected=f"at least the {window} of one window",
-            fix=f"Give a longer text, or window={max(1, len(plain))}.",
+            expected=f"at least {window}, for one window",
+            fix=f"Pass a longer text, or window={max(1, len(plain))}.",
         )
     levels = [_LEVELS[character] for character in plain[: n * window]]
     return np.array(levels, dtype=np.int64).reshape(n, window)
 
 
 def decode(rows: Any) -> list[str]:
-    """The text of each of the rows ``(n, window)``, such as those that a model samples.
+    """Turn rows ``(n, window)``, such as a model's samples, back into strings.
 
     Raises:
-        DataError: if they are no rows of the alphabet's levels.
+        DataError: if they are not rows of the alphabet's levels.
 
     Example:
         >>> decode(np.array([[41, 74, 1], [0, 1, 2]]))
@@ -81,8 +81,8 @@ def decode(rows: Any) -> list[str]:
         raise DataError(
             "rows",
             got=f"values from {levels.min()} to {levels.max()}",
-            expected=f"levels 0 … {len(ALPHABET) - 1}, the alphabet's",
-            fix="Give rows that encode made, or that a model of them sampled.",
+            expected=f"levels 0 … {len(ALPHABET) - 1} of the alphabet",
+            fix="Pass rows from encode, or samples of a model trained on them.",
         )
     return ["".join(ALPHABET[level] for level in row) for row in levels]
 
@@ -90,8 +90,8 @@ def decode(rows: Any) -> list[str]:
 def english() -> str:
     """Real English prose with code: the topics of Python's own help, each paragraph once.
 
-    About 370,000 characters; how many, and which, depends on the version of Python. A paragraph that was
-    there before is left out, so that what is held out is not known from elsewhere.
+    About 370,000 characters; the exact text depends on the version of Python. Repeated paragraphs are left
+    out, so that held-out text does not occur in training text.
 
     Example:
         >>> english()[:22]
@@ -104,7 +104,7 @@ def english() -> str:
 
 
 def _plain(text: str) -> str:
-    # NFKD takes accents off their letters, and spells out ligatures and dots.
+    # NFKD separates accents from letters, and spells out ligatures and ellipses.
     letters = unicodedata.normalize("NFKD", text.translate(_ASCII))
     kept = (c for c in letters if not unicodedata.combining(c))
     return "".join(c if c in _LEVELS else "?" for c in kept)
