@@ -275,7 +275,7 @@ def test_missing_pixels_have_the_same_posterior_in_both_languages():
     expected = (weight[:, None] * grid).sum(0) / weight.sum()
     spread = np.sqrt((weight[:, None] * (grid - expected) ** 2).sum(0) / weight.sum())
     for program in (pyro_program, numpyro_program):
-        post = infer(program, {"image": image, "seen": seen}, draws=600, tune=300, chains=2, progress=False)
+        post = infer(program, {"image": image, "seen": seen}, draws=600, tune=400, progress=False)
         draws = post.draws["z"].reshape(-1, 2)
         assert (np.abs(draws.mean(0) - expected) < 0.15 * spread).all()
         np.testing.assert_allclose(draws.std(0), spread, rtol=0.15)
