@@ -22,7 +22,6 @@ from .flow.neural_spline import NeuralSplineFlow as NeuralSplineFlow
 from .flow.nice import NICE as NICE
 from .flow.realnvp import RealNVP as RealNVP
 from .gan.bigan import BiGAN as BiGAN
-from .gan.family import ImplicitFamily as ImplicitFamily
 from .gan.fgan import FGAN as FGAN
 from .gan.gan import GAN as GAN
 from .gan.wgan import WGAN as WGAN

@@ -15,7 +15,6 @@ class Entry(NamedTuple):
 
 
 FAMILIES: Mapping[str, Entry] = {
-    "ImplicitFamily": Entry("ppgen.models.gan.family", "ImplicitFamily", ""),
     "bigan": Entry("ppgen.models.gan.bigan", "BiGAN", "adversarial network with an encoder that inverts the generator; no likelihood"),
     "boltzmann": Entry("ppgen.models.energy.boltzmann", "BoltzmannMachine", "binary units, every pair coupled; likelihood up to a constant that AIS estimates"),
     "continuous-flow": Entry("ppgen.models.flow.continuous", "ContinuousFlow", "flow along a velocity field (FFJORD); exact, or an estimate with a random trace"),
