@@ -543,3 +543,27 @@ def test_nuts_in_the_space_of_a_flow_has_the_right_moments():
     assert abs(x.mean()) < 0.15
     assert abs(x.std() - 1.0) < 0.1
     assert abs(y.mean() - 1.0) < 0.15
+
+
+def test_a_guide_in_pyro_whose_flow_has_no_inverse_is_fitted():
+    import pyro
+    import pyro.distributions as pyro_dist
+    import torch
+
+    def model(y):
+        mu = pyro.sample("mu", pyro_dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        pyro.sample("y", pyro_dist.Normal(mu, 1.0).to_event(1), obs=y)
+
+    torch.manual_seed(0)
+    planar = pyro_dist.transforms.Planar(2)
+
+    def guide(y):
+        pyro.module("planar", planar)
+        scale = pyro.param("scale", torch.ones(2), constraint=pyro_dist.constraints.positive)
+        base = pyro_dist.Normal(pyro.param("loc", torch.zeros(2)), scale).to_event(1)
+        pyro.sample("mu", pyro_dist.TransformedDistribution(base, [planar]))
+
+    data = {"y": np.array([1.0, -1.0])}
+    post = ppgen.infer(model, data, method="svi", guide=guide, seed=1, progress=False)
+    assert post.draws["mu"].mean((0, 1)) == pytest.approx([0.5, -0.5], abs=0.05)  # exact: N(y / 2, 1 / 2)
+    assert post.draws["mu"].std((0, 1)) == pytest.approx([0.5**0.5] * 2, rel=0.05)

@@ -33,7 +33,8 @@ class GuideDraw(NamedTuple):
     Attributes:
         z: ``(dim,)``, in the program's unconstrained space.
         log_q: its log density in the program's own space. For a reparameterised guide, its gradient is that
-            of the draw's path alone; for one that is not, that of the density alone.
+            of the draw's path alone (where a flow has no inverse, of path and density); for one that is not,
+            that of the density alone.
     """
 
     z: jax.Array
@@ -102,11 +103,19 @@ class _Pair(NamedTuple):
     def draw(self, arrays: Mapping[str, np.ndarray], path: bool) -> Callable[..., GuideDraw]:
         """Draws from the guide and scores the draw, with gradients through one of the two alone."""
         sample = self.guide.lower(self._sample, arrays, {})
-        log_prob = self.guide.lower(self._log_prob, arrays, _drawn(self.guide.statements))
+        try:
+            log_prob = self.guide.lower(self._log_prob, arrays, _drawn(self.guide.statements))
+        except ProgramError:
+            # A flow without an inverse, such as Planar, can score nothing but its own draws.
+            if not path:
+                raise
+            log_prob = None
 
         def draw(values: list[Any], parameters: jax.Array, key: jax.Array) -> GuideDraw:
-            drawn, parts = sample(values, parameters, key, {})
-            if path:
+            drawn, parts, own_log_q = sample(values, parameters, key, {})
+            if log_prob is None:  # with the score's gradient in it, of expectation 0
+                log_q = own_log_q
+            elif path:
                 log_q = log_prob(values, jax.lax.stop_gradient(parameters), key, drawn)
             else:
                 parts, drawn = jax.lax.stop_gradient((parts, drawn))
@@ -116,7 +125,7 @@ class _Pair(NamedTuple):
         return draw
 
     def _sample(self, data: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-        """What the guide draws, and each latent site of the program in unconstrained space, flat."""
+        """What the guide draws, each latent site of the program in unconstrained space, flat, and log q."""
         statements = self.guide.run(data, lambda statement: None)
         values = {statement.name: statement.value for statement in statements}
         otherwise = anywhere(self.language, np.zeros)
@@ -130,16 +139,20 @@ class _Pair(NamedTuple):
             part.name: sites[part.name].bijection().inv(values[part.name]).reshape(-1)
             for part in self.density.latents
         }
-        return _drawn(statements), parts
+        return _drawn(statements), parts, _log_q(statements)
 
     def _log_prob(self, data: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-        statements = self.guide.run(data, lambda statement: given.get(statement.name))
-        terms = [
-            statement.log_prob().sum() * (1 if statement.scale is None else statement.scale)
-            for statement in statements
-            if statement.role == "latent"
-        ]
-        return sum(terms[1:], terms[0])
+        return _log_q(self.guide.run(data, lambda statement: given.get(statement.name)))
+
+
+def _log_q(statements: list[Statement]) -> Any:
+    """The log density of what was drawn, scaled as the guide says."""
+    terms = [
+        statement.log_prob().sum() * (1 if statement.scale is None else statement.scale)
+        for statement in statements
+        if statement.role == "latent"
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def _drawn(statements: list[Statement]) -> dict[str, Any]:
