@@ -94,7 +94,8 @@ class SemiSupervisedVAE(VAE):
         with pyro.plate("rows", n):
             y = pyro.sample("y", OneHot(self._where_known(label, self.class_weights.expand(n, -1))))
             prior = self.latent_prior(self._posterior).expand(y.shape)
-            z = pyro.sample("z", SelectedOfEach(prior, y))
+            with poutine.scale(scale=self._weight_of_z()):
+                z = pyro.sample("z", SelectedOfEach(prior, y))
             observed = None if x is None else x.to(z.dtype)
             row = pyro.sample("x", Selected(self.rows_given(self._with_each_class(z)), y), obs=observed)
             if self.training and x is not None and label is not None:
@@ -120,7 +121,8 @@ class SemiSupervisedVAE(VAE):
         with pyro.plate("rows", len(x)):
             y = pyro.sample("y", dist.Delta(probs, log_q, event_dim=1))
             posterior = self._posterior(self._with_each_class(inputs))
-            return pyro.sample("z", SelectedOfEach(posterior, y))
+            with poutine.scale(scale=self._weight_of_z()):
+                return pyro.sample("z", SelectedOfEach(posterior, y))
 
     def classify(self, x: Any) -> np.ndarray:
         """The probabilities ``(n, classes)`` of each class, given the rows ``x (n, *shape)``: q(y | x)."""
