@@ -455,7 +455,7 @@ BAD = {
     "one row": (lambda: bdmc(vae(), 1), InvalidArgument, "n"),
     "lengths": (lambda: compare_likelihoods(made([1, 2]), made([1, 2, 3])), InvalidArgument, "same test"),
     "infinite": (lambda: compare_likelihoods(made([1, -np.inf]), made([1, 2])), InvalidArgument, "finite"),
-    "no rows": (lambda: compare_likelihoods(vae(), vae()), InvalidArgument, "with rows"),
+    "no rows": (lambda: compare_likelihoods(vae(), vae()), InvalidArgument, "with x"),
     "level": (lambda: compare_likelihoods(made([1, 2]), made([1, 2]), level=95.0), InvalidArgument, "0.95"),
     "names": (
         lambda: compare_likelihoods(made([1, 2]), made([1, 2]), names=("a", "a")),

@@ -332,7 +332,7 @@ def test_order_of_the_rows_does_not_matter_to_the_groups(card):
 
 def test_reading_says_what_may_be_concluded(card):
     text = " ".join(card.reading)
-    assert "A bound below an exact figure is a real win; a bound above it says nothing." in text
+    assert "A bound below an exact figure is a real win; a bound above it is inconclusive." in text
     assert "densities are different quantities" in text
     only_exact = Scorecard("digits", 447, card.rows[1:2])
     assert "bound" not in " ".join(only_exact.reading)

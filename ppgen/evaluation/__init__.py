@@ -1,6 +1,6 @@
-"""How good a generative model is, and what kind of number says so."""
+"""How good a generative model is: likelihoods by kind, and sample quality."""
 
 import lazy_loader
 
-# What there is stands in the stub, and is imported when it is first used: torch and JAX take seconds.
+# The stub lists the names, which are imported on first use: torch and JAX take seconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""A scorecard as a picture: each number with its interval, one panel a kind."""
+"""A scorecard as a figure: each value with its interval, one panel per kind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["draw_groups"]
 
 
 def draw_groups(groups: Sequence[Group]) -> Figure:
-    """Draw one panel a group over one axis of bits/dim: the eye may compare, no order is implied.
+    """Draw one panel per group on a shared bits/dim axis, which implies no ranking across panels.
 
-    A dot is an exact figure or an estimate; a triangle is a bound and points to where the true figure
-    lies. Bars are 95 % intervals. Baselines are grey.
+    A dot is an exact value or an estimate; a triangle is a bound and points towards the true value. Bars
+    are 95 % intervals. Baselines are grey.
     """
     panels = [(group.title, measured) for group in groups if (measured := _measured(group))]
     sizes = [len(rows) for _, rows in panels] or [1]

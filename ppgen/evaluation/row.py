@@ -1,4 +1,4 @@
-"""One model's line in a scorecard, and which lines may be ranked against each other."""
+"""One model's row in a scorecard, and which rows may be ranked against each other."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ _TITLES: dict[Kind | None, str] = {
 
 @dataclass(frozen=True)
 class Row:
-    r"""What was measured of one model on the test rows.
+    r"""One model's measurements on the test set.
 
     Attributes:
-        model: the name it was given.
+        model: its name.
         family: its class.
-        kind: what kind of number its log p is; ``None`` for a model without a likelihood.
+        kind: the kind of its likelihood; ``None`` for a model without one.
         space: ``"discrete"`` or ``"continuous"``.
         bits_per_dim: :math:`-\log_2 p(x) / d`, averaged; lower is better. ``None`` if not measured
             or infinite.
         interval: its 95 % confidence interval over test sets of this size.
-        nats: the mean log p of a test row; higher is better.
+        nats: the mean log p of a test example; higher is better.
         nats_stderr: the standard error of ``nats``.
-        parameters: how many numbers training chose.
+        parameters: the number of trained parameters.
         train_seconds: how long training took.
         sample_seconds: how long one sample takes, drawn in a batch.
         how: a description of the method.
         baseline: whether it is one of ppgen's baselines.
-        quality: the figures of its samples.
-        quality_note: why there are none, where there are none.
+        quality: the measurements of its samples.
+        quality_note: why there are none, if there are none.
     """
 
     model: str
@@ -70,12 +70,12 @@ class Row:
     quality_note: str = ""
 
     def measured(self, name: str) -> Measurement | None:
-        """The figure of its samples that has this name, such as ``"precision"``; ``None`` without one."""
+        """The measurement of its samples with this name, such as ``"precision"``; ``None`` without one."""
         return next((figure for figure in self.quality if figure.name == name), None)
 
     @classmethod
     def of(cls, model: str, family: str, likelihood: Likelihood) -> Row:
-        """The row of a model whose likelihood of the test rows is known.
+        """The row of a model, from its likelihood on the test set.
 
         An infinite mean cannot be ranked: it is left out, and ``how`` says so.
 
@@ -92,7 +92,7 @@ class Row:
             total = len(likelihood)
             how = f"{likelihood.how}; {broken} of {total} test rows have probability 0 or no number"
             return cls(model, family, likelihood.kind, likelihood.space, how=how)
-        several = len(likelihood) > 1  # one row has no spread
+        several = len(likelihood) > 1  # one example has no spread
         return cls(
             model,
             family,
@@ -116,7 +116,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """What the numbers of this group are."""
+        """The kind of numbers in this group."""
         if self.kind is None:
             return _TITLES[None]
         values = "discrete values" if self.space == "discrete" else "densities"
@@ -124,7 +124,7 @@ class Group:
 
 
 def group_rows(rows: Iterable[Row]) -> tuple[Group, ...]:
-    """Sort rows into groups of like with like, each with the lowest bits/dim first.
+    """Group rows by space and kind, each group with the lowest bits/dim first.
 
     Example:
         >>> flow = Row("flow", "Flow", "lower_bound", "discrete", 2.0, None, -88.7, None)
@@ -142,7 +142,7 @@ def group_rows(rows: Iterable[Row]) -> tuple[Group, ...]:
 
 
 def how_to_compare(groups: Sequence[Group]) -> tuple[str, ...]:
-    """Say in plain sentences what the numbers of these groups allow one to conclude."""
+    """State in plain sentences what follows from the numbers of these groups."""
     kinds = {group.kind for group in groups}
     n_bounds = sum(len(group.rows) for group in groups if group.kind == "lower_bound")
     sentences = [
@@ -153,18 +153,21 @@ def how_to_compare(groups: Sequence[Group]) -> tuple[str, ...]:
         ),
         (
             {"exact", "lower_bound"} <= kinds,
-            "A bound below an exact figure is a real win; a bound above it says nothing.",
+            "A bound below an exact figure is a real win; a bound above it is inconclusive.",
         ),
         (
             n_bounds > 1,
-            "Of two bounds the lower one promises more, but the other model may still be the better one.",
+            "Of two bounds the lower one is more promising, but the other model may still be better.",
         ),
         (
             "upper_bound" in kinds,
             "An upper bound on log p is a lower bound on bits/dim (≥): "
-            "above an exact figure it is a real loss, below one it says nothing.",
+            "above an exact figure it is a real loss, below one it is inconclusive.",
         ),
-        ("estimate" in kinds, "An estimate (≈) can err to either side; it is ranked only among estimates."),
+        (
+            "estimate" in kinds,
+            "An estimate (≈) can err in either direction; it is ranked only among estimates.",
+        ),
         (
             len({group.space for group in groups}) > 1,
             "Probabilities of discrete values and densities are different quantities: "
@@ -173,8 +176,8 @@ def how_to_compare(groups: Sequence[Group]) -> tuple[str, ...]:
         (None in kinds, "A model without a likelihood is listed but not ranked."),
         (
             any(row.interval for group in groups for row in group.rows),
-            "Intervals are over test sets of this size. All models saw the same test rows, so differences "
-            "between models are better known than the overlap of their intervals suggests.",
+            "Intervals are over test sets of this size. All models share the same test set, so differences "
+            "between models are more certain than the overlap of their intervals suggests.",
         ),
     ]
     return tuple(sentence for applies, sentence in sentences if applies)

@@ -1,4 +1,4 @@
-"""All figures of sample quality of one model, against the same real rows for every model."""
+"""All sample-quality measures of a model, against the same real examples for every model."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from ppgen.evaluation.subjects import HeldOut
 __all__ = ["FEWEST_ROWS", "Real", "read_sentences"]
 
 FEWEST_ROWS = 50
-"""With fewer test rows no figure of sample quality says anything."""
+"""The fewest test examples on which sample quality is measured."""
 
-_MOST_ROWS = 500  # by default; figures of neighbours grow with the square
+_MOST_ROWS = 500  # by default; the cost of neighbour-based measures grows with the square
 _MOST_TRAINING_VALUES = 100_000_000  # 800 MB in double precision
 _COPIES = "data-copying z"
-_HINDSIGHT = -3.0  # of z: so close to the training rows is no chance
+_HINDSIGHT = -3.0  # of z: below this, closeness to the training set is not chance
 _UNKNOWN = (
     "its memorisation was not measured: the training rows are not in the data, or hold more than "
     f"{_MOST_TRAINING_VALUES:,} values; ppgen.evaluation.memorisation takes features of them"
@@ -48,21 +48,21 @@ METRICS: tuple[Callable[[Features, Features, int], Measured], ...] = (
     lambda real, own, seed: density_coverage(real=real, generated=own, seed=seed),
     lambda real, own, seed: classifier_two_sample_test(real=real, generated=own, seed=seed),
 )
-"""The columns of a scorecard: from features of real and of generated rows, and a seed, to figures."""
+"""The measures of a scorecard: from features of real and generated examples, and a seed, to measurements."""
 
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """What the samples of every model are measured against.
+    """The real data that the samples of every model are compared with.
 
     Attributes:
         features: how features are made; ``None`` for text.
-        rows: the real rows ``(m, *shape)`` that are compared with.
-        train: the training rows, for memorisation; ``None`` where they are not known, or too many.
-        unseen: validation rows, which show what real rows reach themselves; ``None`` without enough.
-        values: standardised values, which nothing was trained for: memorisation is measured on them.
-        count: how many rows to draw of each model.
-        seed: of the subsets.
+        rows: the real examples ``(m, *shape)``.
+        train: the training set, for memorisation; ``None`` where it is unknown, or too large.
+        unseen: validation examples, which show what real data score themselves; ``None`` if too few.
+        values: standardised values, which no training biases: memorisation is measured on them.
+        count: how many samples to draw from each model.
+        seed: the seed of the subsets.
     """
 
     features: Takes | None
@@ -75,7 +75,7 @@ class Real:
 
     @classmethod
     def of(cls, data: Any, test: HeldOut, features: Any, count: int | None, seed: int) -> Real:
-        """Choose the features and the real rows.
+        """Choose the features and the real examples.
 
         Raises:
             InvalidArgument: if the features do not suit the data.
@@ -99,7 +99,7 @@ class Real:
         )
 
     def of_model(self, model: Any) -> tuple[tuple[Measurement, ...], str]:
-        """The figures of a model's samples; or none, and a sentence that says why."""
+        """The measurements of a model's samples; or none, and a sentence that says why."""
         try:
             rows = np.asarray(model.sample(self.count, seed=self.seed))
             return self.measure(rows), "" if self.train is not None else _UNKNOWN
@@ -107,14 +107,14 @@ class Real:
             return (), f"its samples could not be measured: {error}"
 
     def of_unseen_rows(self) -> tuple[Measurement, ...]:
-        """The figures of validation rows, as if a model had drawn them; none where there are too few."""
+        """The measurements of validation examples, as if a model had drawn them; none if too few."""
         return () if self.unseen is None else self.measure(self.unseen)
 
     def measure(self, generated: np.ndarray) -> tuple[Measurement, ...]:
-        """All figures of generated rows ``(n, *shape)``.
+        """All measurements of generated examples ``(n, *shape)``.
 
         Raises:
-            DataError: if they are no rows of the data.
+            DataError: if their shape differs from the data's.
         """
         if generated.shape[1:] != self.rows.shape[1:]:
             raise DataError(
@@ -140,7 +140,7 @@ class Real:
 
 
 def read_sentences(named: Sequence[tuple[str, Sequence[Measurement]]]) -> tuple[str, ...]:
-    """What the figures of sample quality of several models allow one to say."""
+    """State in sentences what follows from the sample-quality measurements of several models."""
     measured = [figure for _, figures in named for figure in figures]
     if not measured:
         return ()
@@ -151,22 +151,22 @@ def read_sentences(named: Sequence[tuple[str, Sequence[Measurement]]]) -> tuple[
         for name, figures in named
         if any(figure.name == _COPIES and figure.value < _HINDSIGHT for figure in figures)
     ]
-    first = named[-1][1][0]  # of a model; the rows unseen by models come first, and may be fewer
+    first = named[-1][1][0]  # of a model; the unseen real examples come first, and may be fewer
     sentences = [
         (
             True,
             f"Sample quality is measured on {' and '.join(specs)}, {first.n:,} generated against "
-            f"{first.n_real:,} real rows; figures on other features are other figures. "
-            "± reaches to the further end of a 95 % interval.",
+            f"{first.n_real:,} real rows; figures on other features are not comparable. "
+            "± reaches to the farther end of a 95 % interval.",
         ),
         (
             "precision" in names,
-            "Distances are better if lower; precision, recall and coverage if higher; density is 1 and a "
-            "classifier tells half of the rows apart where nothing is wrong.",
+            "Lower distances are better, and higher precision, recall and coverage; where nothing is wrong, "
+            "density is 1 and a classifier is right half of the time.",
         ),
         (
             _COPIES in names,
-            "Authentic rows are no copies of training rows; held-out rows are not all authentic either. "
+            "Authentic rows are not copies of training rows; not all held-out rows are authentic either. "
             "A data-copying z below −3 says that a model copies, one above 3 that it underfits.",
         ),
         (bool(copying), f"Copies of training rows: {', '.join(copying)}."),
@@ -176,7 +176,7 @@ def read_sentences(named: Sequence[tuple[str, Sequence[Measurement]]]) -> tuple[
 
 
 def _some(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most ``count`` of the rows, chosen at random, in their order."""
+    """At most ``count`` of the rows, chosen at random, in their original order."""
     if len(rows) <= count:
         return rows
     return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]

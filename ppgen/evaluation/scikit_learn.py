@@ -1,4 +1,4 @@
-"""How scikit-learn is used: on one thread, and without its word on convergence."""
+"""Fitting with scikit-learn: on one thread, and without convergence warnings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["quiet_fits"]
 def quiet_fits() -> Iterator[None]:
     """Fit on one thread, and without "did not converge" warnings.
 
-    The matrices are so small that threads wait for each other more than they compute; and rows that were not
-    fitted to judge every fit, converged or not.
+    The matrices are so small that threads wait for each other more than they compute; and held-out examples
+    judge every fit, converged or not.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits

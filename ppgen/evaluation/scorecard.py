@@ -1,4 +1,4 @@
-"""The scorecard: how good each model is, and what kind of number says so."""
+"""The scorecard: how good each model is, by kind of likelihood and by sample quality."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ FORMAT = 2
 
 @dataclass(frozen=True, repr=False)
 class Scorecard:
-    """Several models measured on the same test rows.
+    """Several models measured on the same test set.
 
-    Numbers of different kinds are never ranked against each other: they stand in :attr:`groups`, and
-    :attr:`reading` says what may be concluded across them.
+    Numbers of different kinds are never ranked against each other: :attr:`groups` keeps them apart, and
+    :attr:`reading` says what follows across groups.
 
     Attributes:
         dataset: the name of the data.
-        n_test: how many test rows there are.
-        rows: one a model, in the order in which they were given.
-        unseen: the figures of sample quality of real rows that are neither training nor test rows: what
-            there is to reach. Empty where there are too few.
+        n_test: the size of the test set.
+        rows: one per model, in the order given.
+        unseen: the sample-quality measurements of real examples outside both the training and the test set,
+            as a reference. Empty if there are too few.
 
     Raises:
         InvalidArgument: if there is no row.
@@ -74,7 +74,7 @@ class Scorecard:
 
     @property
     def reading(self) -> tuple[str, ...]:
-        """What may be concluded from numbers of these kinds, in sentences."""
+        """What follows from numbers of these kinds, in sentences."""
         return tuple(sentence for _, sentences in self._tables for sentence in sentences)
 
     def __getitem__(self, model: str) -> Row:
@@ -92,7 +92,7 @@ class Scorecard:
     __repr__ = __str__
 
     def __html__(self) -> Markup:
-        """The tables as a fragment that any autoescaping template embeds as it is."""
+        """The tables as an HTML fragment that any autoescaping template can embed."""
         methods = [(row.model, f"{row.how.rstrip('.')}.") for row in self._ranked if row.how]
         notes = [(row.model, row.quality_note) for row in self.rows if row.quality_note]
         parts: list[Any] = []
@@ -105,11 +105,11 @@ class Scorecard:
         return Markup("<p><strong>{}</strong></p>\n{}").format(self._headline, self)
 
     def plot(self) -> Figure:
-        """The figures with their intervals, one panel a group."""
+        """Plot the values with their intervals, one panel per group."""
         return draw_groups(self.groups)
 
     def plot_precision_recall(self) -> Figure:
-        """Precision against recall of the models' samples, with their intervals.
+        """Plot precision against recall of the models' samples, with their intervals.
 
         Raises:
             InvalidArgument: if no model's samples were measured.
@@ -117,7 +117,7 @@ class Scorecard:
         return draw_precision_recall(self.rows, self.unseen)
 
     def plot_cost(self) -> Figure:
-        """Bits/dim against the time that one sample takes.
+        """Plot bits/dim against the time that one sample takes.
 
         Raises:
             InvalidArgument: if no model has both.
@@ -125,7 +125,7 @@ class Scorecard:
         return draw_cost(self.rows)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A page with the tables that needs no other file; written to ``path`` where one is given.
+        """The tables as a self-contained page; also written to ``path`` if given.
 
         Raises:
             StorageError: if the path cannot be written.
@@ -137,7 +137,7 @@ class Scorecard:
         return page
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The scorecard as JSON, ``null`` for what was not measured; written to ``path`` where one is given.
+        """The scorecard as JSON, ``null`` for what was not measured; also written to ``path`` if given.
 
         Raises:
             StorageError: if the path cannot be written.
@@ -150,10 +150,10 @@ class Scorecard:
 
     @classmethod
     def from_json(cls, text: str) -> Scorecard:
-        """Read what :meth:`to_json` wrote, in this version or an earlier one.
+        """Read the JSON that :meth:`to_json` wrote, in this version or an earlier one.
 
         Raises:
-            InvalidArgument: if the text is not the JSON of a scorecard, or of a newer ppgen.
+            InvalidArgument: if the text is not the JSON of a scorecard, or comes from a newer ppgen.
         """
         try:
             content = json.loads(text)
@@ -167,12 +167,12 @@ class Scorecard:
                 "text",
                 got=f"{text[:40]!r} ({error})",
                 expected="the JSON of a scorecard",
-                fix="Give what Scorecard.to_json() returned.",
+                fix="Pass what Scorecard.to_json() returned.",
             ) from error
 
     @property
     def _tables(self) -> list[tuple[Table, tuple[str, ...]]]:
-        """Each table with what its figures say; one of sample quality where that was measured."""
+        """Each table with its conclusions; one for sample quality if that was measured."""
         tables = [(likelihood_table(self.groups), how_to_compare(self.groups))]
         if self._samples:
             tables.append((quality_table(self._samples), read_sentences(self._samples)))
@@ -184,7 +184,7 @@ class Scorecard:
 
     @property
     def _samples(self) -> list[tuple[str, tuple[Measurement, ...]]]:
-        """The figures of sample quality by model, those of unseen real rows first."""
+        """The sample-quality measurements by model, those of unseen real examples first."""
         listed = [("(unseen real rows)", self.unseen), *((row.model, row.quality) for row in self.rows)]
         return [(name, figures) for name, figures in listed if figures]
 

@@ -1,4 +1,4 @@
-"""Measure several models on the same test rows."""
+"""Evaluate several models on the same test set."""
 
 from __future__ import annotations
 
@@ -47,39 +47,39 @@ def evaluate(
     features: Any = "auto",
     generated: int | None = None,
 ) -> Scorecard:
-    r"""Measure how likely models find held-out data, and how good their samples are.
+    r"""Evaluate the likelihood of held-out data under models, and the quality of their samples.
 
-    Simple baselines, fitted to the same data, are measured alongside.
+    Simple baselines, fitted to the same data, are evaluated alongside.
 
     .. math:: \text{bits/dim} = -\frac{1}{n d \ln 2} \sum_{i=1}^n \log p(x_i)
 
     Args:
-        models: what to measure: ``{name: model}``, a list of models, or one model. A model is anything
+        models: what to evaluate: ``{name: model}``, a list of models, or one model. A model is anything
             with ``log_prob(x)`` that returns a :class:`~ppgen.program.likelihood.Likelihood`, or with
             ``sample(n, seed=...)``, or with both.
-        data: a :class:`~ppgen.data.Dataset` with test rows; or an array ``(n, *shape)`` of test rows,
-            which has no training rows to fit baselines to.
+        data: a :class:`~ppgen.data.Dataset` with a test set; or an array ``(n, *shape)`` of test examples,
+            in which case no baselines are fitted.
         baselines: whether to fit the baselines too.
         seed: the seed of the baselines' fits and of the samples.
         progress: whether to show a progress bar, on standard error.
         samples: how many samples to draw to time sampling; 0 for none.
-        features: what the quality of samples is measured on: ``"auto"``, ``"pixels"``,
+        features: the features that sample quality is measured on: ``"auto"``, ``"pixels"``,
             ``"standardised"``, ``"pca"``, ``"classifier"``, ``"efficientnet_lite0"``,
             ``"inception_v3"``, or an object like those of :mod:`ppgen.evaluation.features`. ``"auto"``
             takes a classifier for the digits, PCA for other images, standardised values for vectors.
-        generated: how many rows to draw of each model to measure their quality; by default as many as
-            there are test rows, at most 500; 0 for none.
+        generated: how many samples of each model to measure quality on; by default as many as there are test
+            examples, at most 500; 0 for none.
 
     Returns:
         A :class:`Scorecard`: bits/dim with its kind and 95 % interval, mean log p in nats, number of
-        parameters, training seconds, seconds a sample; and the quality of samples: the Fréchet and the
+        parameters, training seconds, seconds per sample; and the quality of samples: the Fréchet and the
         kernel distance, precision, recall, density, coverage, a classifier two-sample test, memorisation.
 
     Raises:
-        DataError: if the data has no test rows, or bad ones.
+        DataError: if the data has no test examples, or invalid ones.
         InvalidArgument: if there is no model, a model has neither ``log_prob`` nor ``sample``, or it was
-            built for rows of another shape or other levels; or if the features do not suit the data. All
-            of this is checked before anything is computed.
+            built for another shape or other levels; or if the features do not suit the data. All of this is
+            checked before anything is computed.
         StorageError: if the features' weights are missing.
 
     Example:
@@ -120,7 +120,7 @@ class _Subject:
 
 
 def _real_rows(data: Any, test: HeldOut, features: Any, generated: int | None, seed: int) -> Real | None:
-    """What samples are measured against; ``None`` if they are not measured."""
+    """The real data to compare samples with; ``None`` if samples are not measured."""
     if generated:
         check_integer("generated", generated, least=FEWEST_ROWS, example=500)
     if generated == 0 or len(test.rows) < FEWEST_ROWS:
@@ -144,7 +144,7 @@ def _measure(subject: _Subject, test: HeldOut, real: Real | None, samples: int, 
 
 
 def _trained(subject: _Subject, seed: int) -> tuple[Any, float | None]:
-    """The model and the seconds that its training took, where they are known."""
+    """The trained model and its training time in seconds, if known."""
     if subject.fit_to is None:
         trained = subject.model.trained if isinstance(subject.model, HasTraining) else None
         return subject.model, None if trained is None else trained.seconds
@@ -165,7 +165,7 @@ def _quality(model: Any, test: HeldOut, real: Real | None) -> tuple[tuple[Measur
 def _likelihood_row(name: str, model: Any, test: HeldOut) -> Row:
     family = type(model).__name__
     if not isinstance(model, HasLogProb):
-        how = "it has no log_prob; what can be measured is the quality of its samples"
+        how = "it has no log_prob; only the quality of its samples can be measured"
         return Row(name, family, None, test.space, how=how)
     try:
         likelihood = model.log_prob(test.rows)
@@ -177,7 +177,7 @@ def _likelihood_row(name: str, model: Any, test: HeldOut) -> Row:
             f"models[{name!r}].log_prob",
             got=repr(likelihood)[:80],
             expected=f"a Likelihood of {len(test.rows)} rows with {dims} dims",
-            fix="Return Likelihood(values, kind, space, dims=..., how=...) with one value a row.",
+            fix="Return Likelihood(values, kind, space, dims=..., how=...) with one value per row.",
         )
     return Row.of(name, family, likelihood)
 

@@ -1,4 +1,4 @@
-"""What is measured, and on which rows: checked before anything long begins."""
+"""Which models are evaluated, and on what data: checked before anything slow begins."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["HeldOut", "check_model", "held_out", "named_models"]
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The rows to measure on.
+    """The test set.
 
     Attributes:
-        name: what the data is called.
+        name: the name of the data.
         rows: ``(n, *shape)``.
-        space: whether their values are discrete or continuous.
+        space: whether values are discrete or continuous.
         levels: how many values a discrete entry can take.
-        declared: whether the data itself says its ``levels``; a bare array does not.
+        declared: whether the data declares its ``levels``; a bare array does not.
     """
 
     name: str
@@ -38,15 +38,15 @@ class HeldOut:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """The shape of one example."""
         return self.rows.shape[1:]
 
 
 def held_out(data: Any) -> HeldOut:
-    """The test rows of a dataset, or a bare array of them.
+    """Return the test set of a dataset, or of a bare array.
 
     Raises:
-        DataError: if there is none, or they are not finite numbers.
+        DataError: if it is empty, or not all finite numbers.
     """
     if isinstance(data, Dataset):
         if not len(data.test):
@@ -71,7 +71,7 @@ def held_out(data: Any) -> HeldOut:
 
 
 def named_models(models: Any) -> dict[str, Any]:
-    """Models by name: those of a mapping by its keys, others by their class.
+    """Name the models: those of a mapping by its keys, others by their class.
 
     Raises:
         InvalidArgument: if there is no model or a name is empty.
@@ -103,10 +103,10 @@ def _numbered(models: list[Any]) -> dict[str, Any]:
 
 
 def check_model(name: str, model: Any, test: HeldOut) -> None:
-    """Refuse a model that can neither score these rows nor sample such rows.
+    """Reject a model that can neither score nor sample such data.
 
     Raises:
-        InvalidArgument: if it has neither ``log_prob`` nor ``sample``, or is for rows of another shape or
+        InvalidArgument: if it has neither ``log_prob`` nor ``sample``, or is built for another shape or
             other levels.
     """
     argument = f"models[{name!r}]"
@@ -115,7 +115,7 @@ def check_model(name: str, model: Any, test: HeldOut) -> None:
             argument,
             got=f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}",
             expected="a model with log_prob(x) or sample(n, seed=...)",
-            fix="Give a trained model, an instance of one of ppgen.models.",
+            fix="Pass a trained model, an instance of one of ppgen.models.",
         )
     if isinstance(model, HasShape) and tuple(model.shape) != test.shape:
         raise InvalidArgument(
@@ -129,7 +129,7 @@ def check_model(name: str, model: Any, test: HeldOut) -> None:
             argument,
             got=f"a model of {_described(model.levels)}",
             expected=f"one of {_described(test.levels)}, as in the data",
-            fix=f"Build it with levels={test.levels}, or give it the data that it was trained on.",
+            fix=f"Build it with levels={test.levels}, or pass the data that it was trained on.",
         )
 
 

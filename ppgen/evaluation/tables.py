@@ -15,8 +15,7 @@ from ppgen.style.numbers import as_sure_as, format_column, is_number, two_digits
 
 __all__ = ["Table", "bullets", "likelihood_table", "quality_table"]
 
-# What stands over a column of sample quality where that is not the figure's name, and what its figures are
-# multiplied by.
+# Column headers of sample quality that differ from the measurement's name, with the factor applied to values.
 _SHORT = {
     "Fréchet distance, infinite samples": ("Fréchet (∞)", 1),
     "FID, infinite samples": ("FID (∞)", 1),
@@ -29,7 +28,7 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells in groups, each under a title of its own, for a page or for a terminal."""
+    """Rows of cells in titled groups, for a page or a terminal."""
 
     headers: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Sequence[object]]]]
@@ -49,13 +48,13 @@ class Table:
 
 
 def likelihood_table(groups: Sequence[Group]) -> Table:
-    """One line a model, grouped by kind of number."""
+    """One row per model, grouped by kind of likelihood."""
     headers = ("model", "bits/dim ± 95 %", "log p, nats", "parameters", "training, s", "one sample, ms")
     return Table(headers, [(group.title, [_cells(row) for row in group.rows]) for group in groups])
 
 
 def quality_table(named: Sequence[tuple[str, Sequence[Measurement]]]) -> Table:
-    """The figures of sample quality of each model, one a column."""
+    """The sample-quality measurements of each model, one per column."""
     names = list(dict.fromkeys(figure.name for _, figures in named for figure in figures))
     rows = []
     for model, figures in named:
@@ -66,7 +65,7 @@ def quality_table(named: Sequence[tuple[str, Sequence[Measurement]]]) -> Table:
 
 
 def bullets(sentences: Sequence[str]) -> Markup:
-    """A list of sentences; those that are not markup already are escaped."""
+    """An HTML list of sentences; those that are not markup already are escaped."""
     items = Markup("\n").join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
     return Markup('<ul class="reading">\n{}\n</ul>').format(items)
 
@@ -95,13 +94,13 @@ def _figure(figure: Measurement | None) -> str | None:
     factor = _SHORT.get(figure.name, ("", 1))[1]
     low, high = figure.interval
     half = factor * max(figure.value - low, high - figure.value)  # one end may be cut off at 0 or 1
-    # Two digits of the uncertainty, and as many decimals of the figure.
+    # Two digits of the uncertainty, and as many decimals of the value.
     decimals = min(4, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 2
     return f"{factor * figure.value:,.{decimals}f} ± {half:,.{decimals}f}".replace("-", "−")
 
 
 def _padded(cells: Sequence[str]) -> list[str]:
-    """The cells of a column, as wide as its widest; a column of numbers to the right."""
+    """The cells of a column, padded to one width; numbers are right-aligned."""
     width = max(map(len, cells))
     right = all(is_number(cell) for cell in cells[1:])
     return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]

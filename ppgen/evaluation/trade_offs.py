@@ -1,4 +1,4 @@
-"""Trade-offs as pictures: precision against recall, and likelihood against the cost of a sample."""
+"""Trade-offs as figures: precision against recall, and likelihood against the cost of a sample."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _KINDS: dict[Kind | None, tuple[str, str, str]] = {
     "estimate": ("s", ACCENTS[2], "estimate"),
     "upper_bound": ("^", ACCENTS[3], "at least (bound)"),
 }
-# Where a label may stand about its point, the best first: the offset in points.
+# Where a label may be placed around its point, the best first: offsets in points.
 _PLACES = (
     *((6, 3), (-6, 3), (6, -3), (-6, -3), (0, 8), (0, -8)),
     *((22, 18), (-22, 18), (22, -18), (-22, -18), (0, 34), (0, -34)),
     *((40, 30), (-40, -30), (-40, 30), (40, -30), (-60, 8), (-60, -8), (0, 50), (0, -50)),
 )
-_NEAR = 6  # so many of them are next to the point
+_NEAR = 6  # the first so many are next to the point
 
 
 def draw_precision_recall(rows: Sequence[Row], unseen: Sequence[Measurement]) -> Figure:
-    """Draw precision against recall with their 95 % intervals; models at the upper right do both.
+    """Plot precision against recall with their 95 % intervals; the upper right is best.
 
-    What unseen real rows reach is marked by a cross: it is as far as a model can be expected to get.
+    A cross marks what unseen real examples reach, the best that can be expected of a model.
     """
     points = [
         (row.model, recall, precision, MUTED if row.baseline else ACCENTS[0], "o")
@@ -64,9 +64,9 @@ def draw_precision_recall(rows: Sequence[Row], unseen: Sequence[Measurement]) ->
 
 
 def draw_cost(rows: Sequence[Row]) -> Figure:
-    """Draw bits/dim with its 95 % interval against the time of one sample; the lower left is best.
+    """Plot bits/dim with its 95 % interval against the time of one sample; the lower left is best.
 
-    The marker says what kind of number the bits/dim is; baselines are hollow.
+    The marker shows the kind of likelihood; baselines are hollow.
     """
     points = [
         (row, 1000 * row.sample_seconds, row.bits_per_dim)
@@ -99,7 +99,7 @@ def draw_cost(rows: Sequence[Row]) -> Figure:
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each name next to its point, where it hides neither a point nor another name."""
+    """Write each name near its point, where it overlaps neither a point nor another name."""
     figure.draw_without_rendering()  # the layout, which says where points are on the page
     inside: Any = axes.get_window_extent()
     places = [axes.transData.transform((x, y)) for _, x, y, _ in points]
@@ -136,7 +136,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float,
 
 
 def _shared(a: Bbox, b: Bbox) -> float:
-    """The area that two boxes share, in square pixels."""
+    """The area of the overlap of two boxes, in square pixels."""
     common = Bbox.intersection(a, b)
     return 0.0 if common is None else common.width * common.height
 
@@ -144,7 +144,7 @@ def _shared(a: Bbox, b: Bbox) -> float:
 def _nothing(what: str, option: str) -> InvalidArgument:
     return InvalidArgument(
         "rows",
-        got="none with what the picture shows",
+        got="none with what the figure shows",
         expected=what,
         fix=f"Measure with ppgen.evaluate(models, data, {option}).",
     )

@@ -1,4 +1,4 @@
-r"""Annealed importance sampling: chains along a path of densities, weighted for where the path ends. (JAX.)
+r"""Annealed importance sampling: weighted chains along a path of densities. (JAX.)
 
 For a path of unnormalised densities :math:`f_0, \dots, f_K` whose first is easy to draw from, chains that
 move by kernels which leave each :math:`f_k` invariant have weights
@@ -6,8 +6,8 @@ move by kernels which leave each :math:`f_k` invariant have weights
 .. math:: \log w = \sum_{k=1}^{K} \log f_k(x_{k-1}) - \log f_{k-1}(x_{k-1}), \qquad
     \mathbb{E}[w] = Z_K / Z_0
 
-On the geometric path between two densities :mod:`ppgen.kernels.tempered_hmc` moves the chains, and tells
-the log ratio that their weights grow by.
+On the geometric path between two densities :mod:`ppgen.kernels.tempered_hmc` moves the chains, and returns
+the log ratio by which their weights grow.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from jax import lax
 __all__ = ["AISState", "anneal", "init", "sigmoid_schedule", "step"]
 
 Energy = Callable[[Any, jax.Array], jax.Array]
-"""Of a place of the path and chains ``(n, *shape)``: minus the log density ``(n,)``, without its constant."""
+"""From a point of the path and chains ``(n, *shape)`` to minus the unnormalised log density ``(n,)``."""
 Move = Callable[[Any, jax.Array, jax.Array], jax.Array]
-"""Of a place, a key and chains: the chains after a step that leaves the density of that place invariant."""
+"""From a point of the path, a key and chains to the chains after a step that leaves its density invariant."""
 
 _STEEPNESS = 4.0
 
@@ -37,29 +37,29 @@ class AISState(NamedTuple):
 
 
 def init(position: jax.Array) -> AISState:
-    """Draws of the start of the path, which all count alike."""
+    """Initial draws, with equal weights."""
     return AISState(position, jnp.zeros(len(position)))
 
 
 def step(key: jax.Array, state: AISState, energy: Energy, move: Move, before: Any, after: Any) -> AISState:
-    """From one place of the path to the next: weigh the chains, then move them."""
+    """Advance to the next point of the path: weight the chains, then move them."""
     gain = energy(before, state.position) - energy(after, state.position)
     return AISState(move(after, key, state.position), state.log_weights + gain)
 
 
 def anneal(energy: Energy, move: Move, path: Any, position: jax.Array, keys: jax.Array) -> AISState:
-    """Take chains along a path, or a part of it.
+    """Move chains along a path, or a part of it.
 
     Args:
-        energy: of chains at a place of the path.
-        move: leaves the density of that place invariant.
-        path: the places, a tree of arrays ``(k + 1, ...)``, the start first.
-        position: draws ``(n, *shape)`` of the density at the start.
-        keys: of the moves ``(k,)``.
+        energy: of chains at a point of the path.
+        move: leaves the density at that point invariant.
+        path: the points, a tree of arrays ``(k + 1, ...)``, the start first.
+        position: draws ``(n, *shape)`` from the density at the start.
+        keys: random keys ``(k,)`` of the moves.
 
     Returns:
-        The chains' ends and log weights: the mean weight is the ratio of the last normalising constant to
-        the first, in expectation.
+        The final positions and log weights: in expectation the mean weight is the ratio of the last
+        normalising constant to the first.
 
     References:
         Neal, *Annealed Importance Sampling*, 1998, arXiv:physics/9803008; Salakhutdinov and Murray, *On the
@@ -85,7 +85,7 @@ def anneal(energy: Energy, move: Move, path: Any, position: jax.Array, keys: jax
 
 
 def sigmoid_schedule(k: Any, steps: Any) -> jax.Array:
-    """The inverse temperature k of ``steps``: 0 at 0, 1 at the last, and dense at both ends.
+    """The k-th of ``steps`` inverse temperatures: 0 at the start, 1 at the end, and dense at both ends.
 
     References:
         Wu, Burda, Salakhutdinov and Grosse, *On the Quantitative Analysis of Decoder-Based Generative

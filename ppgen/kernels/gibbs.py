@@ -1,4 +1,4 @@
-r"""Gibbs sampling of discrete rows, one entry at a time given all others. (JAX.)
+r"""Gibbs sampling of discrete data, one entry at a time given all others. (JAX.)
 
 .. math:: p(x_i = a \mid x_{-i}) = \frac{p(x \text{ with } x_i = a)}{\sum_b p(x \text{ with } x_i = b)}
 """
@@ -14,18 +14,18 @@ from jax import lax
 __all__ = ["LogDensity", "conditional_logits", "gibbs_sweep"]
 
 LogDensity = Callable[[jax.Array], jax.Array]
-"""The log density ``(n,)`` of rows ``(n, *shape)``, without its constant."""
+"""The unnormalised log density ``(n,)`` of examples ``(n, *shape)``."""
 
 
 def gibbs_sweep(log_density: LogDensity, key: jax.Array, x: jax.Array, levels: int) -> jax.Array:
-    """Draw each entry of each row given all others, in a random order that is the same for all rows.
+    """Redraw each entry given all others, in a random order that all examples share.
 
-    It leaves the density invariant, and takes ``dims * levels`` evaluations of it.
+    A sweep leaves the density invariant, and evaluates it ``dims * levels`` times.
 
     Args:
-        log_density: of rows.
-        key: of the order and the draws.
-        x: integer rows ``(n, *shape)``.
+        log_density: the unnormalised log density of examples.
+        key: random key of the order and the draws.
+        x: integer examples ``(n, *shape)``.
         levels: how many values an entry can take, from 0.
 
     References:

@@ -1,4 +1,4 @@
-"""Langevin dynamics for any score: towards likelier rows, with just so much noise. (JAX.)"""
+"""Langevin dynamics for any score. (JAX.)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jax import lax
 
 __all__ = ["annealed_langevin", "corrected"]
 
-_State = tuple[jax.Array, jax.Array]  # rows and a key
+_State = tuple[jax.Array, jax.Array]  # positions and a key
 
 
 def annealed_langevin(
@@ -21,21 +21,21 @@ def annealed_langevin(
     steps: int,
     step_size: float,
 ) -> jax.Array:
-    r"""Some Langevin steps at each strength of noise, the strongest first.
+    r"""Run Langevin steps at each noise level, in the order given.
 
     .. math:: z \leftarrow z + \frac{a_i}{2} s(z, i) + \sqrt{a_i} \, \epsilon, \qquad a_i = r \sigma_i^2
 
     Args:
-        score: of rows ``(n, *shape)`` under the noise of place i ``()``.
-        start: rows to begin with.
-        key: of the noise.
-        sigmas: the strengths, in the order in which they are visited.
-        steps: at each.
-        step_size: r, at most about 1. A step as large as that keeps a Gaussian of the noise's own width 1/3
-            too wide in variance; of 0.2, one twentieth.
+        score: of positions ``(n, *shape)`` under noise level i ``()``.
+        start: initial positions.
+        key: random key of the noise.
+        sigmas: the noise levels, in the order in which they are visited.
+        steps: how many at each level.
+        step_size: r, at most about 1. At r = 1 the variance of a Gaussian as wide as the noise comes out
+            1/3 too large; at 0.2, one twentieth.
 
     Returns:
-        Rows ``(n, *shape)`` at the last strength.
+        Positions ``(n, *shape)`` at the last noise level.
 
     References:
         Song and Ermon, 2019, arXiv:1907.05600, algorithm 1.
@@ -64,23 +64,23 @@ def annealed_langevin(
 def corrected(
     score: Callable[[jax.Array], jax.Array], z: jax.Array, key: jax.Array, ratio: float
 ) -> jax.Array:
-    r"""One Langevin step whose size keeps a ratio between what the score and the noise add.
+    r"""One Langevin step with its size set by the signal-to-noise ratio.
 
     .. math:: a = 2 \left( r \, \frac{\sqrt d}{\lVert s(z) \rVert} \right)^2, \qquad
         z \leftarrow z + a \, s(z) + \sqrt{2 a} \, \epsilon
 
     Args:
-        score: of rows ``(n, *shape)``.
-        z: the rows.
-        key: of the noise.
-        ratio: r, of signal to noise.
+        score: of positions ``(n, *shape)``.
+        z: the positions.
+        key: random key of the noise.
+        ratio: r, the signal-to-noise ratio.
 
     References:
         Song et al., 2020, arXiv:2011.13456, algorithms 4 and 5.
     """
     slope = score(z)
     noise = jax.random.normal(key, z.shape)
-    # One size for all rows: were each row's size its own, it would depend on where the row is.
+    # One size for the whole batch: a size of its own for each position would depend on that position.
     strength = jnp.sqrt((slope**2).reshape(len(z), -1).sum(-1).mean())
     size = 2 * (ratio * jnp.sqrt(z[0].size) / strength) ** 2
     return z + size * slope + jnp.sqrt(2 * size) * noise

@@ -1,4 +1,4 @@
-r"""The Metropolis-adjusted Langevin algorithm, on chains that move side by side. (JAX.)
+r"""The Metropolis-adjusted Langevin algorithm, on a batch of chains. (JAX.)
 
 .. math:: z' = z + \epsilon \nabla \log p(z) + \sqrt{2 \epsilon}\, \xi, \qquad \xi \sim N(0, I)
 
@@ -17,9 +17,9 @@ from jax import lax
 __all__ = ["MALAInfo", "MALAState", "adapt", "init", "run", "step"]
 
 LogDensity = Callable[[jax.Array], jax.Array]
-"""The log density ``(n,)`` of points ``(n, *shape)``, without its constant."""
+"""The unnormalised log density ``(n,)`` of points ``(n, *shape)``."""
 
-_TARGET_ACCEPT = 0.574  # where Langevin proposals go farthest (Roberts and Rosenthal 1998)
+_TARGET_ACCEPT = 0.574  # optimal for Langevin proposals (Roberts and Rosenthal 1998)
 _ADAPTATION_RATE = 0.1
 
 
@@ -32,15 +32,15 @@ class MALAState(NamedTuple):
 
 
 class MALAInfo(NamedTuple):
-    """The probability ``(n,)`` with which each chain's proposal was accepted."""
+    """The acceptance probability ``(n,)`` of each chain's proposal."""
 
     acceptance_rate: jax.Array
 
 
 def init(position: jax.Array, log_density: LogDensity) -> MALAState:
-    """The state of chains at a position.
+    """Return the state of chains at a position.
 
-    The chains are one batch, not mapped over: a density may pair its rows with labels.
+    The chains are one batch, not vmapped: a density may pair its points with labels.
     """
     value, pull = jax.vjp(log_density, position)
     return MALAState(position, value, pull(jnp.ones_like(value))[0])
@@ -49,7 +49,7 @@ def init(position: jax.Array, log_density: LogDensity) -> MALAState:
 def step(
     key: jax.Array, state: MALAState, log_density: LogDensity, step_size: jax.Array
 ) -> tuple[MALAState, MALAInfo]:
-    r"""One proposal of each chain, accepted or not; the step size is :math:`\epsilon`.
+    r"""Propose one move for each chain and accept or reject it; the step size is :math:`\epsilon`.
 
     References:
         Roberts and Tweedie, *Exponential convergence of Langevin distributions and their discrete
@@ -71,17 +71,17 @@ def step(
 
 
 def adapt(log_step: jax.Array, info: MALAInfo) -> jax.Array:
-    """The log step size after a step, for about 57 % of the proposals to be accepted."""
+    """Return the log step size, adapted towards accepting 57 % of the proposals."""
     return log_step + _ADAPTATION_RATE * (info.acceptance_rate.mean() - _TARGET_ACCEPT)
 
 
 def run(
     key: jax.Array, position: jax.Array, log_density: LogDensity, log_step: jax.Array | float, steps: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Move chains by some steps, whose size adapts from step to step.
+    """Move chains by ``steps`` steps, adapting the step size at each.
 
     Returns:
-        Where the chains are then ``(n, *shape)``, and the new log step size.
+        The final positions ``(n, *shape)``, and the adapted log step size.
 
     Example:
         >>> z, _ = run(jax.random.key(0), jnp.zeros((4000, 1)), lambda z: -2 * (z**2).sum(1), -2.0, 40)
@@ -102,6 +102,6 @@ def run(
 
 
 def _log_proposal(state: MALAState, to: jax.Array, step_size: jax.Array) -> jax.Array:
-    """The log density ``(n,)`` of proposing ``to`` from a state, but for a constant."""
+    """The log density ``(n,)`` of proposing ``to`` from a state, up to a constant."""
     away = to - state.position - step_size * state.gradient
     return -(away**2).reshape(len(away), -1).sum(1) / (4 * step_size)

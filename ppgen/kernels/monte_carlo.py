@@ -1,4 +1,4 @@
-"""Monte Carlo means of independent draws: how far they may be off."""
+"""Standard errors of Monte Carlo means over independent draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pseudo likelihood of discrete rows, which needs no normalising constant. (JAX.)"""
+"""The pseudo-likelihood of discrete data, which needs no normalising constant. (JAX.)"""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ppgen.kernels.gibbs import LogDensity, conditional_logits
 
 __all__ = ["pseudo_log_prob"]
 
-_ENTRIES = 16  # of a row that are looked at; the sum over all is estimated from them
+_ENTRIES = 16  # evaluated per example; the sum over all entries is estimated from them
 
 
 def pseudo_log_prob(log_density: LogDensity, key: jax.Array, x: jax.Array, levels: int) -> jax.Array:
-    r"""The pseudo log likelihood of rows, from at most 16 entries: :math:`\sum_i \log p(x_i \mid x_{-i})`.
+    r"""The log pseudo-likelihood :math:`\sum_i \log p(x_i \mid x_{-i})`, estimated from at most 16 entries.
 
     Args:
-        log_density: of rows.
-        key: chooses the entries, the same in all rows.
-        x: integer rows ``(n, *shape)``.
+        log_density: the unnormalised log density of examples.
+        key: chooses the entries, the same in all examples.
+        x: integer examples ``(n, *shape)``.
         levels: how many values an entry can take, from 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Resampling: from weighted draws to draws that count alike."""
+"""Resampling: from weighted to equally weighted draws."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["systematic_resampling"]
 
 
 def systematic_resampling(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    r"""Indices ``(n,)`` of draws in proportion to their weights, ascending.
+    r"""Choose ``n`` indices of draws in proportion to their weights, in ascending order.
 
-    A draw with share w of the weight comes up :math:`\lfloor nw \rfloor` or :math:`\lceil nw \rceil` times,
+    A draw with normalised weight w is chosen :math:`\lfloor nw \rfloor` or :math:`\lceil nw \rceil` times,
     nw in expectation, which adds less noise than independent choices.
 
     Args:
         weights: ``(draws,)``, at least 0, up to a constant.
         n: how many indices.
-        rng: gives the one uniform number that this takes.
+        rng: source of the one uniform number that this needs.
 
     References:
         Carpenter, Clifford and Fearnhead, *Improved particle filter for nonlinear problems*, IEE

@@ -2,7 +2,7 @@ r"""Hamiltonian Monte Carlo on the geometric path between two densities.
 
 .. math:: \log \pi_\beta(z) = (1 - \beta) \log q(z) + \beta \log \pi(z), \quad 0 \le \beta \le 1
 
-One kernel, which is BlackJAX's, serves annealed importance sampling and sequential Monte Carlo.
+One kernel, BlackJAX's, serves annealed importance sampling and sequential Monte Carlo.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from blackjax.mcmc.hmc import HMCState
 __all__ = ["TemperedInfo", "step"]
 
 Ends = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-"""Of a position ``(dim,)``: log q, normalised, and log π."""
+"""From a position ``(dim,)`` to log q, normalised, and log π."""
 
 _LARGEST_LOSS = 1000.0  # nats
 
 
 class TemperedInfo(NamedTuple):
-    """What one move did.
+    """The result of one move.
 
     Attributes:
-        log_ratio: :math:`\\log \\pi - \\log q` where the move began, for the weights of annealing.
-        log_density: :math:`\\log \\pi_\\beta` where it ended.
-        acceptance_rate: with which the end of the trajectory was accepted.
+        log_ratio: :math:`\\log \\pi - \\log q` at the start of the move, for the annealing weights.
+        log_density: :math:`\\log \\pi_\\beta` at its end.
+        acceptance_rate: the probability of accepting the end of the trajectory.
     """
 
     log_ratio: jax.Array
@@ -47,18 +47,18 @@ def step(
     leapfrogs: Any,
     jitter: tuple[float, float],
 ) -> tuple[jax.Array, TemperedInfo]:
-    r"""One trajectory, which leaves :math:`\pi_\beta` invariant.
+    r"""Run one trajectory, which leaves :math:`\pi_\beta` invariant.
 
     Args:
-        key: of momentum, step size and acceptance.
-        position: of one chain ``(dim,)``.
+        key: random key of momentum, step size and acceptance.
+        position: ``(dim,)``, of one chain.
         ends: the two log densities.
         beta: the inverse temperature.
         step_size: in units of the metric.
         inverse_mass: the covariance ``(dim, dim)`` or variances ``(dim,)`` that set the scale of the moves.
-        leapfrogs: how many make a trajectory.
-        jitter: the range of the factor that each trajectory's step size gets, so that no length is a
-            whole period of some direction.
+        leapfrogs: how many leapfrog steps make a trajectory.
+        jitter: the range of a random factor on each trajectory's step size, so that no trajectory length is
+            a whole period of some direction.
 
     References:
         Neal, *MCMC using Hamiltonian dynamics*, 2011, arXiv:1206.1901.
@@ -79,8 +79,8 @@ def step(
     before = HMCState(position, value, gradient)
     kernel = blackjax.mcmc.hmc.build_kernel()
     after, info = kernel(key, before, lambda z: tempered(z)[0], step_size, inverse_mass, leapfrogs)
-    # A trajectory that runs away can overflow to an energy of -inf, which the kernel would accept.
-    # As kinetic energy is positive, no sound move loses this much of the log density.
+    # A diverging trajectory can overflow to an energy of -inf, which the kernel would accept.
+    # As kinetic energy is positive, no valid move loses this much log density.
     sound = jnp.isfinite(info.energy) & (value - after.logdensity < _LARGEST_LOSS + len(position))
     return jnp.where(sound, after.position, position), TemperedInfo(
         log_ratio,

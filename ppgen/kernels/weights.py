@@ -1,4 +1,4 @@
-r"""Importance weights :math:`w_s = \pi(z_s) / q(z_s)`: their mean, and how many draws they are worth."""
+r"""Importance weights :math:`w_s = \pi(z_s) / q(z_s)`: their mean, and their effective sample size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log_ratio(log_target: np.ndarray, log_base: np.ndarray) -> np.ndarray:
 
 
 def log_mean_weight(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""The log of the mean weight and its standard error, by the delta method.
+    r"""The log of the mean weight, and its standard error by the delta method.
 
     .. math:: \log \hat Z = \log \frac1S \sum_s w_s, \qquad
         \mathrm{se} = \frac{\mathrm{sd}(w)}{\sqrt S \, \bar w}

@@ -1,4 +1,4 @@
-"""What a baseline is, and how each one checks and splits its rows."""
+"""The interface of a baseline, and how each one checks and splits its data."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ __all__ = ["Baseline", "flat_rows", "train_and_valid"]
 
 
 class Baseline(Protocol):
-    """A simple model of data rows, fitted in one call.
+    """A simple model, fitted in one call.
 
     Attributes:
-        name: what it is called in tables.
+        name: its name in tables.
     """
 
     name: ClassVar[str]
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers the fit chose."""
+        """The number of fitted parameters."""
         ...
 
     @classmethod
     def fit(cls, data: Dataset, *, seed: int = 0) -> Baseline:
-        """Fit to the training rows, choosing settings on the validation rows."""
+        """Fit to the training set, choosing settings on the validation set."""
         ...
 
     def log_prob(self, x: Any) -> Likelihood:
-        """The log density of each row of ``x (n, *shape)``."""
+        """The log density of each example of ``x (n, *shape)``."""
         ...
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values."""
+        """Draw ``(n, *shape)`` samples in the data's own values."""
         ...
 
 
 def flat_rows(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
-    """Check rows against what a baseline was fitted to, and flatten them to ``(n, dims)``.
+    """Check examples against the shape and levels of a baseline, and flatten them to ``(n, dims)``.
 
     Raises:
         DataError: if ``x`` has another shape, is not finite or lies outside the levels.
@@ -54,9 +54,9 @@ def flat_rows(x: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
 
 
 def train_and_valid(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The flat rows to fit to and the flat rows to choose settings on.
+    """The flattened examples to fit to, and those to choose settings on.
 
-    A dataset without validation rows lends the last tenth of its training rows.
+    Without a validation set, the last tenth of the training set takes its place.
     """
     train = data.train.reshape(len(data.train), -1)
     if len(data.valid):
@@ -67,6 +67,6 @@ def train_and_valid(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
             "data",
             got=f"{len(train)} training rows and none to validate on",
             expected="at least 2 training rows",
-            fix="Give more rows.",
+            fix="Pass more rows.",
         )
     return train[:-n_valid], train[-n_valid:]

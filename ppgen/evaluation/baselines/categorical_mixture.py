@@ -27,15 +27,15 @@ class CategoricalMixture:
 
     .. math:: p(x) = \sum_k w_k \prod_d \theta_{k d, x_d}
 
-    Fitted by expectation maximization (Dempster, Laird and Rubin, "Maximum likelihood from incomplete
+    Fitted by expectation–maximisation (Dempster, Laird and Rubin, "Maximum likelihood from incomplete
     data via the EM algorithm", 1977) from a k-means start. Each component's counts are smoothed by
-    :math:`\alpha` rows of the marginal distribution, so that a rare component falls back on the
+    :math:`\alpha` pseudo-examples of the marginal distribution, so that a rare component falls back on the
     independent categorical.
 
     Attributes:
         weights: ``(k,)``, :math:`w`.
         probs: ``(k, dims, levels)``, :math:`\theta`.
-        shape: the shape of one row.
+        shape: the shape of one example.
         smoothing: :math:`\alpha`.
 
     Example:
@@ -62,7 +62,7 @@ class CategoricalMixture:
         sizes: tuple[int, ...] = _SIZES,
         smoothings: tuple[float, ...] = _SMOOTHINGS,
     ) -> CategoricalMixture:
-        """Fit one mixture for every size and smoothing; keep the one best on the validation rows.
+        """Fit one mixture for every size and smoothing; keep the best on the validation set.
 
         Raises:
             DataError: if the data is continuous.
@@ -80,19 +80,19 @@ class CategoricalMixture:
 
     @property
     def n_parameters(self) -> int:
-        """The free weights and probabilities."""
+        """The number of free weights and probabilities."""
         size, dims, levels = self.probs.shape
         return size - 1 + size * dims * (levels - 1)
 
     def log_prob(self, x: Any) -> Likelihood:
-        """The exact log probability of each row of ``x (n, *shape)``, in nats."""
+        """The exact log probability of each example of ``x (n, *shape)``, in nats."""
         size, dims, levels = self.probs.shape
         values, _ = self._log_joint(_one_hot(flat_rows(x, self.shape, levels), levels))
         how = f"{size} components by EM, counts smoothed by {self.smoothing:g} rows of the marginal"
         return Likelihood(values, "exact", "discrete", dims, how)
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows of levels."""
+        """Draw ``(n, *shape)`` samples of levels."""
         rng = np.random.default_rng(seed)
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         cumulative = np.cumsum(self.probs[component], axis=2)[:, :, :-1]  # (n, dims, levels - 1)
@@ -123,7 +123,7 @@ def _maximize(
     encoded: csr_matrix, responsibilities: np.ndarray, prior: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     n, size = responsibilities.shape
-    weights = (responsibilities.sum(axis=0) + 1) / (n + size)  # one row for each: no component dies
+    weights = (responsibilities.sum(axis=0) + 1) / (n + size)  # one pseudo-example each: no component dies
     counts = (encoded.T @ responsibilities).T.reshape(size, *prior.shape) + prior  # (k, dims, levels)
     return weights, counts / counts.sum(axis=2, keepdims=True)
 
@@ -135,7 +135,7 @@ def _log_joint(encoded: csr_matrix, weights: np.ndarray, probs: np.ndarray) -> t
 
 
 def _one_hot(rows: np.ndarray, levels: int) -> csr_matrix:
-    # Sparse, as only one entry in `levels` is 1: the memory is that of the rows themselves.
+    # Sparse, as only one entry in `levels` is 1: this takes no more memory than the data.
     n, dims = rows.shape
     columns = (rows + levels * np.arange(dims)).ravel()
     starts = np.arange(0, n * dims + 1, dims)

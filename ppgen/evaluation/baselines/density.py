@@ -1,4 +1,4 @@
-"""A density as a model of rows: exact on continuous data, a bound by dequantization on discrete data."""
+"""A density as a baseline: exact on continuous data, a dequantization bound on discrete data."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["DensityBaseline", "Units", "continuous_splits"]
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    r"""How rows become the vectors that a density is fitted to.
+    r"""The transformation from examples to the vectors that a density is fitted to.
 
-    Continuous rows are divided by their standard deviations :math:`s`, and the density is given back in
-    the data's own units: :math:`\log p(x) = \log q(x / s) - \sum_d \log s_d`. Discrete rows get uniform
+    Continuous data are divided by their standard deviations :math:`s`, and the density is returned in the
+    data's own units: :math:`\log p(x) = \log q(x / s) - \sum_d \log s_d`. Discrete data get uniform
     noise, :math:`y = x + u` with :math:`u \sim U[0, 1)^d`; their cells have width 1, so that the units
     of :math:`y` are levels and nothing is rescaled.
 
     Attributes:
-        shape: the shape of one row.
-        levels: how many values a discrete entry can take; ``None`` for continuous rows.
-        scale: ``(dims,)``, :math:`s`; ones for discrete rows.
+        shape: the shape of one example.
+        levels: how many values a discrete entry can take; ``None`` for continuous data.
+        scale: ``(dims,)``, :math:`s`; ones for discrete data.
     """
 
     shape: tuple[int, ...]
@@ -36,18 +36,18 @@ class Units:
 
     @classmethod
     def of(cls, data: Dataset) -> Units:
-        """The units of a dataset's training rows."""
+        """The units of a dataset's training set."""
         rows = data.train.reshape(len(data.train), -1)
         return cls(data.shape, data.levels, np.ones(data.dims) if data.levels else rows.std(axis=0))
 
     def vectors(self, rows: np.ndarray, copies: int, rng: np.random.Generator) -> np.ndarray:
-        """Flat rows ``(n, dims)`` as vectors ``(copies, n, dims)``, each copy with noise of its own."""
+        """Flat examples ``(n, dims)`` as vectors ``(copies, n, dims)``, each copy with its own noise."""
         if self.levels is None:
             return (rows / self.scale)[None]
         return rows + rng.random((copies, *rows.shape))
 
     def rows(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors ``(n, dims)`` as rows ``(n, *shape)``; a discrete entry is the cell it fell in."""
+        """Vectors ``(n, dims)`` as examples ``(n, *shape)``; a discrete entry is its cell."""
         if self.levels is None:
             rows = vectors * self.scale
         else:
@@ -57,7 +57,7 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class DensityBaseline:
-    r"""A scikit-learn density with the face of a model.
+    r"""A scikit-learn density with the interface of a model.
 
     On continuous data its log density is exact. On discrete data it is averaged over dequantization
     noise, which by Jensen's inequality bounds the probability of the cell from below (Theis, van den
@@ -67,9 +67,9 @@ class DensityBaseline:
 
     Attributes:
         estimator: a fitted scikit-learn density.
-        units: how rows become its vectors.
-        setting: a description of what was chosen on the validation rows.
-        n_parameters: how many numbers the fit chose.
+        units: how examples become its vectors.
+        setting: a description of the settings chosen on the validation set.
+        n_parameters: the number of fitted parameters.
     """
 
     name: ClassVar[str] = "density"
@@ -80,15 +80,15 @@ class DensityBaseline:
     n_parameters: int
 
     def log_prob(self, x: Any, *, noise: int = 4, seed: int = 0) -> Likelihood:
-        """The log density of each row of ``x (n, *shape)`` in nats, or its bound for discrete rows.
+        """The log density of each example of ``x (n, *shape)`` in nats, or a lower bound for discrete data.
 
         Args:
-            x: rows like those it was fitted to.
+            x: examples like those it was fitted to.
             noise: how many draws of dequantization noise to average over.
-            seed: seed of the noise.
+            seed: the seed of the noise.
 
         Raises:
-            DataError: if the rows have another shape or lie outside the levels.
+            DataError: if the examples have another shape or lie outside the levels.
         """
         rows = flat_rows(x, self.units.shape, self.units.levels)
         vectors = self.units.vectors(rows, noise, np.random.default_rng(seed))  # (noise, n, dims)
@@ -102,7 +102,7 @@ class DensityBaseline:
         return Likelihood(draws.mean(axis=0), "lower_bound", "discrete", dims, how, stderr)
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values."""
+        """Draw ``(n, *shape)`` samples in the data's own values."""
         return self.units.rows(self._sample_vectors(n, seed))
 
     def _sample_vectors(self, n: int, seed: int) -> np.ndarray:
@@ -110,10 +110,10 @@ class DensityBaseline:
 
 
 def continuous_splits(data: Dataset, units: Units, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors to fit to ``(copies * n, dims)`` and those to choose settings on ``(m, dims)``."""
+    """The vectors to fit to ``(copies * n, dims)``, and those to choose settings on ``(m, dims)``."""
     train, valid = train_and_valid(data)
     rng = np.random.default_rng(seed)
-    # Several noisy copies of a row show a density its cell; large data shows it many rows instead.
+    # Several noisy copies of an example fill its cell; large data do so with many examples instead.
     copies = 4 if train.size <= 1_000_000 else 1
     flat = units.vectors(train, copies, rng).reshape(-1, train.shape[1])
     return flat, units.vectors(valid, 1, rng)[0]

@@ -17,7 +17,7 @@ __all__ = ["GaussianMixture"]
 Covariance = Literal["full", "diag"]
 
 _SIZES = (1, 5, 10, 20, 40)
-_MOST_DIMS_FOR_FULL = 128  # a full covariance costs dims^2 numbers a component and dims^3 operations
+_MOST_DIMS_FOR_FULL = 128  # a full covariance costs dims^2 numbers per component and dims^3 operations
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class GaussianMixture(DensityBaseline):
 
     .. math:: p(x) = \sum_k w_k\, \mathcal N(x; \mu_k, \Sigma_k)
 
-    The number of components and the form of the covariances are those best on the validation rows.
+    The number of components and the form of the covariances are chosen on the validation set.
 
     Example:
         >>> from ppgen.data import load
@@ -40,7 +40,7 @@ class GaussianMixture(DensityBaseline):
 
     @classmethod
     def fit(cls, data: Dataset, *, seed: int = 0, sizes: tuple[int, ...] = _SIZES) -> GaussianMixture:
-        """Fit one mixture for every size and form; keep the one best on the validation rows."""
+        """Fit one mixture for every size and form; keep the best on the validation set."""
         units = Units.of(data)
         train, valid = continuous_splits(data, units, seed)
         forms: tuple[Covariance, ...] = ("full", "diag") if data.dims <= _MOST_DIMS_FOR_FULL else ("diag",)
@@ -57,7 +57,7 @@ class GaussianMixture(DensityBaseline):
         )
 
     def _sample_vectors(self, n: int, seed: int) -> np.ndarray:
-        # Its `sample` draws from its own seed; a copy leaves this baseline as it is.
+        # Its `sample` draws from its own seed; the copy leaves this baseline unchanged.
         vectors, _ = copy.copy(self.estimator).set_params(random_state=seed).sample(n)
         return np.random.default_rng(seed).permutation(vectors)  # they come sorted by component
 
@@ -65,7 +65,7 @@ class GaussianMixture(DensityBaseline):
 def _fit(vectors: np.ndarray, size: int, form: Covariance, levels: int | None, seed: int) -> Any:
     from sklearn.mixture import GaussianMixture as Estimator
 
-    # The ridge is far below the 1/12 of dequantization noise, and below 1 for standardized columns.
+    # The ridge is far below the 1/12 of dequantization noise, and below 1 for standardised columns.
     ridge = 1e-2 if levels else 1e-4
     estimator = Estimator(
         size, covariance_type=form, reg_covar=ridge, max_iter=100, tol=1e-2, random_state=seed

@@ -1,4 +1,4 @@
-"""Every entry for itself: the independent categorical."""
+"""The independent categorical: one distribution per entry."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["IndependentCategorical", "levels_of", "marginal"]
 
 @dataclass(frozen=True, eq=False)
 class IndependentCategorical:
-    r"""One categorical an entry, counted with additive smoothing.
+    r"""One categorical per entry, estimated from counts with additive smoothing.
 
     .. math:: p(x) = \prod_d \theta_{d, x_d}, \qquad
               \theta_{dl} = \frac{\#\{i : x_{id} = l\} + \alpha}{n + \alpha L}
 
     Attributes:
         probs: ``(dims, levels)``, :math:`\theta`.
-        shape: the shape of one row.
+        shape: the shape of one example.
         smoothing: :math:`\alpha`, counts added to every level (1/2 is the Krichevsky-Trofimov estimator).
 
     Example:
@@ -43,7 +43,7 @@ class IndependentCategorical:
 
     @classmethod
     def fit(cls, data: Dataset, *, seed: int = 0, smoothing: float = 0.5) -> IndependentCategorical:
-        """Count the levels of each entry in the training rows; ``seed`` is not needed and ignored.
+        """Count the levels of each entry in the training set; ``seed`` is ignored.
 
         Raises:
             DataError: if the data is continuous.
@@ -56,12 +56,12 @@ class IndependentCategorical:
 
     @property
     def n_parameters(self) -> int:
-        """The free probabilities: ``dims * (levels - 1)``."""
+        """The number of free probabilities: ``dims * (levels - 1)``."""
         dims, levels = self.probs.shape
         return dims * (levels - 1)
 
     def log_prob(self, x: Any) -> Likelihood:
-        """The exact log probability of each row of ``x (n, *shape)``, in nats."""
+        """The exact log probability of each example of ``x (n, *shape)``, in nats."""
         dims, levels = self.probs.shape
         rows = flat_rows(x, self.shape, levels)
         values = np.log(self.probs)[np.arange(dims), rows].sum(axis=1)
@@ -69,7 +69,7 @@ class IndependentCategorical:
         return Likelihood(values, "exact", "discrete", dims, how)
 
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows of levels."""
+        """Draw ``(n, *shape)`` samples of levels."""
         uniform = np.random.default_rng(seed).random((n, len(self.probs), 1))
         # The level is the number of cumulative probabilities below the uniform draw; the last one is 1.
         rows = (uniform > np.cumsum(self.probs, axis=1)[:, :-1]).sum(axis=2)  # (n, dims)

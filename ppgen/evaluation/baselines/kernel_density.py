@@ -1,4 +1,4 @@
-"""Kernel density estimation: every training row is a small Gaussian."""
+"""Kernel density estimation: a small Gaussian on every training example."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_ROWS_TO_CHOOSE_ON = 500
 
 @dataclass(frozen=True, eq=False)
 class KernelDensity(DensityBaseline):
-    r"""A Gaussian kernel on every training row.
+    r"""A Gaussian kernel on every training example.
 
     .. math:: p(x) = \frac 1 n \sum_i \mathcal N(x; x_i, h^2 I)
 
-    The bandwidth :math:`h` is the one best on the validation rows: in levels for discrete data, in
+    The bandwidth :math:`h` is chosen on the validation set: in levels for discrete data, in
     standard deviations of each column for continuous data.
 
     (Rosenblatt, "Remarks on some nonparametric estimates of a density function", 1956.)
@@ -40,7 +40,7 @@ class KernelDensity(DensityBaseline):
 
     @classmethod
     def fit(cls, data: Dataset, *, seed: int = 0, bandwidths: tuple[float, ...] = ()) -> KernelDensity:
-        """Try every bandwidth on the validation rows; keep the best."""
+        """Try every bandwidth on the validation set; keep the best."""
         units = Units.of(data)
         train, valid = continuous_splits(data, units, seed)
         candidates = bandwidths or (_DISCRETE_BANDWIDTHS if data.levels else _CONTINUOUS_BANDWIDTHS)

@@ -1,10 +1,9 @@
-"""What samples are measured on: feature vectors of rows, each with the spec of how they were made.
+"""Features: the vectors that sample quality is measured on, with a spec of how they were made.
 
-The networks that need torch, :class:`EfficientNetLite0` and :class:`InceptionV3`, are imported when they are
-first asked for.
+The networks that need torch, :class:`EfficientNetLite0` and :class:`InceptionV3`, are imported on first use.
 """
 
 import lazy_loader
 
-# What there is stands in the stub, and is imported when it is first used: torch and JAX take seconds.
+# The stub lists the names, which are imported on first use: torch and JAX take seconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Features of a classifier that is trained on the data's own classes; the one for digits is shipped."""
+"""Features from a classifier trained on the data's own classes; the one for digits ships with ppgen."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _SHIPPED = Path(__file__).parent / "digits_classifier.ppgen"
 
 @dataclass(frozen=True, eq=False)
 class Classifier(RowFeatures):
-    r"""The last hidden layer of a small network that tells the classes of the data apart.
+    r"""The last hidden layer of a small network that classifies the data.
 
     .. math:: h_1 = \tanh(x W_1 + b_1), \quad h_2 = \tanh(h_1 W_2 + b_2), \quad
               p(\cdot \mid x) = \operatorname{softmax}(h_2 W_3 + b_3)
 
-    Its features :math:`h_2` see what makes a row one class or another, and little else. The training rows
-    look more clear-cut to it than others: measure samples against rows that it has not seen.
+    Its features :math:`h_2` capture what distinguishes the classes, and little else. It is more confident on
+    its own training set: compare samples with examples that it has not seen.
 
     Attributes:
-        shape: of a row.
+        shape: the shape of one example.
         levels: how many values a discrete entry takes.
-        name: which classifier it is.
+        name: the name of the classifier.
         weights, biases: of the three layers, in single precision.
 
     Example:
@@ -52,10 +52,10 @@ class Classifier(RowFeatures):
 
     @classmethod
     def fit(cls, data: Dataset, *, seed: int = 0) -> Classifier:
-        """Train it on a dataset's labelled training rows; seconds for a thousand digits.
+        """Train it on a dataset's labelled training examples; seconds for a thousand digits.
 
         Raises:
-            DataError: if the training rows have no labels, or fewer than two classes.
+            DataError: if the training set has no labels, or fewer than two classes.
         """
         from sklearn.neural_network import MLPClassifier
 
@@ -66,8 +66,8 @@ class Classifier(RowFeatures):
             raise DataError(
                 "data",
                 got=f"{data.name} with {len(np.unique(label[known]))} classes among its training rows",
-                expected="labelled training rows of two classes or more",
-                fix='Give labels=..., or measure with features="pca".',
+                expected="labelled training rows of at least two classes",
+                fix='Pass labels=..., or measure with features="pca".',
             )
         network = MLPClassifier(_WIDTHS, activation="tanh", alpha=0.01, max_iter=300, random_state=seed)
         with quiet_fits():
@@ -85,7 +85,7 @@ class Classifier(RowFeatures):
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What training chose, by name."""
+        """The trained parameters, by name."""
         named = {f"weight{i}": weight for i, weight in enumerate(self.weights)}
         return named | {f"bias{i}": bias for i, bias in enumerate(self.biases)}
 
@@ -104,10 +104,10 @@ class Classifier(RowFeatures):
 
 @lru_cache(maxsize=1)
 def digits_classifier() -> Classifier:
-    """The classifier of the 8x8 digits that comes with ppgen, 26 kB; 97 % right on the test rows.
+    """The classifier of the 8x8 digits that ships with ppgen, 26 kB; 97 % accurate on the test set.
 
-    It is shipped rather than trained where it is needed: sums in another order would give other weights and
-    another hash, and figures of two machines could not be compared.
+    It is shipped rather than trained on demand: sums in a different order would give other weights and
+    another hash, and results from two machines could not be compared.
     """
     stored = storage.read(_SHIPPED)
     layers = range(len(_WIDTHS) + 1)
@@ -121,7 +121,7 @@ def digits_classifier() -> Classifier:
 
 
 def train_digits_classifier(path: Path = _SHIPPED) -> Path:
-    """Make the file that :func:`digits_classifier` reads, from the training rows of the digits.
+    """Write the file that :func:`digits_classifier` reads, from the training set of the digits.
 
     Raises:
         StorageError: if the path cannot be written.

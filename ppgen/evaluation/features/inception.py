@@ -1,4 +1,4 @@
-"""Inception-v3 as the FID paper used it: the only features whose Fréchet distance is called FID."""
+"""Inception-v3 as used in the FID paper: the only features whose Fréchet distance is called FID."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ _SIDE = 299  # pixels
 class InceptionV3(NetworkFeatures):
     """The 2048 pooled features of TensorFlow's Inception-v3 of 2015, and its probabilities of 1008 classes.
 
-    The same numbers as those of torch-fidelity and of pytorch-fid, whose file of weights it reads:
-    TensorFlow 1's resizing, whose corners are not aligned, and its pooling. The probabilities leave out the
-    last bias, as the Inception Score does.
+    It reproduces torch-fidelity, whose weights file it reads, and pytorch-fid: TensorFlow 1's resizing, with
+    corners not aligned, and its pooling. The probabilities leave out the last bias, as the Inception Score
+    does.
     (Szegedy et al. 2016, arXiv:1512.00567; Heusel et al. 2017, arXiv:1706.08500.)
 
     Args:
         levels: how many values a pixel takes.
-        path: the file of weights; by default where ppgen looks for it.
+        path: the weights file; by default where ppgen looks for it.
 
     Raises:
-        StorageError: if the weights are missing; it says what to fetch, where to put it, and its hash.
+        StorageError: if the weights are missing; the message says what to
+            download, where to put it, and its hash.
     """
 
     weights: ClassVar[WeightsFile] = INCEPTION_V3
@@ -58,7 +59,7 @@ class InceptionV3(NetworkFeatures):
         return InceptionNetwork()
 
     def _of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = torch.from_numpy(np.rint(images))  # FID is of images of 8 bits
+        x = torch.from_numpy(np.rint(images))  # FID is defined on 8-bit images
         with torch.inference_mode():
             features = self._network(x)
             scores = features @ self._network.fc.weight.T
@@ -78,7 +79,7 @@ def resize_as_tensorflow(x: Tensor, side: int) -> Tensor:
 
 
 class InceptionNetwork(nn.Module):
-    """The network; its parts are named as in the file of weights."""
+    """The network; its parts are named as in the weights file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +136,7 @@ class _Convolution(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Branches of convolutions side by side, and one that pools; a branch may end in two at once."""
+    """Parallel branches of convolutions, and one that pools; a branch may end in two parallel layers."""
 
     def __init__(
         self, inputs: int, branches: Sequence[Sequence[_Layer]], pool: _Pool, pooled: int | None = None
@@ -149,7 +150,7 @@ class _Mixed(nn.Module):
                 padding = (kernel[0] // 2, kernel[1] // 2) if stride == 1 else (0, 0)
                 setattr(self, name, _Convolution(channels, outputs, kernel, stride, padding))
                 names.append(name)
-                # "2a" and "2b" both take what "1" gives.
+                # "2a" and "2b" both take the output of "1".
                 channels = channels if name.endswith("a") else outputs
             self.branches.append(names)
         if pooled is not None:
@@ -179,7 +180,7 @@ class _Mixed(nn.Module):
 
 
 def _branch(name: str, *layers: tuple[int, int | tuple[int, int]], stride: int = 1) -> list[_Layer]:
-    """Convolutions one after the other: channels out and kernel of each; the last has the stride."""
+    """A sequence of convolutions: output channels and kernel of each; the last has the stride."""
     last = len(layers)
     return [
         (f"{name}_{i}", outputs, kernel, stride if i == last else 1)

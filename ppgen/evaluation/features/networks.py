@@ -1,4 +1,4 @@
-"""Features by large networks: where their weights lie, and the one message for when they do not."""
+"""Features from large networks: where their weights are, and the error if they are missing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["NetworkFeatures", "WeightsFile"]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights that ppgen does not ship.
+    """A weights file that ppgen does not ship.
 
     Attributes:
-        name: of the network.
-        file: the file's name.
-        sha256: what the file must hold.
+        name: the name of the network.
+        file: the name of the file.
+        sha256: the hash of the file.
         fetch: how to get it.
-        package: the name of a package that has it in its folder ``models``; empty where none has.
+        package: a package that has it in its folder ``models``; empty if there is none.
     """
 
     name: str
@@ -39,40 +39,41 @@ class WeightsFile:
 
     @property
     def place(self) -> Path:
-        """Where ppgen looks for it: the user's folder of caches."""
+        """Where ppgen looks for it: the user's cache folder."""
         from platformdirs import user_cache_path
 
         return user_cache_path("ppgen") / "weights" / self.file
 
     @property
     def packaged(self) -> Path | None:
-        """The file in its package; ``None`` where that is not installed."""
+        """The file in its package; ``None`` if that is not installed."""
         package = importlib.util.find_spec(self.package) if self.package else None
         if package is None or package.origin is None:
             return None
         return Path(package.origin).parent / "models" / self.file
 
     def missing(self, path: Path | None = None, found: str = "") -> StorageError:
-        """The error that says what to fetch, where to put it, and its hash."""
-        got = f"{path or self.place}, {f'whose SHA-256 is {found}' if found else 'which is no file'}"
+        """The error that says what to download, where to put it, and its hash."""
+        got = f"{path or self.place}, {f'whose SHA-256 is {found}' if found else 'which is not a file'}"
         return StorageError(
             f"the weights of {self.name}",
             got=got,
             expected=f"{self.file} with SHA-256 {self.sha256}",
-            fix=f"{self.fetch}, and put it at {self.place} or give its path.",
+            fix=f"{self.fetch}, and put it at {self.place} or pass its path.",
         )
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkFeatures(ABC):
-    """Features of images by a torch network whose weights are in a file.
+    """Features of images from a torch network whose weights are in a file.
 
     Attributes:
         levels: how many values a pixel takes.
-        path: the file of weights; by default where ppgen looks for it.
+        path: the weights file; by default where ppgen looks for it.
 
     Raises:
-        StorageError: if the weights are missing; it says what to fetch, where to put it, and its hash.
+        StorageError: if the weights are missing; the message says what to
+            download, where to put it, and its hash.
     """
 
     weights: ClassVar[WeightsFile]
@@ -109,7 +110,7 @@ class NetworkFeatures(ABC):
 
 
 def _load_weights(weights: WeightsFile, path: str | os.PathLike[str] | None, network: Any) -> None:
-    """Fill a torch module with the weights, once their hash is right; nothing in the file is executed."""
+    """Load the weights into a torch module after checking their hash; nothing in the file is executed."""
     import torch
 
     file = weights.packaged or weights.place if path is None else Path(path)

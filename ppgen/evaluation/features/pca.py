@@ -1,4 +1,4 @@
-"""Principal components of the training rows as features."""
+"""Principal components of the training set as features."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ppgen.evaluation.features.rows import RowFeatures, scaled, training_rows
 
 __all__ = ["PCA"]
 
-_MOST_ROWS = 2000  # to find the directions; more rows hardly move the strongest ones
+_MOST_ROWS = 2000  # for finding the directions; more hardly move the leading ones
 
 
 @dataclass(frozen=True, eq=False)
 class PCA(RowFeatures):
-    r"""The coordinates of rows along the directions in which the training rows vary most.
+    r"""The coordinates of examples along the directions in which the training set varies most.
 
     .. math:: z = W^\top (x - \mu)
 
-    They keep their scale: distances in them are those of the rows, less what the other directions hold.
+    They are not rescaled: distances are those of the examples, minus the part in the other directions.
     (Pearson 1901; Hotelling 1933.)
 
     Attributes:
-        shape: of a row.
+        shape: the shape of one example.
         levels: how many values a discrete entry takes; ``None`` for continuous data.
         mean: ``(d,)``, :math:`\mu`.
         directions: ``(d, k)``, :math:`W`; the largest entry of each is positive.
@@ -42,10 +42,10 @@ class PCA(RowFeatures):
 
     @classmethod
     def fit(cls, data: Dataset, *, components: int = 32) -> PCA:
-        """Find the directions of a dataset's training rows; of about 2000, evenly spread, if there are more.
+        """Find the directions of a dataset's training set, or of about 2000 evenly spaced examples of it.
 
         Raises:
-            InvalidArgument: if there are not so many directions.
+            InvalidArgument: if there are fewer directions than components.
         """
         train = training_rows(data)
         every = -(-len(train) // _MOST_ROWS)
@@ -54,10 +54,10 @@ class PCA(RowFeatures):
         check_integer("components", components, most=most, example=min(32, most))
         mean = rows.mean(axis=0)
         directions = _directions(rows - mean)[:, :components]
-        # The sign of a direction is arbitrary; without a rule it may differ between machines.
+        # The sign of a direction is arbitrary; without a convention it may differ between machines.
         largest = np.abs(directions).argmax(axis=0)
         directions = directions * np.sign(directions[largest, np.arange(components)])
-        # Rounded to what is not rounding error, so that the hash is the same on most machines.
+        # Rounding errors are rounded away, so that the hash is the same on most machines.
         return cls(data.shape, data.levels, mean.round(8), directions.round(8))
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -72,5 +72,5 @@ class PCA(RowFeatures):
 
 
 def _directions(centred: np.ndarray) -> np.ndarray:
-    """The right singular vectors ``(d, min(n, d))``, the strongest first."""
+    """The right singular vectors ``(d, min(n, d))``, the leading one first."""
     return np.linalg.svd(centred, full_matrices=False)[2].T

@@ -17,7 +17,7 @@ class Pixels(RowFeatures):
     """Every value is a feature; levels are scaled to 0 … 1.
 
     Attributes:
-        shape: of a row.
+        shape: the shape of one example.
         levels: how many values a discrete entry takes; ``None`` for continuous data.
         spec: how the features are made.
 
@@ -28,11 +28,11 @@ class Pixels(RowFeatures):
 
     @classmethod
     def of(cls, data: Dataset) -> Pixels:
-        """The values of a dataset's rows."""
+        """The features of a dataset's shape and levels."""
         return cls(data.shape, data.levels)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Nothing is fitted."""
+        """Nothing: no parameters are fitted."""
         return {}
 
     def _name(self) -> str:
@@ -44,12 +44,12 @@ class Pixels(RowFeatures):
 
 @dataclass(frozen=True, eq=False)
 class Standardised(RowFeatures):
-    """Every value is a feature, in standard deviations of the training rows from their mean.
+    """Every value is a feature, in standard deviations of the training set from its mean.
 
     Attributes:
-        shape: of a row.
+        shape: the shape of one example.
         levels: how many values a discrete entry takes; ``None`` for continuous data.
-        mean, scale: ``(d,)``, of the training rows; the scale of a constant entry is 1.
+        mean, scale: ``(d,)``, of the training set; the scale of a constant entry is 1.
 
     Example:
         >>> from ppgen.data import load
@@ -63,12 +63,12 @@ class Standardised(RowFeatures):
 
     @classmethod
     def fit(cls, data: Dataset) -> Standardised:
-        """Take mean and scale from a dataset's training rows."""
+        """Take mean and scale from a dataset's training set."""
         return cls.of_rows(training_rows(data), data.levels)
 
     @classmethod
     def of_rows(cls, rows: np.ndarray, levels: int | None) -> Standardised:
-        """Take mean and scale from these rows ``(n, *shape)``."""
+        """Take mean and scale from examples ``(n, *shape)``."""
         flat = scaled(rows, levels)
         deviations = flat.std(axis=0)
         return cls(rows.shape[1:], levels, flat.mean(axis=0), np.where(deviations > 0, deviations, 1.0))

@@ -1,4 +1,4 @@
-"""Which features suit the data."""
+"""Choice of features that suit the data."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _COMPONENTS = 32
 
 
 def choose_features(which: Any, data: Dataset | None, rows: np.ndarray, levels: int | None) -> Takes:
-    """The features of a name, fitted to the data where they need it; or those that were given.
+    """Return features by name, fitted to the data if needed; or the given features unchanged.
 
-    ``"auto"`` takes the classifier that comes with ppgen for the 8x8 digits, PCA for other images, and
+    ``"auto"`` takes the classifier that ships with ppgen for the 8x8 digits, PCA for other images, and
     standardised values for vectors.
 
     Args:
-        which: a name, or an object with ``spec`` that is called with rows.
-        data: the dataset; ``None`` for a bare array of test rows.
-        rows: the test rows.
+        which: a name, or a callable with a ``spec``.
+        data: the dataset; ``None`` for a bare array of test examples.
+        rows: the test examples.
         levels: how many values a discrete entry takes.
 
     Raises:
-        UnknownName: if the name is none of those.
-        InvalidArgument: if features are to be fitted, and there are no training rows.
+        UnknownName: if the name is unknown.
+        InvalidArgument: if features are to be fitted, and there is no training set.
         StorageError: if weights are missing.
     """
     if not isinstance(which, str):
@@ -61,7 +61,7 @@ def choose_features(which: Any, data: Dataset | None, rows: np.ndarray, levels: 
 
 
 def is_text(shape: tuple[int, ...], levels: int | None) -> bool:
-    """Whether rows are windows of characters: neighbouring levels then are nothing alike."""
+    """Whether data are windows of characters, whose neighbouring levels are unrelated."""
     return len(shape) == 1 and levels == len(ALPHABET)
 
 
@@ -99,4 +99,4 @@ _MAKERS: Mapping[str, Callable[[Any, np.ndarray, int | None], Takes]] = {
     "efficientnet_lite0": lambda data, rows, levels: _efficientnet(levels),
     "inception_v3": lambda data, rows, levels: _inception(levels),
 }
-"""Of a name: from a dataset or ``None``, test rows and their levels to features."""
+"""By name: from a dataset or ``None``, test examples and their levels to features."""

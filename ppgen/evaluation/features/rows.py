@@ -1,4 +1,4 @@
-"""What features ask of rows: one size, finite numbers, the levels that they were made for."""
+"""Features of examples of one shape, with finite numbers within their levels."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["RowFeatures", "as_images", "scaled", "training_rows"]
 
 @dataclass(frozen=True, eq=False)
 class RowFeatures(ABC):
-    """Features of rows of one shape: a subclass has a name, the arrays that it was fitted with, a function.
+    """Base of features of one shape: a subclass adds a name, fitted arrays and a function.
 
     Attributes:
-        shape: of a row.
+        shape: the shape of one example.
         levels: how many values a discrete entry takes; ``None`` for continuous data.
     """
 
@@ -33,11 +33,11 @@ class RowFeatures(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
-        """What the fit chose, by name."""
+        """The fitted arrays, by name."""
 
     @abstractmethod
     def _of(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features ``(n, d)`` of scaled vectors, and the probabilities of classes if there are any."""
+        """Features ``(n, d)`` of scaled vectors, and class probabilities if there are any."""
 
     @property
     def spec(self) -> FeatureSpec:
@@ -47,43 +47,43 @@ class RowFeatures(ABC):
         return FeatureSpec(self._name(), weights, quantization=_quantization(self.levels))
 
     def __call__(self, rows: Any) -> Features:
-        """The features of rows ``(n, *shape)``."""
+        """The features of examples ``(n, *shape)``."""
         values, probabilities = self._of(scaled(_check_rows(rows, self.shape, self.levels), self.levels))
         return Features(values, self.spec, probabilities)
 
 
 def _check_rows(rows: Any, shape: tuple[int, ...], levels: int | None) -> np.ndarray:
-    """Rows ``(n, *shape)`` of finite numbers, or an error that says what they are instead."""
+    """Check that rows are ``(n, *shape)`` finite numbers within their levels."""
     values = as_array(rows, argument="rows")
     if values.shape[1:] != shape:
         raise DataError(
             "rows",
             got=f"an array of shape {values.shape}",
             expected=f"(n, {', '.join(map(str, shape))}), the shape that the features are for",
-            fix="Give rows of one size, that of the data.",
+            fix="Pass rows of the data's shape.",
         )
     if not np.isfinite(values).all():
         raise DataError(
             "rows",
             got="NaN or infinite values",
             expected="finite numbers",
-            fix="Look at the model that drew them.",
+            fix="Check the model that drew them.",
         )
     if levels is not None and values.size and (values.min() < 0 or values.max() > levels - 1):
         raise DataError(
             "rows",
             got=f"values from {values.min():g} to {values.max():g}",
             expected=f"0 … {levels - 1}, the data's levels",
-            fix="Give rows in the data's own values.",
+            fix="Pass rows in the data's own values.",
         )
     return values
 
 
 def as_images(rows: Any, levels: int | None) -> np.ndarray:
-    """Images ``(n, h, w)`` or ``(n, 3, h, w)`` as ``(n, 3, h, w)`` in 0 … 255, single precision.
+    """Images ``(n, h, w)`` or ``(n, 3, h, w)`` as ``(n, 3, h, w)`` in 0 … 255, in single precision.
 
     Raises:
-        DataError: if they are no images of one size, or outside their levels.
+        DataError: if they are not images of one size, or outside their levels.
     """
     values = as_array(rows, argument="rows")
     if not (values.ndim == 3 or (values.ndim == 4 and values.shape[1] in (1, 3))):
@@ -100,18 +100,18 @@ def as_images(rows: Any, levels: int | None) -> np.ndarray:
 
 
 def scaled(rows: np.ndarray, levels: int | None) -> np.ndarray:
-    """Rows as vectors ``(n, d)``; levels as numbers from 0 to 1."""
+    """Flatten examples to vectors ``(n, d)``; levels become numbers from 0 to 1."""
     flat = rows.reshape(len(rows), -1).astype(np.float64)
     return flat if levels is None else flat / (levels - 1)
 
 
 def _quantization(levels: int | None) -> str:
-    """A description of what the values were before."""
+    """A description of the original values."""
     return "none" if levels is None else f"{levels} levels, scaled to 0 … 1"
 
 
 def training_rows(data: Any) -> np.ndarray:
-    """The training rows of a dataset, in memory."""
+    """The training set of a dataset, in memory."""
     if not isinstance(data, Dataset):
         raise DataError(
             "data",

@@ -1,4 +1,4 @@
-"""What features are, and exactly how they were made: two figures compare only if this is the same."""
+"""Features, and the spec of how they were made: results are comparable only if their specs are equal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["FeatureSpec", "Features", "Takes", "digest"]
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """How features were made of rows.
+    """How features were made from examples.
 
     Attributes:
         name: the method, for example ``"PCA to 32 components"``.
-        weights: the SHA-256 of the network's file, or of the fitted arrays; empty where nothing was fitted.
-        resize: how images were scaled; ``"none"`` where they were not.
-        quantization: what the values were before: their levels, or ``"none"`` for continuous data.
+        weights: the SHA-256 of the network's file, or of the fitted arrays; empty if nothing was fitted.
+        resize: how images were scaled; ``"none"`` if they were not.
+        quantization: the levels of the original values; ``"none"`` for continuous data.
 
     Example:
         >>> str(FeatureSpec("pixels", quantization="17 levels, scaled to 0 … 1"))
@@ -42,15 +42,15 @@ class FeatureSpec:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Feature vectors that say where they come from.
+    """Feature vectors, with the spec of how they were made.
 
     Attributes:
         values: ``(n, d)``.
         spec: how they were made.
-        probabilities: ``(n, classes)``, what a classifier says of each row; ``None`` without one.
+        probabilities: ``(n, classes)``, a classifier's predictions; ``None`` without one.
 
     Raises:
-        DataError: if the values are not numbers ``(n, d)``, or there is not one row of probabilities a row.
+        DataError: if the values are not numbers ``(n, d)``, or the numbers of rows differ.
 
     Example:
         >>> Features(np.zeros((3, 2)), FeatureSpec("pixels")).values.shape
@@ -73,7 +73,7 @@ class Features:
             raise DataError(
                 "probabilities",
                 got=f"{len(self.probabilities)} rows",
-                expected=f"{len(self.values)}, one a row of features",
+                expected=f"{len(self.values)}, one per row of features",
                 fix="Compute both from the same rows.",
             )
 
@@ -83,7 +83,7 @@ class Features:
 
 @runtime_checkable
 class Takes(Protocol):
-    """Whatever takes features of rows; ``ppgen.evaluate(features=...)`` accepts one of your own."""
+    """A callable from examples to features; ``ppgen.evaluate(features=...)`` accepts your own."""
 
     @property
     def spec(self) -> FeatureSpec:
@@ -91,12 +91,12 @@ class Takes(Protocol):
         ...
 
     def __call__(self, rows: Any) -> Features:
-        """The features of rows ``(n, *shape)`` in the data's own values."""
+        """The features of examples ``(n, *shape)`` in the data's own values."""
         ...
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of arrays with their names, shapes and types, in the order of their names.
+    """The SHA-256 of arrays with their names, shapes and types, sorted by name.
 
     Example:
         >>> digest({"a": np.zeros(2)})[:8], digest({"a": np.zeros(3)})[:8]

@@ -44,19 +44,19 @@ __all__ = [
     "start_block",
 ]
 
-_SPREAD = 64  # draws of the start that say how wide it is
+_SPREAD = 64  # draws from the start that measure its spread
 
 
 @dataclass(frozen=True)
 class AnnealingSettings:
-    """How rows are annealed.
+    """The settings of annealing.
 
     Attributes:
-        start: what the path begins with.
-        steps: temperatures after 0.
-        chains: for each row.
-        leapfrog: steps of each move.
-        seed: of all noise.
+        start: the distribution at the start of the path.
+        steps: the number of temperatures after 0.
+        chains: the number of chains for each example.
+        leapfrog: the number of leapfrog steps of each move.
+        seed: the seed of all noise.
     """
 
     start: Start
@@ -69,7 +69,7 @@ class AnnealingSettings:
     def checked(
         cls, subject: Subject, start: Any, steps: Any, chains: Any, leapfrog: Any, seed: Any
     ) -> AnnealingSettings:
-        """The settings, with each of its numbers in range."""
+        """The settings, once each number is checked to be in range."""
         return cls(
             check_start(start, subject),
             check_integer("steps", steps),
@@ -105,40 +105,40 @@ def annealed_likelihood(
     seed: int = 0,
     progress: bool = True,
 ) -> Likelihood:
-    r"""The log density of rows under a latent-variable model, by annealed importance sampling.
+    r"""Estimate log p(x) under a latent-variable model by annealed importance sampling.
 
-    For each row :math:`C` chains go from draws of a start q along
-    :math:`f_\beta(u) = q(u)^{1 - \beta} p(x, u)^\beta`, with a move of Hamiltonian Monte Carlo at each
+    For each example, :math:`C` chains start from draws of q and follow
+    :math:`f_\beta(u) = q(u)^{1 - \beta} p(x, u)^\beta`, with a Hamiltonian Monte Carlo move at each
     of :math:`0 < \beta_1 < \dots < \beta_K = 1`:
 
     .. math:: \log \hat p(x) = \log \frac1C \sum_c w_c, \qquad
         \log w = \sum_k (\beta_k - \beta_{k-1}) \log \frac{p(x, u_{k-1})}{q(u_{k-1})}, \qquad
         \mathbb{E}[w] = p(x)
 
-    so that :math:`\mathbb{E}[\log \hat p(x)] \le \log p(x)`: a lower bound, however short the path is, and a
-    tight one where it is long. :func:`bdmc` says how tight.
+    so that :math:`\mathbb{E}[\log \hat p(x)] \le \log p(x)`: a lower bound, however short the path, which
+    tightens as the path gets longer. :func:`bdmc` measures how tight it is.
 
-    Each row has step sizes of its own for each part of the path, at which about 65 % of the moves are
-    accepted. A pilot run of other chains finds them, and they are fixed before the run that counts: the
-    weights stay unbiased. Their unit is the spread of the start, from draws of their own too. A row's
-    noise is seeded by what it holds, so that its value does not depend on the other rows.
+    Each example has its own step sizes, one for each segment of the path, at which about 65 % of the moves
+    are accepted. A pilot run with separate chains finds them, and they are then fixed, so that the weights
+    stay unbiased. Step sizes are relative to the spread of the start, estimated from separate draws. Noise is
+    seeded by an example's content, so that its value does not depend on the other examples.
 
     Args:
         model: a family with continuous latent sites (:class:`~ppgen.models.VAE` in all its kinds,
             :class:`~ppgen.models.HierarchicalVAE`, :class:`~ppgen.models.SemiSupervisedVAE`), or a Pyro or
-            NumPyro program whose first argument are the rows and whose every site has one log density a
-            row. Without a guide, finite discrete sites are summed out.
-        x: rows ``(n, *shape)`` in the data's own values.
+            NumPyro program whose first argument is the data and each of whose sites has one log density per
+            example. Without a guide, finite discrete sites are marginalised.
+        x: examples ``(n, *shape)`` in the data's own values.
         guide: a program's guide, for ``start="guide"``; a family has its own.
-        label: the class of each row ``(n,)``, or one for all, for the density given the class. By default
-            a family with classes has them summed out, at as many times the cost.
-        start: ``"prior"`` or ``"guide"``. By default the guide, where one is given or the family has been
-            trained: it is nearer to the posterior. On digits (a VAE with 16 latent entries) 100 temperatures
-            from the guide have a smaller standard error than 500 from the prior, 0.06 against 0.11 nats. A
-            guide that is bad or narrower than the posterior makes the bound loose: compare the two.
+        label: the class of each example ``(n,)``, or one for all, for the density given the class. By default
+            a family's classes are marginalised, which multiplies the cost by their number.
+        start: ``"prior"`` or ``"guide"``. By default the guide, if one is given or the family is
+            trained: it is closer to the posterior. On digits (a VAE with 16 latent dimensions) 100
+            temperatures from the guide have a smaller standard error than 500 from the prior, 0.06 compared
+            with 0.11 nats. A bad guide, or one narrower than the posterior, loosens the bound: try both.
         steps: K, the number of temperatures.
-        chains: C, for each row.
-        leapfrog: steps of each move.
+        chains: C, the number of chains for each example.
+        leapfrog: the number of leapfrog steps of each move.
         seed: the same seed gives the same numbers.
         progress: whether to show a progress bar, on standard error.
 
@@ -146,11 +146,11 @@ def annealed_likelihood(
         A ``"lower_bound"`` with the standard error of the mean weight, by the delta method.
 
     Raises:
-        InvalidArgument: if a number is out of range, or the model is neither family nor program.
-        DataError: if the rows or labels do not fit the model.
-        ProgramError: if the program's sites have not one log density a row, or the guide's not its sites.
-        UnsupportedProgram: for latent sites without a density to follow, and programs that JAX cannot replay.
-        InferenceError: if the start has no density at a row.
+        InvalidArgument: if a number is out of range, or the model is neither a family nor a program.
+        DataError: if the data or labels do not match the model.
+        ProgramError: if a site lacks one log density per example, or the guide's sites do not match.
+        UnsupportedProgram: for latent sites without a gradient, and programs that JAX cannot replay.
+        InferenceError: if the start has no density at an example.
 
     References:
         Neal, *Annealed Importance Sampling*, 1998, arXiv:physics/9803008; Wu, Burda, Salakhutdinov and
@@ -188,7 +188,7 @@ def annealed_likelihood(
 def _sum_of_classes(
     subject: Subject, rows: np.ndarray, settings: AnnealingSettings, report: Report
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each class has noise of its own, so that the errors are independent."""
+    """Marginalise the classes; each has its own noise, so that the errors are independent."""
     weights = subject.class_weights()
     each = np.full((len(weights), len(rows)), -np.inf)
     errors = np.zeros(each.shape)
@@ -214,7 +214,7 @@ def _of_labelled(
 
 
 def by_class(labels: np.ndarray | None, n: int) -> Iterator[tuple[int | None, np.ndarray]]:
-    """Each class with the places of its rows; one group where there are no classes."""
+    """Yield each class with the indices of its examples; one group if there are no classes."""
     if labels is None:
         yield None, np.arange(n)
         return
@@ -230,14 +230,14 @@ def annealed_rows(
     report: Report,
     stream: int = 0,
 ) -> Iterator[tuple[Block, np.ndarray, np.ndarray]]:
-    """The rows block by block, each with its step sizes and log weights; the last block is filled up.
+    """Yield the examples in blocks, with their step sizes and log weights; the last block is padded.
 
     Args:
-        latent, pair: how the rows' latent vectors are distributed.
+        latent, pair: the distributions of the latent vectors.
         rows: ``(n, *shape)``.
         settings: how to anneal.
-        report: receives the steps of the path that are done, for each row.
-        stream: rows of different streams have independent noise.
+        report: receives how many steps of the path are done, summed over examples.
+        stream: different streams have independent noise.
     """
     for part in blocks_of(len(rows), settings.chains):
         x = np.resize(rows[part], (part.stop - part.start, *rows.shape[1:]))
@@ -262,7 +262,7 @@ def annealed_rows(
 def start_block(
     latent: LatentRows, x: np.ndarray, settings: AnnealingSettings, *, stream: int, pilot: bool
 ) -> Block:
-    """The rows with draws of the start; the pilot's and those that count are different draws."""
+    """The examples with draws from the start; the pilot run and the final run use different draws."""
     seeds = np.array([zlib.crc32(row.tobytes(), settings.seed + 7919 * stream) for row in x], np.uint32)
     seeds = seeds ^ np.uint32(0x9E3779B9 if pilot else 0x3C6EF372)
     many = settings.chains + _SPREAD
@@ -274,7 +274,7 @@ def start_block(
             "start",
             got=f"draws of the {settings.start} that are not finite",
             expected="draws in the support of the latent sites",
-            fix="Check the model's parameters for NaN, or take the other start.",
+            fix="Check the model's parameters for NaN, or use the other start.",
         )
     scale = np.clip(draws[:, settings.chains :].std(1), 1e-6, 1e6)
     return Block(x, draws[:, : settings.chains], scale, seeds)

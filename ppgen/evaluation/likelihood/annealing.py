@@ -1,8 +1,8 @@
-r"""Annealing of many rows' latent vectors at once, along the path from a start to the joint density.
+r"""Annealing of many latent vectors at once, along the path from a start to the joint density.
 
 .. math:: \log f_\beta(u) = (1 - \beta) \log q(u) + \beta \log p(x, u)
 
-with a move of Hamiltonian Monte Carlo at each of :math:`0 < \beta_1 < \dots < \beta_K = 1`. All of it is one
+with a Hamiltonian Monte Carlo move at each of :math:`0 < \beta_1 < \dots < \beta_K = 1`, in one
 compiled loop.
 """
 
@@ -27,24 +27,24 @@ from ppgen.program.jaxprs.graph import Graph
 
 __all__ = ["BINS", "Block", "Report", "anneal", "blocks_of", "learn_step_sizes"]
 
-BINS = 32  # parts of the path that have a step size of their own
+BINS = 32  # segments of the path, each with its own step size
 _TARGET_ACCEPT = 0.65  # of the moves (Beskos et al. 2013, arXiv:1001.4460)
 _FIRST_STEP = 0.2
 _ADAPTATION_RATE = 0.5
 _JITTER = (0.8, 1.2)  # of step sizes
 _MOVES = 2**31 - 1
 _SEGMENTS = 20  # of a path, after each of which progress is reported
-_PARTICLES = {"cpu": 256, "gpu": 16384}  # side by side; more only spill a processor's cache
+_PARTICLES = {"cpu": 256, "gpu": 16384}  # at once; more would overflow the processor's cache
 
 
 class Block(NamedTuple):
-    """Rows that are annealed side by side.
+    """Examples that are annealed together.
 
     Attributes:
         x: ``(rows, *shape)``.
-        start: draws of the start of the path ``(rows, chains, dim)``.
-        scale: the standard deviation of the start of each entry, ``(rows, dim)``: the unit of the moves.
-        seeds: ``(rows,)``; a row's own, so that its noise does not depend on its neighbours.
+        start: draws from the start of the path ``(rows, chains, dim)``.
+        scale: the standard deviation of the start in each dimension, ``(rows, dim)``: the unit of the moves.
+        seeds: ``(rows,)``; one per example, so that its noise does not depend on the others.
     """
 
     x: np.ndarray
@@ -57,9 +57,9 @@ Report = Callable[[int], None]
 
 
 def learn_step_sizes(pair: RowPair, block: Block, *, steps: int, leapfrog: int, report: Report) -> np.ndarray:
-    """Step sizes ``(rows, BINS)`` at which about 65 % of the moves are accepted, from a pilot run.
+    """Find step sizes ``(rows, BINS)`` at which about 65 % of the moves are accepted, in a pilot run.
 
-    Its chains are others than those that count, whose weights therefore stay unbiased.
+    The pilot uses separate chains, so that the weights of the final run stay unbiased.
     """
     first = np.full((len(block.x), BINS), _FIRST_STEP)
     path = _Path(steps, back=False, adaptation_rate=_ADAPTATION_RATE)
@@ -76,18 +76,18 @@ def anneal(
     report: Report,
     end: np.ndarray | None = None,
 ) -> np.ndarray:
-    r"""The log weights ``(rows, chains)`` of chains along the path; or back, from draws of its end.
+    r"""Return the log weights ``(rows, chains)`` of chains along the path, or back from draws of its end.
 
-    Their mean is :math:`p(x)` in expectation; of the weights on the way back it is :math:`1 / p(x)`.
+    The mean weight is :math:`p(x)` in expectation; on the reverse path it is :math:`1 / p(x)`.
 
     Args:
         pair: the ends of the path.
-        block: the rows.
-        step_sizes: ``(rows, BINS)``, learnt from other draws than these.
+        block: the examples.
+        step_sizes: ``(rows, BINS)``, learnt from separate draws.
         steps: K.
-        leapfrog: steps of each Hamiltonian move.
+        leapfrog: the number of leapfrog steps of each move.
         report: receives how many steps of the path are done.
-        end: exact draws ``(rows, chains, dim)`` from the posterior, to go back from.
+        end: exact draws ``(rows, chains, dim)`` from the posterior, where the reverse path starts.
 
     References:
         Neal (2001), arXiv:physics/9803008; Sohl-Dickstein and Culpepper (2012), arXiv:1205.1925, for
@@ -99,24 +99,24 @@ def anneal(
 
 
 def blocks_of(n: int, chains: int) -> Sequence[slice]:
-    """How n rows are cut up: into blocks of one size, however many rows there are.
+    """Cut n examples into blocks of one size, which does not depend on n.
 
-    Trajectories magnify rounding, which is another in loops over another number of rows. With one size a
-    row's value is the same to the last bit whatever rows come with it, and one compiled loop serves all.
+    Trajectories magnify rounding, which differs between batch sizes. With one size an example's value is the
+    same to the last bit whatever the other examples are, and one compiled loop serves all.
     """
     size = max(1, _PARTICLES.get(jax.default_backend(), _PARTICLES["gpu"]) // chains)
     return [slice(first, first + size) for first in range(0, n, size)]
 
 
 class _Path(NamedTuple):
-    """Numbers that the compiled loop is given, so that none of them is compiled in."""
+    """Numbers passed to the compiled loop, so that none of them is compiled in."""
 
     steps: Any
     back: Any
     adaptation_rate: Any  # of the step sizes; 0 keeps them
 
     def place(self, i: Any) -> Any:
-        """The number k of the density that the chains have come to after i moves."""
+        """The index k of the density that the chains have reached after i moves."""
         return jnp.where(self.back, self.steps - i, i)
 
 
@@ -138,7 +138,7 @@ def _run(
 ) -> _State:
     with float64():
         advance = _compile(pair.graph, leapfrog)
-        # Folded, for the moves to share no noise with draws of the start by the same seeds.
+        # Folded, so that the moves share no noise with the draws of the start, which use the same seeds.
         keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), _MOVES))(
             jnp.asarray(block.seeds, jnp.uint32)
         )
@@ -157,7 +157,7 @@ def _run(
 
 @lru_cache(maxsize=32)
 def _compile(graph: Graph, leapfrog: int) -> Callable[..., _State]:
-    """The loop over a part of the path. No number of steps is compiled in."""
+    """Compile the loop over a part of the path, for any number of steps."""
 
     def move(
         inputs: Any, x: jax.Array, scale: jax.Array, key: Any, u: jax.Array, beta: Any, step_size: Any

@@ -1,4 +1,4 @@
-"""Bidirectional Monte Carlo: how tight annealing is for a model, on rows that the model made itself."""
+"""Bidirectional Monte Carlo: how tight annealing is, on examples simulated from the model."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["Sandwich", "bdmc"]
 
 @dataclass(frozen=True, eq=False)
 class Sandwich:
-    """Bounds from both sides on the log densities of the same rows, which the model made itself.
+    """Lower and upper bounds on the log densities of the same simulated examples.
 
     Attributes:
-        rows: the rows ``(n, *shape)``.
-        label: the class of each row ``(n,)``, or ``None``.
-        lower: what annealing from the start gives: at most log p, in expectation.
-        upper: what annealing back from the rows' exact latent vectors gives: at least log p, in expectation.
+        rows: the examples ``(n, *shape)``.
+        label: the class of each example ``(n,)``, or ``None``.
+        lower: by annealing from the start: at most log p, in expectation.
+        upper: by annealing back from the exact latent vectors: at least log p, in expectation.
 
     Example:
         >>> made = np.zeros((3, 1))
@@ -50,17 +50,17 @@ class Sandwich:
 
     @property
     def gaps(self) -> np.ndarray:
-        """Upper less lower bound of each row ``(n,)``, in nats; negative only by chance."""
+        """Upper minus lower bound of each example ``(n,)``, in nats; negative only by chance."""
         return self.upper.values - self.lower.values
 
     @property
     def gap(self) -> float:
-        """The mean gap in nats: annealing's bias on rows like these is at most this, in expectation."""
+        """The mean gap in nats: annealing's bias on such examples is at most this, in expectation."""
         return float(self.gaps.mean())
 
     @property
     def gap_stderr(self) -> float:
-        """The standard error of :attr:`gap`, over rows and noise."""
+        """The standard error of :attr:`gap`, over examples and noise."""
         return float(standard_error(self.gaps))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -70,7 +70,7 @@ class Sandwich:
 
     @property
     def reading(self) -> str:
-        """What the gap says, as a sentence."""
+        """The gap, as a sentence."""
         most = max(abs(end) for end in self.interval())
         within = max(math.ceil(most * 10) / 10, 0.1)
         return (
@@ -110,27 +110,28 @@ def bdmc(
     seed: int = 0,
     progress: bool = True,
 ) -> Sandwich:
-    r"""Bounds from both sides on the log densities of rows that the model simulates.
+    r"""Bound the log densities of examples simulated from the model, from both sides.
 
-    A simulated row comes with the latent vector that made it, an exact draw from the posterior given the
-    row. Chains that walk from there back to the start of the path have weights with
+    A simulated example comes with the latent vector that generated it, an exact draw from the posterior.
+    Chains that run from there back to the start of the path have weights with
     :math:`\mathbb{E}[w'] = 1 / p(x)`:
 
     .. math:: \mathbb{E}\Big[\log \frac1C \sum_c w_c\Big] \;\le\; \log p(x) \;\le\;
         \mathbb{E}\Big[-\log \frac1C \sum_c w'_c\Big]
 
-    The gap says how good :func:`annealed_likelihood` of the same settings is on rows like the model's own; on
-    real rows, which a poor model would not make, it may be less good.
+    The gap measures how tight :func:`annealed_likelihood` with the same settings is on the model's own
+    samples; on real examples, which a poor model would not generate, it may be looser.
 
     Args:
         model, guide, start, steps, chains, leapfrog, seed, progress: as for :func:`annealed_likelihood`.
-        n: how many rows to simulate.
-        like: a few rows ``(m, *shape)`` that tell a program how its rows look; a family knows.
-        label: the class of each row, or one for all. By default a family with classes draws them; the
-            bounds are on the density given the class in either case.
+        n: how many examples to simulate.
+        like: a few examples ``(m, *shape)`` that show the shape and dtype of a program's data; a family
+            needs none.
+        label: the class of each example, or one for all. By default a family with classes draws them; either
+            way the bounds are on the density given the class.
 
     Raises:
-        UnsupportedProgram: if the program observes something else than the rows, and as
+        UnsupportedProgram: if the program observes anything other than ``x``, and as for
             :func:`annealed_likelihood`.
 
     References:
@@ -187,7 +188,9 @@ def _both_ways(
         size = len(block.x)
         ends = np.resize(exact[done : done + size], (size, latent.dim))
         ends = np.repeat(ends[:, None], settings.chains, axis=1)
-        other = block._replace(seeds=block.seeds ^ np.uint32(0x85EBCA6B))  # noise apart from the way there
+        other = block._replace(
+            seeds=block.seeds ^ np.uint32(0x85EBCA6B)
+        )  # noise independent of the forward path
         returned = anneal(
             pair,
             other,
@@ -213,7 +216,7 @@ def _example(model: Any, like: Any) -> Any:
         raise InvalidArgument(
             "like",
             got="nothing, for a program",
-            expected="a few rows (m, *shape), for their shape and dtype alone",
+            expected="a few rows (m, *shape), for their shape and dtype",
             fix="Write like=x[:1].",
         )
     return np.zeros((1, *model.shape), float if model.levels is None else int)

@@ -1,4 +1,4 @@
-"""Is one model better than another on the same test points, and do the kinds of number allow to say so?"""
+"""Paired comparison: is one model better than another on the same test points, as far as the kinds tell?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ppgen.program.likelihood import Kind, Likelihood
 
 __all__ = ["LikelihoodComparison", "compare_likelihoods"]
 
-# What is known of the true log p of a model, when its mean is given: at least it, at most it, or both.
+# What a mean says about the true mean log p: that it is at least this, at most this, or both.
 _AT_LEAST: tuple[Kind, ...] = ("exact", "lower_bound", "estimate")
 _AT_MOST: tuple[Kind, ...] = ("exact", "upper_bound", "estimate")
 _NOUN: dict[Kind, str] = {
@@ -30,17 +30,17 @@ _NOUN: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class LikelihoodComparison:
-    """Two models on the same test points, by the differences of the single points.
+    """Comparison of two models by paired differences on the same test points.
 
     Attributes:
-        names: of the two, a and b.
-        kinds: of their numbers.
-        n: how many test points.
-        difference: the mean of :math:`\\log p_a(x_i) - \\log p_b(x_i)`, in nats; positive speaks for a.
+        names: of the two models, a and b.
+        kinds: of their likelihoods.
+        n: the number of test points.
+        difference: the mean of :math:`\\log p_a(x_i) - \\log p_b(x_i)`, in nats; positive favours a.
         stderr: its standard error over test sets of this size.
         interval: its confidence interval.
-        noise: the part of ``stderr`` that is Monte Carlo noise of the single values, 0 where there is none.
-        winner: the name of the better model, where the interval and the kinds allow to say so; else ``None``.
+        noise: the part of ``stderr`` due to Monte Carlo noise of individual values, 0 if there is none.
+        winner: the name of the better model, if interval and kinds permit a conclusion; else ``None``.
         reading: the conclusion as a sentence.
     """
 
@@ -77,21 +77,21 @@ def compare_likelihoods(
         \mathrm{se} = \mathrm{sd}(d) / \sqrt n
 
     Points that are hard for one model are hard for the other, so that the differences vary far less than the
-    values: two models whose own intervals overlap may well be told apart.
+    values: two models whose own intervals overlap may still differ clearly.
 
-    What follows depends on the kinds. A lower bound above an exact value is a real win; one below it says
-    nothing. Of two lower bounds the higher promises more, no more.
+    What follows depends on the kinds. A lower bound above an exact value is a real win; one below it is
+    inconclusive. Of two lower bounds the higher is more promising, but not conclusive.
 
     Args:
-        a, b: likelihoods of the same rows in the same order; or, with ``x``, two models.
-        x: the rows ``(n, *shape)``.
-        names: what to call the two.
+        a, b: likelihoods of the same examples in the same order; or, with ``x``, two models.
+        x: the examples ``(n, *shape)``.
+        names: the names of the two models.
         level: of the interval.
-        log_prob: from a model and rows to a likelihood; by default the model's own ``log_prob``.
+        log_prob: from a model and examples to a likelihood; by default the model's own ``log_prob``.
 
     Raises:
-        InvalidArgument: if they are of different numbers of rows, of unlike rows (discrete and continuous, or
-            other dims), of fewer than two rows, or not finite; or if models come without rows.
+        InvalidArgument: if the likelihoods differ in the number or kind of examples (discrete and
+            continuous, or other dims), have fewer than two, or are not finite; or if models come without x.
 
     References:
         Student, *The probable error of a mean*, Biometrika 1908 (the paired test); Vehtari, Gelman and
@@ -147,7 +147,7 @@ def _conclude(
     win = f"{first} beats {second} by {size} {between}"
     if kinds[ahead] in _AT_LEAST and kinds[behind] in _AT_MOST:
         doubt = "estimate" in kinds
-        caveat = "a win, as far as the estimate has no bias" if doubt else "a real win"
+        caveat = "a win, provided the estimate is unbiased" if doubt else "a real win"
         return names[ahead], f"{win}: {caveat}."
     if kinds == ("lower_bound", "lower_bound"):
         return None, f"{win}: it promises more, but the other model's bound may be the looser one."
@@ -163,8 +163,8 @@ def _scored(score: Callable[[Any, Any], Likelihood], model: Any, x: Any, name: s
     if isinstance(model, Likelihood):
         raise InvalidArgument(
             "x",
-            got=f"rows together with the likelihood {name!r}",
-            expected="rows with two models, or two likelihoods alone",
+            got=f"x together with the likelihood {name!r}",
+            expected="x with two models, or two likelihoods alone",
             fix="Leave x out.",
         )
     return score(model, x)
@@ -176,7 +176,7 @@ def _check(a: Any, b: Any, names: tuple[str, str], level: float) -> None:
             raise InvalidArgument(
                 name,
                 got=f"a {type(one).__name__}",
-                expected="a Likelihood, or a model with rows x",
+                expected="a Likelihood, or a model together with x",
                 fix="Write compare_likelihoods(a.log_prob(x), b.log_prob(x)).",
             )
         if not np.isfinite(one.values).all():
@@ -184,7 +184,7 @@ def _check(a: Any, b: Any, names: tuple[str, str], level: float) -> None:
                 name,
                 got=f"{int((~np.isfinite(one.values)).sum())} values that are not finite",
                 expected="a finite log density of each point",
-                fix="A model that finds a point impossible has lost: look at these points first.",
+                fix="A model that gives a point probability 0 loses: look at these points first.",
             )
     described = [f"{len(one)} points, {one.space}, {one.dims} dims" for one in (a, b)]
     if described[0] != described[1] or len(a) < 2:
@@ -192,7 +192,7 @@ def _check(a: Any, b: Any, names: tuple[str, str], level: float) -> None:
             "b",
             got=f"{described[1]}, and {described[0]}",
             expected="two likelihoods of the same test points, at least two, in one space",
-            fix="Give both models the same rows in the same order.",
+            fix="Pass both models the same examples in the same order.",
         )
     check_number("level", level, above=0.0, below=1.0, example=0.95)
     if names[0] == names[1]:

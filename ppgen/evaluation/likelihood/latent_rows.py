@@ -1,4 +1,4 @@
-"""A latent-variable model of rows, as annealing needs it: two log densities of one row's latent vector."""
+"""A latent-variable model as annealing needs it: two log densities of one example's latent vector."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from ppgen.program.read import read_density
 
 __all__ = ["LatentRows", "RowPair", "Simulated"]
 
-_TRIAL = 3  # rows of the run that looks at shapes: one would hide what all rows share
+_TRIAL = 3  # examples of the trial run for shapes: with one, shared and per-example sites would look alike
 
 
 class RowPair(NamedTuple):
-    r"""The two ends of a path for the latent vector of one row, on unconstrained space.
+    r"""The two ends of the path of one example's latent vector, on unconstrained space.
 
     Attributes:
         graph: ``(inputs, u (dim,), x (*shape))`` to :math:`\log q(u)`, normalised, and
             :math:`\log p(x, u)`; both with the Jacobian.
-        inputs: the arrays that it reads, the model's parameters among them.
-        dtype: what it takes ``x`` in.
+        inputs: the arrays that it reads, including the model's parameters.
+        dtype: the dtype that it takes ``x`` in.
     """
 
     graph: Graph
@@ -40,9 +40,9 @@ class RowPair(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """Rows ``(n, *shape)`` that a model made, and the latent vectors ``(n, dim)`` that it made them from.
+    """Simulated examples ``(n, *shape)``, and the latent vectors ``(n, dim)`` that generated them.
 
-    Each latent vector is an exact draw from the posterior given its row.
+    Each latent vector is an exact draw from the posterior given its example.
     """
 
     x: np.ndarray
@@ -50,20 +50,20 @@ class Simulated(NamedTuple):
 
 
 class LatentRows:
-    """The rows of one class, or of all where there are none, read off a program at one row.
+    """The examples of one class, or of all if there are no classes, as a program describes them.
 
     Args:
         subject: the program, and its guide.
-        example: the row ``(*shape)``.
+        example: one example ``(*shape)``.
         label: the class.
 
     Attributes:
-        layout: the unconstrained shape of each continuous latent site of one row, in order.
-        dim: the length of a row's unconstrained latent vector.
+        layout: the unconstrained shape of each continuous latent site of one example, in order.
+        dim: the length of an example's unconstrained latent vector.
 
     Raises:
-        ProgramError: if a site's log density is not one number a row, or nothing is latent.
-        UnsupportedProgram: for latent sites without a density to follow.
+        ProgramError: if a site's log density is not one number per example, or nothing is latent.
+        UnsupportedProgram: for latent sites without a gradient.
     """
 
     def __init__(self, subject: Subject, example: np.ndarray, label: int | None) -> None:
@@ -94,7 +94,7 @@ class LatentRows:
         return RowPair(graph, inputs, self.example.dtype)
 
     def draw(self, start: Start, row: np.ndarray, chains: int, seed: int) -> np.ndarray:
-        """Draws ``(chains, dim)`` of a start for a row ``(*shape)``; they depend on nothing else."""
+        """Draw ``(chains, dim)`` from a start for an example ``(*shape)``; they depend on nothing else."""
         if (start, chains) not in self._drawers:
             self._drawers[start, chains] = self.rows.compiled(self._drawer(start, chains))
         with self._running(), self.rows.seeded(seed) as key:
@@ -102,10 +102,10 @@ class LatentRows:
         return self.rows.as_numpy(drawn).astype(np.float64)
 
     def simulate(self, n: int, seed: int) -> Simulated:
-        """Rows that the model makes.
+        """Simulate examples from the model.
 
         Raises:
-            UnsupportedProgram: if it observes something else than the rows.
+            UnsupportedProgram: if it observes anything other than ``x``.
         """
         name = self._observed()
         with self._running(), self.rows.seeded(seed) as key:
@@ -141,13 +141,13 @@ class LatentRows:
         return draw
 
     def _unconstrained(self, run: RowTrace) -> Any:
-        """The latent values of rows as unconstrained vectors ``(n, dim)``."""
+        """The latent values of examples as unconstrained vectors ``(n, dim)``."""
         sites = {name: run.sites[name] for name in self.layout}
         parts = [self._bijection(name, site).inv(site.value) for name, site in sites.items()]
         return self.rows.concatenate([part.reshape(len(part), -1) for part in parts])
 
     def _ends(self, start: Start, u: Any, x: Any) -> tuple[Any, Any]:
-        """The log densities of the start and of the joint at one row's vector."""
+        """The log densities of the start and of the joint at one example's vector."""
         parts, values, jacobian = self._split(u), {}, 0.0
 
         def place(name: str, distribution: Any) -> Any:
@@ -175,7 +175,7 @@ class LatentRows:
         return parts
 
     def _summed(self) -> RowPair:
-        """The ends of the path from the prior, where finite discrete sites are summed out."""
+        """The ends of the path from the prior, with finite discrete sites marginalised."""
 
         def program(x: Any) -> Any:
             return self.subject.model(x, **self._batch(x[0], 1, None).context)
@@ -196,10 +196,10 @@ class LatentRows:
 
     @property
     def _guide(self) -> Any:
-        assert self.subject.guide is not None  # check_start has seen to it
+        assert self.subject.guide is not None  # ensured by check_start
         return self.subject.guide
 
-    # -- what is refused ---------------------------------------------------------------------------------
+    # -- what is rejected --------------------------------------------------------------------------------
 
     def _checked(self, batch: Batch) -> RowTrace:
         run = self.rows.run(self.subject.model, batch)
@@ -209,14 +209,14 @@ class LatentRows:
                     f"site {name!r}",
                     got="a scaled log density",
                     expected="a density, which integrates to 1",
-                    fix="Take out the handler that scales it, and subsample_size= of its plates.",
+                    fix="Remove the handler that scales it, and the subsample_size= of its plates.",
                 )
         log_density(self.rows, self.subject.model, batch)
         if not run.latent:
             raise ProgramError(
                 "model",
-                got="no latent site: the log density of a row is exact",
-                expected="a program that samples something else than the rows",
+                got="no latent site: the log density is exact",
+                expected="a program with latent sites",
                 fix="Write model.log_prob(x).",
             )
         self._check_continuous(run)
@@ -226,7 +226,7 @@ class LatentRows:
         return run
 
     def _check_continuous(self, run: RowTrace) -> None:
-        """Finite discrete sites are summed out, unless a guide would have to follow."""
+        """Reject discrete latent sites, except finite ones without a guide, which are marginalised."""
         discrete = [name for name, s in run.latent.items() if self.rows.is_discrete(s.distribution)]
         kinds = {name: self.rows.kind(site.distribution) for name, site in run.latent.items()}
         without = [name for name, kind in kinds.items() if kind == "Delta"]
@@ -236,18 +236,18 @@ class LatentRows:
             raise UnsupportedProgram(
                 f"site {without[0]!r}",
                 got=f"a latent {kinds[without[0]]}",
-                expected="continuous latent sites: Hamiltonian moves follow a gradient",
-                fix="Give label=... where it is the row's class, or sum it out in the program. Finite sites "
-                "next to continuous ones are summed out where there is no guide.",
+                expected="continuous latent sites: Hamiltonian moves need a gradient",
+                fix="Pass label=... if it is the class, or marginalise it in the program. Finite sites "
+                "next to continuous ones are marginalised if there is no guide.",
             )
 
     def _observed(self) -> str:
-        """The name of the site that the rows are observed at."""
+        """The name of the site where the data are observed."""
         observed = {name: site for name, site in self.trial.sites.items() if not site.latent}
         for name, site in observed.items():
             rows = (_TRIAL, *self.example.shape)
             if tuple(site.value.shape) != rows or self.rows.kind(site.distribution) == "Unit":
-                raise _not_simulated(f"an observed site {name!r} that is not the rows themselves")
+                raise _not_simulated(f"an observed site {name!r} that is not the data")
         if len(observed) != 1:
             raise _not_simulated(f"{len(observed)} observed sites")
         return next(iter(observed))
@@ -257,6 +257,6 @@ def _not_simulated(got: str) -> UnsupportedProgram:
     return UnsupportedProgram(
         "model",
         got=got,
-        expected="one observed site, the rows: others cannot be simulated",
-        fix="Write annealed_likelihood(model, x) alone, which needs no simulation.",
+        expected="one observed site, the data: others cannot be simulated",
+        fix="Use annealed_likelihood(model, x), which needs no simulation.",
     )

@@ -1,4 +1,4 @@
-"""What is measured by annealing: a family, or a program with a guide, and the checks of what goes with it."""
+"""The subject of annealing: a family, or a program with a guide, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Start = Literal["prior", "guide"]
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is measured: a family, or a program with a guide.
+    """A family, or a program with a guide.
 
     Attributes:
         family: the family, or ``None`` for a program.
-        model, guide: programs whose first argument are rows ``(n, *shape)``; a class is their ``label``.
+        model, guide: programs whose first argument is the data ``(n, *shape)``; a class is their ``label``.
         engine: their language.
     """
 
@@ -36,7 +36,7 @@ class Subject:
     engine: Engine
 
     def rows(self, x: Any) -> np.ndarray:
-        """Rows ``(n, *shape)`` as an array.
+        """Check data ``(n, *shape)`` and return them as an array.
 
         Raises:
             DataError: if they are empty, not finite, or not of the model's shape or levels.
@@ -48,14 +48,14 @@ class Subject:
         return rows
 
     def space_of(self, x: np.ndarray) -> Space:
-        """Whether the rows' values are discrete."""
+        """Whether values are discrete."""
         if self.family is not None:
             return self.family.space
         return "continuous" if x.dtype.kind == "f" else "discrete"
 
     @property
     def classes(self) -> int | None:
-        """How many classes a family's rows have; a program does not say."""
+        """How many classes a family has; ``None`` for a program."""
         return None if self.family is None else self.family.classes
 
     def class_weights(self) -> np.ndarray:
@@ -65,18 +65,18 @@ class Subject:
 
     @property
     def default_start(self) -> Start:
-        """The guide where somebody has trained one, else the prior."""
+        """The guide if there is a trained one, else the prior."""
         trained = self.family is None or self.family.trained is not None
         return "guide" if self.guide is not None and trained else "prior"
 
 
 def read_subject(model: Any, guide: Program | None, x: Any) -> Subject:
-    """A family, or a program with an optional guide, as what is measured.
+    """Wrap a family, or a program with an optional guide, as a subject.
 
     Args:
         model: the family, or a Pyro or NumPyro callable.
         guide: the guide of a program.
-        x: rows to find out a program's language with.
+        x: data to determine a program's language with.
 
     Raises:
         InvalidArgument: if it is neither, or a family comes with another guide.
@@ -87,8 +87,8 @@ def read_subject(model: Any, guide: Program | None, x: Any) -> Subject:
             raise InvalidArgument(
                 "guide",
                 got="a guide next to a family",
-                expected="nothing: a family has a guide of its own",
-                fix="Leave it out, or give the program: model=family.model.",
+                expected="nothing: a family has its own guide",
+                fix="Leave it out, or pass the program: model=family.model.",
             )
         guide = model.guide if isinstance(model, HasGuide) else None
         return Subject(model, model.model, guide, model.engine)
@@ -97,7 +97,7 @@ def read_subject(model: Any, guide: Program | None, x: Any) -> Subject:
             "model",
             got=f"the class {model.__name__}" if is_class else f"a {type(model).__name__}",
             expected="a latent-variable family, or a Pyro or NumPyro program of rows",
-            fix="Write annealed_likelihood(vae, x), or give a function program(x).",
+            fix="Write annealed_likelihood(vae, x), or pass a function program(x).",
         )
     rows = as_array(x, argument="x")
     engine = detect_engine(lambda x: model(x), {"x": rows[:1]}, getattr(model, "engine", None))
@@ -105,7 +105,7 @@ def read_subject(model: Any, guide: Program | None, x: Any) -> Subject:
 
 
 def check_start(start: Any, subject: Subject) -> Start:
-    """What the path begins with: a name on offer, for which there is a guide if need be."""
+    """Check the start of the path: ``"prior"``, or ``"guide"`` if there is one."""
     if start is None:
         return subject.default_start
     check_choice("start", start, get_args(Start))
@@ -120,11 +120,11 @@ def check_start(start: Any, subject: Subject) -> Start:
 
 
 def check_label(label: Any, subject: Subject, n: int) -> np.ndarray | None:
-    """The class of each of n rows ``(n,)``, or ``None``.
+    """Check the classes of n examples ``(n,)``; ``None`` without labels.
 
     Raises:
         InvalidArgument: if labels are given to a family without classes.
-        DataError: if they are not n whole numbers, or name classes that there are not.
+        DataError: if they are not n whole numbers, or not classes.
     """
     if label is None:
         return None
@@ -144,6 +144,6 @@ def check_label(label: Any, subject: Subject, n: int) -> np.ndarray | None:
             "label",
             got=f"an array of {labels.dtype} of shape {labels.shape}",
             expected=f"one class for all rows, or {n} of them, each 0{top}",
-            fix="Give an integer array with the class of each row.",
+            fix="Pass an integer array with the class of each row.",
         )
     return labels

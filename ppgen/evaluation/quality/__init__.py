@@ -1,4 +1,4 @@
-"""How good samples are: pure functions on feature arrays, each figure with its interval."""
+"""Sample quality: pure functions on feature arrays, each measurement with its interval."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What every figure asks of its samples, checked before anything is computed."""
+"""Checks of samples, before any measure is computed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ppgen.evaluation.quality.measurement import Better, Measurement
 
 __all__ = ["FEWEST", "Samples", "as_features", "check_samples", "refuse_many_rows"]
 
-FEWEST = 4  # rows; the jackknife leaves out a part and needs two of what remains
+FEWEST = 4  # rows; the jackknife leaves out a group and needs two rows in the rest
 _MOST_PAIRS = 400_000_000  # entries of a matrix of distances: 3.2 GB
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Real and generated rows that can be compared.
+    """Features of real and generated examples that can be compared.
 
     Attributes:
         real: ``(n_real, d)``, in double precision.
         generated: ``(n, d)``.
-        spec: the features that both have.
-        warnings: reasons not to trust figures of them, as sentences.
+        spec: of both.
+        warnings: reasons not to trust their measurements, as sentences.
     """
 
     real: np.ndarray
@@ -38,7 +38,7 @@ class Samples:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What every measurement of them says of itself."""
+        """The fields that all their measurements share."""
         return {
             "n": len(self.generated),
             "n_real": len(self.real),
@@ -56,7 +56,7 @@ class Samples:
         better: Better,
         how: str,
     ) -> Measurement:
-        """A figure of these samples."""
+        """A measurement of these samples."""
         return Measurement(
             name=name, value=value, interval=interval, stderr=stderr, better=better, how=how, **self.facts
         )
@@ -69,8 +69,8 @@ def check_samples(real: Any, generated: Any) -> Samples:
         EvaluationWarning: if either has fewer rows than features.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or no real row
-            differs from another.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all real rows are
+            equal.
         InvalidArgument: if the two have features of different specs.
     """
     ours, theirs = as_features(real, "real"), as_features(generated, "generated")
@@ -79,14 +79,14 @@ def check_samples(real: Any, generated: Any) -> Samples:
             "generated",
             got=f"{theirs.values.shape[1]} features",
             expected=f"{ours.values.shape[1]}, as in real",
-            fix="Take both through the same features, from images of the same size.",
+            fix="Compute both with the same features, from images of the same size.",
         )
     if ours.spec != theirs.spec:
         raise InvalidArgument(
             "generated",
             got=f"features of the spec '{theirs.spec}'",
             expected=f"'{ours.spec}', as in real",
-            fix="Take real and generated rows through the same features.",
+            fix="Compute both with the same features.",
         )
     constant = (ours.values == ours.values[0]).all(axis=0)
     if constant.all():
@@ -100,7 +100,7 @@ def check_samples(real: Any, generated: Any) -> Samples:
 
 
 def as_features(rows: Any, argument: str) -> Features:
-    """Features of finite numbers in double precision, from an array ``(n, d)`` or :class:`Features`."""
+    """Convert an array ``(n, d)`` or :class:`Features` to finite features in double precision."""
     if not isinstance(rows, Features):
         matrix = _as_matrix(rows, argument)
         spec = FeatureSpec(f"an array of {matrix.shape[1]} features", quantization="not said")
@@ -111,7 +111,7 @@ def as_features(rows: Any, argument: str) -> Features:
             argument,
             got=f"{values.shape[0]} samples of {values.shape[1]} features",
             expected=f"at least {FEWEST} samples, for an interval",
-            fix="Draw more: hundreds at least, thousands where you can.",
+            fix="Draw more: at least hundreds, better thousands.",
         )
     values = values.astype(np.float64)
     bad = ~np.isfinite(values)
@@ -120,20 +120,20 @@ def as_features(rows: Any, argument: str) -> Features:
             argument,
             got=f"{int(bad.sum())} NaN or infinite values, the first in row {int(np.argwhere(bad)[0][0])}",
             expected="finite numbers",
-            fix="Look at the model that drew them, or drop these rows and say so.",
+            fix="Check the model that drew them, or drop these rows and report it.",
         )
     return replace(rows, values=values)
 
 
 def refuse_many_rows(samples: Samples) -> None:
-    """Refuse a matrix of distances that would not fit into memory."""
+    """Reject a distance matrix that would not fit into memory."""
     most = math.isqrt(_MOST_PAIRS)
     if max(len(samples.real), len(samples.generated)) > most:
         raise DataError(
             "generated" if len(samples.generated) > most else "real",
             got=f"{max(len(samples.real), len(samples.generated)):,} rows",
             expected=f"at most {most:,}: all distances between rows are held in memory",
-            fix=f"Give a random subset of both, for example rows[:{most // 2}].",
+            fix=f"Pass a random subset of both, for example rows[:{most // 2}].",
         )
 
 
@@ -143,7 +143,7 @@ def _as_matrix(rows: Any, argument: str) -> np.ndarray:
         raise DataError(
             argument,
             got=describe_array(values),
-            expected="numbers (n, d), one row of features a sample",
+            expected="numbers (n, d), one row of features per sample",
             fix="Write rows.reshape(len(rows), -1), or use one of ppgen.evaluation.features.",
         )
     return values

@@ -1,4 +1,4 @@
-"""The Inception Score: are samples clearly of a class, and are all classes there."""
+"""The Inception Score: are samples clearly of one class, and do all classes appear."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def inception_score(*, generated: Any, real: Any = None) -> Measurement:
     .. math:: \exp\Bigl(\frac 1 n \sum_i \mathrm{KL}\bigl(p(\cdot \mid x_i) \,\Vert\, \bar p\bigr)\Bigr),
               \qquad \bar p = \frac 1 n \sum_i p(\cdot \mid x_i)
 
-    From 1 (all rows look alike to the classifier) to the number of classes. It sees neither copies of
-    training rows nor a lack of variety within a class. The interval is the jackknife's over single rows,
-    around the value without its :math:`1/n` bias. (Salimans et al. 2016, arXiv:1606.03498; Barratt and
-    Sharma 2018, "A note on the Inception Score", arXiv:1801.01973.)
+    It ranges from 1 (the classifier cannot distinguish the samples) to the number of classes. It detects
+    neither copies of training examples nor a lack of variety within a class. The interval is from the
+    jackknife over single rows, around the value corrected for its :math:`1/n` bias. (Salimans et al. 2016,
+    arXiv:1606.03498; Barratt and Sharma 2018, "A note on the Inception Score", arXiv:1801.01973.)
 
     Args:
         generated: probabilities ``(n, classes)``, or :class:`~ppgen.evaluation.features.Features` that carry
             them.
-        real: those of real rows, for their own score in ``how``: what there is to reach.
+        real: those of real examples, whose own score is reported in ``how`` as a reference.
 
     Raises:
         DataError: if there are fewer than four rows, features without probabilities, rows that do not sum
@@ -91,7 +91,7 @@ def _checked(rows: Any, argument: str) -> tuple[np.ndarray, FeatureSpec]:
 
 
 def _log_score(p: np.ndarray) -> tuple[float, float, float]:
-    """The log of the score, the same without its 1/n bias, and its standard error."""
+    """The log of the score, its value corrected for 1/n bias, and its standard error."""
     n = len(p)
     entropies = _entropy(p)  # (n,)
     log_score = float(_entropy(p.mean(axis=0)) - entropies.mean())

@@ -1,4 +1,4 @@
-"""Memorisation: does the model make new rows, or give back those that it was trained on."""
+"""Memorisation: does the model generate new examples, or copy those that it was trained on."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ppgen.evaluation.quality.measurement import Measurement
 
 __all__ = ["Memorisation", "memorisation"]
 
-_BLOCK = 1024  # rows whose distances to all training rows are held at a time
+_BLOCK = 1024  # rows whose distances to all training rows are computed at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Memorisation(Measurement):
-    """How close generated rows are to training rows, compared with held-out rows.
+    """How close generated examples are to the training set, compared with held-out examples.
 
-    :attr:`value` is the authenticity: the share of generated rows that are no copies.
+    :attr:`value` is the authenticity: the share of generated examples that are not copies.
 
     Attributes:
-        held_out: the authenticity of held-out real rows: what a model of the true distribution reaches.
+        held_out: the authenticity of held-out examples, which a model of the true distribution reaches.
         z: the data-copying statistic, standard normal for a model of the true distribution. Below −3 the
-            generated rows are closer to the training rows than held-out rows are: copies. Above 3 they are
-            further: underfitting.
-        copies: the share of generated rows that equal a training row.
-        nearest: ``(n,)``, the index of the training row nearest to each generated row.
-        distances: ``(n,)``, how far it is.
-        held_out_distances: ``(n_real,)``, the same for held-out rows.
+            generated examples are closer to the training set than held-out ones are: copies. Above 3 they
+            are farther: underfitting.
+        copies: the share of generated examples that equal a training example.
+        nearest: ``(n,)``, the index of the training example nearest to each generated one.
+        distances: ``(n,)``, the distance to it.
+        held_out_distances: ``(n_real,)``, the same for held-out examples.
     """
 
     held_out: float
@@ -47,7 +47,7 @@ class Memorisation(Measurement):
         if self.z < -3:
             verdict = "Generated rows are closer to training rows than held-out rows are: the model copies"
         elif self.z > 3:
-            verdict = "Generated rows are further from training rows than held-out rows are: it underfits"
+            verdict = "Generated rows are farther from training rows than held-out rows are: it underfits"
         else:
             verdict = "Generated rows are as far from training rows as held-out rows are"
         return (
@@ -57,7 +57,7 @@ class Memorisation(Measurement):
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The authenticity, with that of held-out rows in ``how``, and the data-copying statistic."""
+        """The authenticity, with that of held-out examples in ``how``, and the data-copying statistic."""
         how = f"{self.how}; held-out rows reach {self.held_out:.2f}"
         interval = (self.z - 1.96, self.z + 1.96)
         return (
@@ -67,9 +67,9 @@ class Memorisation(Measurement):
 
 
 def memorisation(*, train: Any, real: Any, generated: Any) -> Memorisation:
-    r"""Compare the distances from generated and from held-out rows to their nearest training rows.
+    r"""Compare the distances from generated and from held-out examples to their nearest training examples.
 
-    A row y with nearest training row x is *authentic* if another training row is nearer to x than y is:
+    An example y with nearest training example x is *authentic* if another training example is closer to x:
 
     .. math:: \lVert y - x \rVert > \min_{x' \ne x} \lVert x' - x \rVert
 
@@ -77,16 +77,17 @@ def memorisation(*, train: Any, real: Any, generated: Any) -> Memorisation:
 
     (Alaa et al. 2022, "How faithful is your synthetic data?", arXiv:2102.08921; Meehan, Chaudhuri and
     Dasgupta 2020, "A non-parametric test to detect data-copying in generative models", arXiv:2004.05675,
-    here without its partition into cells.)
+    here without the partition into cells.)
 
     Args:
-        train: features ``(k, d)`` of the rows that the model was trained on.
-        real: features of held-out rows. The features must not have been fitted to ``train``, or training
-            rows look special: raw values do, a classifier of these rows does not.
+        train: features ``(k, d)`` of the model's training set.
+        real: features of held-out examples. The features must not be fitted to ``train``, which would make
+            the
+            training set look special: use raw values, not a classifier trained on it.
         generated: features ``(n, d)`` of the same spec.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if they have features of different specs.
 
     Example:
@@ -97,7 +98,7 @@ def memorisation(*, train: Any, real: Any, generated: Any) -> Memorisation:
     """
     samples = check_samples(real, generated)
     known = check_samples(train, real).real
-    own = _nearest(known, known, itself=True)[1]  # how far each training row is from the others
+    own = _nearest(known, known, itself=True)[1]  # the distance of each training row to the nearest other
     nearest, distances = _nearest(samples.generated, known)
     nearest_held_out, held_out_distances = _nearest(samples.real, known)
     authentic = float((distances > own[nearest]).mean())
@@ -120,7 +121,7 @@ def memorisation(*, train: Any, real: Any, generated: Any) -> Memorisation:
 
 
 def _nearest(rows: np.ndarray, known: np.ndarray, *, itself: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The index of the nearest known row, and its distance; not counting the row itself."""
+    """The index and distance of the nearest known row; ``itself`` excludes the row itself."""
     from scipy.spatial.distance import cdist
 
     indices, distances = np.empty(len(rows), np.int64), np.empty(len(rows))

@@ -1,4 +1,4 @@
-"""Density and coverage: precision and recall that an outlier does not fool."""
+"""Density and coverage: precision and recall that are robust to outliers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class DensityCoverage(JointMeasurement):
     """Density and coverage, measured together.
 
     Attributes:
-        density: in how many real balls a generated row lies, of the k that are expected.
-        coverage: the share of real balls with a generated row inside.
+        density: how many real balls contain a generated example on average, divided by k.
+        coverage: the share of real balls that contain a generated example.
     """
 
     density: Measurement
@@ -29,25 +29,25 @@ class DensityCoverage(JointMeasurement):
 
 
 def density_coverage(*, real: Any, generated: Any, neighbours: int = 5, seed: int = 0) -> DensityCoverage:
-    r"""Density and coverage, by balls around real rows only.
+    r"""Compute density and coverage, from balls around real examples only.
 
-    With :math:`r_k(x)` the distance of a real row to its k-th nearest other real row,
+    With :math:`r_k(x)` the distance of a real example to its k-th nearest other real example,
 
     .. math:: \text{density} = \frac{1}{k n} \sum_{i, j} [\lVert y_j - x_i \rVert < r_k(x_i)], \qquad
               \text{coverage} = \frac 1 m \sum_i \bigl[\min_j \lVert y_j - x_i \rVert < r_k(x_i)\bigr]
 
-    Samples of the real distribution have density 1 and, with as many rows of each, coverage near
-    :math:`1 - 2^{-k}`. Density may exceed 1. A ball of radius 0, around real rows that are copies, counts
-    those that hit it exactly. (Naeem et al. 2020, arXiv:2002.09797.)
+    Samples from the real distribution have density 1 and, with equally many of each, coverage near
+    :math:`1 - 2^{-k}`. Density may exceed 1. A ball of radius 0, around duplicate real examples, counts
+    exact hits. (Naeem et al. 2020, arXiv:2002.09797.)
 
     Args:
         real: features ``(m, d)``, an array or :class:`~ppgen.evaluation.features.Features`.
         generated: features ``(n, d)`` of the same spec.
         neighbours: k.
-        seed: of the random parts that the jackknife leaves out in turn.
+        seed: the seed of the jackknife's random groups.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if the two have features of different specs, or k is not below half of the rows.
 
     Example:

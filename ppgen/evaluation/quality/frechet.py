@@ -1,4 +1,4 @@
-"""The Fréchet distance between two clouds of features, and what it would be with samples without end."""
+"""The Fréchet distance between two sets of features, and its extrapolation to infinitely many samples."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ __all__ = ["FID", "FrechetDistance", "frechet_distance"]
 FID = "Inception-v3 as in the FID paper"
 """The only features whose Fréchet distance is called FID."""
 
-_COARSER = (5, 2)  # leave out a fifth and a half: sizes to extrapolate from
+_COARSER = (5, 2)  # leave out a fifth, or a half: sizes to extrapolate from
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrechetDistance(Measurement):
-    """A Fréchet distance; :attr:`value` is the textbook's, biased upward by the finite samples.
+    """A Fréchet distance; :attr:`value` is the textbook estimate, biased upward by finite samples.
 
-    :attr:`interval` and :attr:`stderr` are those of :attr:`extrapolated`: they say where the distance of the
-    two *distributions* lies. Where the bias is large, ``value`` lies above the interval; ``how`` says so.
+    :attr:`interval` and :attr:`stderr` are those of :attr:`extrapolated`: they are about the distance of the
+    two *distributions*. Where the bias is large, ``value`` lies above the interval; ``how`` says so.
 
     Attributes:
-        extrapolated: the distance extrapolated to samples without end.
+        extrapolated: the distance extrapolated to infinitely many samples.
     """
 
     extrapolated: float
 
     @property
     def at_infinity(self) -> Measurement:
-        """The extrapolated distance as a measurement of its own."""
+        """The extrapolated distance as a separate measurement."""
         return replace(self.plain, name=f"{self.name}, infinite samples", value=self.extrapolated)
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The extrapolated distance: the plain one has no interval of its own, and is not for comparison."""
+        """The extrapolated distance only: the plain one has no interval, and is not for comparison."""
         return (self.at_infinity,)
 
     @property
     def reading(self) -> str:
-        """Both figures, as a sentence."""
-        return f"{self.at_infinity.reading}; of these samples as they are, {self.value:.4g}"
+        """Both values, as a sentence."""
+        return f"{self.at_infinity.reading}; without extrapolation, {self.value:.4g}"
 
 
 def frechet_distance(*, real: Any, generated: Any, seed: int = 0) -> FrechetDistance:
-    r"""The squared Fréchet distance of two Gaussians with the samples' means and covariances.
+    r"""The squared Fréchet distance between Gaussians with the samples' means and covariances.
 
     .. math:: d^2 = \lVert \mu_1 - \mu_2 \rVert^2 + \operatorname{tr} \Sigma_1
               + \operatorname{tr} \Sigma_2 - 2 \operatorname{tr} \sqrt{\Sigma_1 \Sigma_2}
 
     With :math:`\Sigma_i = R_i^\top R_i`, the last trace is the sum of the singular values of
-    :math:`R_1 R_2^\top`: no square root of a matrix is taken, so that the distance is never complex and never
-    negative. The bias of finite samples shrinks like :math:`1/n`; the distances of nested subsamples are
+    :math:`R_1 R_2^\top`: no matrix square root is taken, so that the distance is never complex or
+    negative. The bias of finite samples shrinks like :math:`1/n`; the distances of subsamples are
     extrapolated along that line to :math:`1/n = 0`.
 
     (Dowson and Landau 1982; Heusel et al. 2017, arXiv:1706.08500; Chong and Forsyth 2020, "Effectively
@@ -66,13 +66,13 @@ def frechet_distance(*, real: Any, generated: Any, seed: int = 0) -> FrechetDist
     Args:
         real: features ``(n_real, d)``, an array or :class:`~ppgen.evaluation.features.Features`.
         generated: features ``(n, d)`` of the same spec.
-        seed: of the random parts that are left out in turn.
+        seed: the seed of the jackknife's random groups.
 
     Warns:
         EvaluationWarning: if there are fewer samples than features.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if the two have features of different specs.
 
     Example:
@@ -83,7 +83,7 @@ def frechet_distance(*, real: Any, generated: Any, seed: int = 0) -> FrechetDist
     """
     samples = check_samples(real, generated)
     x, y = samples.real, samples.generated
-    scale = float(np.ptp(x, axis=0).max())  # squares of very large or small features stay in range
+    scale = float(np.ptp(x, axis=0).max())  # keeps squares of very large or small features in range
 
     def distance(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return np.array([scale**2 * _distance(x[i] / scale, y[j] / scale)])
@@ -122,7 +122,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _factor(x: np.ndarray) -> np.ndarray:
-    """A matrix R with as few rows as can be, such that RᵀR is the covariance."""
+    """A matrix R with as few rows as possible, such that RᵀR is the covariance."""
     centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
     if len(x) <= x.shape[1]:
         return centred

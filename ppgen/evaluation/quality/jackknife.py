@@ -1,4 +1,4 @@
-"""Intervals of figures that are functions of two samples: leave out a part of both, and look again."""
+"""Intervals by the jackknife, for statistics of two samples."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 __all__ = ["Spread", "Statistic", "around", "folds", "jackknife", "share_interval", "share_stderr"]
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From the indices of real and of generated rows to figures ``(k,)`` of these rows."""
+"""From the indices of real and generated rows to statistics ``(k,)`` of these rows."""
 
 GROUPS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Figures of all rows, and what the jackknife says of them.
+    """Statistics of all rows, with their jackknife errors.
 
     Attributes:
         values: ``(k,)``, of all rows.
         corrected: ``(k,)``, without the part of the bias that shrinks like one over the sample size.
         stderr: ``(k,)``, the standard errors.
-        groups: how many parts were left out in turn.
+        groups: how many groups were left out in turn.
     """
 
     values: np.ndarray
@@ -34,16 +34,16 @@ class Spread:
 
 
 def jackknife(statistic: Statistic, n_real: int, n_generated: int, *, seed: int = 0) -> Spread:
-    r"""The delete-a-group jackknife of a figure of two samples.
+    r"""Apply the delete-a-group jackknife to a statistic of two samples.
 
-    With both samples split into :math:`G` random groups, and :math:`\theta_{-g}` the figure without group
+    With both samples split into :math:`G` random groups, and :math:`\theta_{-g}` the statistic without group
     :math:`g` of either,
 
     .. math:: \mathrm{se}^2 = \frac{G - 1}{G} \sum_g (\theta_{-g} - \bar\theta)^2,
               \qquad \theta_\text{corrected} = G \theta - (G - 1) \bar\theta
 
     Rows are never repeated, unlike in the bootstrap: a repeated row is its own nearest neighbour, which
-    breaks every figure that rests on neighbours. (Quenouille 1956; Kott 2001, "The delete-a-group
+    breaks every statistic based on neighbours. (Quenouille 1956; Kott 2001, "The delete-a-group
     jackknife".)
 
     Example:
@@ -61,10 +61,10 @@ def jackknife(statistic: Statistic, n_real: int, n_generated: int, *, seed: int 
 
 
 def folds(n_real: int, n_generated: int, groups: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What is kept of both samples when each of the random groups is left out in turn."""
+    """The indices kept of both samples as each random group is left out in turn."""
     kept = []
     for n, stream in ((n_real, 0), (n_generated, 1)):
-        # Streams of their own: rows at the same place in both samples must not always leave together.
+        # Independent streams: rows at the same index of both samples must not always leave together.
         order = np.random.default_rng([seed, stream]).permutation(n)
         parts = np.array_split(order, groups)
         kept.append([np.sort(np.setdiff1d(order, part)) for part in parts])
@@ -72,7 +72,7 @@ def folds(n_real: int, n_generated: int, groups: int, seed: int) -> list[tuple[n
 
 
 def around(value: float, stderr: float, groups: int, *, least: float = -math.inf) -> tuple[float, float]:
-    """The 95 % interval of a figure by Student's t, which knows that the standard error is estimated."""
+    """The 95 % interval of a statistic by Student's t, as the standard error is estimated."""
     from scipy.special import stdtrit
 
     half = float(stdtrit(groups - 1, 0.975)) * stderr
@@ -80,9 +80,9 @@ def around(value: float, stderr: float, groups: int, *, least: float = -math.inf
 
 
 def share_interval(share: float, stderr: float, n: int) -> tuple[float, float]:
-    r"""Wilson's 95 % interval of a share, as if it were of :math:`s(1 - s) / \mathrm{se}^2` independent rows.
+    r"""Wilson's 95 % interval of a share, with :math:`s(1 - s) / \mathrm{se}^2` as the effective sample size.
 
-    Unlike share ± error it stays in [0, 1], and says something where no row or every row counts.
+    Unlike share ± error it stays within [0, 1], and is informative at shares of 0 and 1.
     (Wilson 1927, "Probable inference, the law of succession, and statistical inference".)
 
     Example:
@@ -98,5 +98,5 @@ def share_interval(share: float, stderr: float, n: int) -> tuple[float, float]:
 
 
 def share_stderr(share: float, n: int) -> float:
-    """The standard error of a share of n independent rows, not 0 where no row or every row counts."""
+    """The standard error of a share of n independent rows, positive even at shares of 0 and 1."""
     return math.sqrt(max(share * (1 - share), 1 / n) / n)

@@ -1,4 +1,4 @@
-"""The kernel distance: maximum mean discrepancy without bias, known as KID on Inception features."""
+"""The kernel distance: the unbiased maximum mean discrepancy, called KID on Inception features."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ def kernel_distance(
               \frac{\sum_{i \ne j} k(y_i, y_j)}{n (n - 1)} - \frac{2 \sum_{i, j} k(x_i, y_j)}{m n}
 
     The polynomial kernel is :math:`k(x, y) = (x^\top y / d + 1)^3`, the Gaussian one
-    :math:`\exp(-\lVert x - y \rVert^2 / 2 h^2)`. Without bias, the estimate of a small distance may fall
-    below zero. The standard error is the jackknife's over single rows, exact by the kernel's row sums.
+    :math:`\exp(-\lVert x - y \rVert^2 / 2 h^2)`. Being unbiased, the estimate of a small distance may
+    fall below zero. The standard error is from the exact jackknife over single rows, by the kernel's row
+    sums.
 
     (Gretton et al. 2012, "A kernel two-sample test"; Bińkowski et al. 2018, arXiv:1801.01401.)
 
     Args:
         real: features ``(m, d)``, an array or :class:`~ppgen.evaluation.features.Features`.
         generated: features ``(n, d)`` of the same spec.
-        kernel: ``"polynomial"``, which compares moments up to the third, or ``"gaussian"``, which sees every
-            difference.
-        bandwidth: :math:`h` of the Gaussian kernel; by default the median distance between real rows, so that
-            it is the same for all models that are measured against them.
+        kernel: ``"polynomial"``, which compares moments up to the third, or ``"gaussian"``, which detects
+            every difference.
+        bandwidth: :math:`h` of the Gaussian kernel; by default the median distance between real examples, so
+            that it is the same for all models compared with them.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if the two have features of different specs, or for another kernel or bandwidth.
 
     Example:
@@ -61,7 +62,7 @@ def kernel_distance(
     across_y = _row_sums(y, x, width)
     total_x, total_y, total = within_x.sum(), within_y.sum(), across_x.sum()
     part_x, part_y = total_x / (m * (m - 1)), total_y / (n * (n - 1))
-    # What the estimate becomes without each single row: its terms leave the sums.
+    # The estimate without each single row, whose terms leave the sums.
     without_x = (total_x - 2 * within_x) / ((m - 1) * (m - 2)) + part_y
     without_x -= 2 * (total - across_x) / ((m - 1) * n)
     without_y = part_x + (total_y - 2 * within_y) / ((n - 1) * (n - 2))
@@ -95,7 +96,7 @@ def _bandwidth(kernel: str, bandwidth: Any, real: np.ndarray) -> float | None:
 
 
 def _row_sums(x: np.ndarray, y: np.ndarray, width: float | None) -> np.ndarray:
-    """For each x, the sum of the kernel over all y; a block of rows at a time."""
+    """For each x, the sum of the kernel over all y, computed in blocks of rows."""
     sums = np.empty(len(x))
     for start in range(0, len(x), _BLOCK):
         part = x[start : start + _BLOCK]

@@ -1,4 +1,4 @@
-"""Improved precision and recall: how much of the samples is real, how much of reality is there."""
+"""Improved precision and recall: how many samples are realistic, and how much of the data they cover."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PrecisionRecall(JointMeasurement):
     """Precision and recall, measured together.
 
     Attributes:
-        precision: the share of generated rows that lie where real rows are.
-        recall: the share of real rows that lie where generated rows are.
+        precision: the share of generated examples near real ones.
+        recall: the share of real examples near generated ones.
     """
 
     precision: Measurement
@@ -29,25 +29,25 @@ class PrecisionRecall(JointMeasurement):
 
 
 def precision_recall(*, real: Any, generated: Any, neighbours: int = 3, seed: int = 0) -> PrecisionRecall:
-    r"""Improved precision and recall, by balls that reach to the k-th neighbour.
+    r"""Compute improved precision and recall, from balls that reach the k-th neighbour.
 
     With :math:`B(X) = \bigcup_i \{z : \lVert z - x_i \rVert \le r_k(x_i)\}`, where :math:`r_k(x)` is the
-    distance of x to its k-th nearest other row,
+    distance of x to its k-th nearest other example,
 
     .. math:: \text{precision} = \frac 1 n \sum_j [y_j \in B(X)], \qquad
               \text{recall} = \frac 1 m \sum_i [x_i \in B(Y)]
 
-    Samples of the real distribution itself do not reach 1: compare with what held-out real rows reach.
+    Even samples from the real distribution do not reach 1: compare with what held-out examples reach.
     (Kynkäänniemi et al. 2019, arXiv:1904.06991.)
 
     Args:
         real: features ``(m, d)``, an array or :class:`~ppgen.evaluation.features.Features`.
         generated: features ``(n, d)`` of the same spec.
         neighbours: k.
-        seed: of the random parts that the jackknife leaves out in turn.
+        seed: the seed of the jackknife's random groups.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if the two have features of different specs, or k is not below half of the rows.
 
     Example:

@@ -1,4 +1,4 @@
-"""One measured figure: its value, its interval, and the features that it was measured on."""
+"""A measurement: its value, its interval, and the features that it was measured on."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Better = Literal["lower", "higher", "neither"]
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A figure of sample quality with its uncertainty.
+    """A measurement of sample quality, with its uncertainty.
 
     Attributes:
         name: what was measured.
-        value: the figure.
+        value: the measured value.
         interval: its 95 % interval over samples of this size, real and generated.
         stderr: its standard error.
-        n: how many generated rows it rests on.
-        n_real: how many real rows.
+        n: the number of generated examples.
+        n_real: the number of real examples.
         spec: the features that it was measured on.
-        better: whether lower or higher values are better; ``"neither"`` if only a certain value is good.
+        better: whether lower or higher values are better; ``"neither"`` if a certain value is best.
         how: a description of the method and its settings.
         warnings: reasons not to trust it, as sentences.
 
@@ -52,7 +52,7 @@ class Measurement:
 
     @property
     def reading(self) -> str:
-        """The figure and its interval, as a sentence."""
+        """The value and its interval, as a sentence."""
         value, low, high = (as_sure_as(x, self.stderr or None) for x in (self.value, *self.interval))
         return (
             f"{self.name} {value}, 95 % interval {low} to {high} "
@@ -61,25 +61,25 @@ class Measurement:
 
     @property
     def plain(self) -> Measurement:
-        """The figure alone, without what a subclass adds."""
+        """The measurement without the fields that a subclass adds."""
         return Measurement(**{part.name: getattr(self, part.name) for part in fields(Measurement)})
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """What a scorecard shows of it: plain figures."""
+        """The plain measurements that a scorecard shows."""
         return (self.plain,)
 
     def __str__(self) -> str:
         return "\n".join([self.reading, *self.warnings])
 
     def compare(self, other: Measurement) -> Difference:
-        """The difference ``self - other``, if the two are the same figure on the same features.
+        """The difference ``self - other``, if both measure the same thing on the same features.
 
-        The interval takes the two as independent. Where both rest on the same real rows they are not, and
-        the difference is somewhat better known than it says.
+        The interval treats the two as independent. If both use the same real examples they are not, and the
+        interval is somewhat conservative.
 
         Raises:
-            InvalidArgument: if they are different figures, have other settings, or other features.
+            InvalidArgument: if they differ in name, settings or features.
         """
         for what, mine, theirs in (
             ("the figure", self.name, other.name),
@@ -106,13 +106,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Difference:
-    """How two measurements of one figure differ.
+    """The difference of two measurements of the same thing.
 
     Attributes:
-        name: the figure.
-        value: the first less the second.
+        name: what was measured.
+        value: the first minus the second.
         interval: the 95 % interval of the difference.
-        better: which way is better.
+        better: whether lower or higher values are better.
     """
 
     name: str
@@ -122,11 +122,9 @@ class Difference:
 
     @property
     def reading(self) -> str:
-        """Which one is better, if that can be told."""
+        """Which one is better, if the interval allows a conclusion."""
         if self.interval[0] <= 0 <= self.interval[1]:
-            return (
-                f"The two cannot be told apart by their {self.name}: the interval of the difference holds 0."
-            )
+            return f"The two cannot be told apart by their {self.name}: the difference's interval contains 0."
         verdict = "lower" if self.value < 0 else "higher"
         if self.better == "neither":
             return f"The first has the {verdict} {self.name}."
@@ -140,11 +138,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class JointMeasurement:
-    """Several figures of the same samples, measured together: the fields of a subclass."""
+    """Several measurements of the same samples: the fields of a subclass."""
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
-        """The figures, in their order."""
+        """The measurements, in order."""
         return tuple(getattr(self, part.name) for part in fields(self))
 
     @property
@@ -159,7 +157,7 @@ class JointMeasurement:
 
     @property
     def n(self) -> int:
-        """How many generated rows they rest on."""
+        """The number of generated examples."""
         return self.measurements[0].n
 
     @property

@@ -1,4 +1,4 @@
-"""Molecules: the shares of generated strings that are valid, differ, and are new."""
+"""Molecules: the shares of generated strings that are valid, unique and novel."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class MoleculeQuality(JointMeasurement):
     """Three shares of generated molecules.
 
     Attributes:
-        validity: of all strings, those that RDKit reads as a molecule.
-        uniqueness: of the valid ones, how many different molecules there are.
-        novelty: of the different ones, those that are not among the training molecules.
+        validity: the share of strings that RDKit reads as a molecule.
+        uniqueness: the number of distinct molecules, divided by that of valid strings.
+        novelty: the share of distinct molecules that are not in the training set.
     """
 
     validity: Measurement
@@ -31,18 +31,18 @@ class MoleculeQuality(JointMeasurement):
 
 
 def molecule_quality(*, train: Iterable[str], generated: Iterable[str]) -> MoleculeQuality:
-    r"""Validity, uniqueness and novelty of molecules written as SMILES.
+    r"""Compute validity, uniqueness and novelty of molecules written as SMILES.
 
     .. math:: \frac{\#\text{valid}}{n}, \qquad \frac{\#\text{different}}{\#\text{valid}}, \qquad
               \frac{\#\text{different, not in train}}{\#\text{different}}
 
-    Molecules are the same if their canonical SMILES are. Uniqueness falls as more are drawn, since a finite
-    set is drawn from: compare only models with as many rows. (Polykovskiy et al. 2020, "MOSES",
+    Two molecules are the same if their canonical SMILES are. Uniqueness falls as more are drawn: compare
+    models only on equally many samples. (Polykovskiy et al. 2020, "MOSES",
     arXiv:1811.12823.)
 
     Args:
         train: SMILES of the molecules that the model was trained on.
-        generated: SMILES that it drew, at least four.
+        generated: SMILES that it generated, at least four.
 
     Raises:
         InvalidArgument: if RDKit is not installed.
@@ -92,7 +92,7 @@ def _share(name: str, count: int, total: int, facts: dict[str, Any]) -> Measurem
 
 
 def _canonical(text: str) -> str | None:
-    """The one way in which RDKit writes this molecule; ``None`` if it is none."""
+    """The canonical SMILES of a molecule; ``None`` if the string is not one."""
     try:
         from rdkit import Chem, rdBase
     except ImportError:
@@ -102,7 +102,7 @@ def _canonical(text: str) -> str | None:
             expected="the package rdkit",
             fix='Run pip install "ppgen[molecules]".',
         ) from None
-    with rdBase.BlockLogs():  # one line of complaint an invalid string
+    with rdBase.BlockLogs():  # silences one message per invalid string
         molecule = Chem.MolFromSmiles(text) if text else None
         return None if molecule is None else Chem.MolToSmiles(molecule)
 

@@ -1,4 +1,4 @@
-"""Distances between rows, and how far the k-th neighbour is."""
+"""Distances between rows, and to the k-th nearest neighbour."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Distances", "checked_neighbours", "kth_neighbour"]
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """The Euclidean distances among two samples.
+    """The Euclidean distances within and between two samples.
 
-    They are sums of squared differences, not differences of squares: copies are at a distance of exactly 0.
+    They are computed from squared differences, so that copies are at a distance of exactly 0.
 
     Attributes:
         real: ``(m, m)`` among real rows.
@@ -30,7 +30,7 @@ class Distances:
 
     @classmethod
     def of(cls, samples: Samples) -> Distances:
-        """All distances of the rows of two samples."""
+        """Compute all distances of two samples."""
         from scipy.spatial.distance import cdist
 
         refuse_many_rows(samples)
@@ -40,11 +40,11 @@ class Distances:
 
 def kth_neighbour(distances: np.ndarray, k: int) -> np.ndarray:
     """The distance of each row of ``(n, n)`` to its k-th nearest other row, ``(n,)``."""
-    # A row is its own nearest one; with copies there are more at distance 0, and it does not matter which.
+    # A row is its own nearest neighbour; among copies at distance 0 the order does not matter.
     return np.partition(distances, k, axis=1)[:, k]
 
 
 def checked_neighbours(neighbours: int, samples: Samples) -> int:
-    """How many neighbours, which must exist even where half of the rows is left out."""
+    """Check the number of neighbours, which must exist even if half of the rows are left out."""
     most = min(len(samples.real), len(samples.generated)) // 2 - 1
     return check_integer("neighbours", neighbours, most=most)

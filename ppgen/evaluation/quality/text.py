@@ -1,4 +1,4 @@
-"""Text: how surprised a model is by a character, and how much of what it writes is new."""
+"""Text: a model's perplexity, and the novelty of what it writes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["ngram_novelty", "perplexity"]
 
 
 def perplexity(likelihood: Likelihood) -> Measurement:
-    r"""The perplexity of one entry: among how many equally likely values the model is left to choose.
+    r"""Return the perplexity per entry: the number of equally likely values with the same entropy.
 
     .. math:: \exp\Bigl(-\frac{1}{n d} \sum_{i=1}^n \log p(x_i)\Bigr)
 
-    For rows of characters it is a figure a character, for rows of tokens one a token. A lower bound on the
-    likelihood gives an upper bound of the perplexity; its kind stands in the spec, so that unlike kinds
-    refuse comparison.
+    It is per character for rows of characters, per token for rows of tokens. A lower bound on the likelihood
+    gives an upper bound on the perplexity; the spec holds the kind, so that different kinds cannot be
+    compared.
 
     Args:
-        likelihood: what ``model.log_prob(test rows)`` gave.
+        likelihood: the result of ``model.log_prob(test_rows)``.
 
     Raises:
         InvalidArgument: if it is of densities, which have no perplexity, or of fewer than four rows.
@@ -61,19 +61,19 @@ def perplexity(likelihood: Likelihood) -> Measurement:
 
 
 def ngram_novelty(*, train: Any, generated: Any, real: Any = None, length: int = 8) -> Measurement:
-    r"""The share of runs of ``length`` entries in generated rows that occur nowhere in the training rows.
+    r"""The share of n-grams of ``length`` entries in generated rows that never occur in the training set.
 
     .. math:: \frac{\#\{(j, t) : (y_{j,t}, \dots, y_{j,t+L-1}) \notin \text{train}\}}{n (d - L + 1)}
 
-    Near 0 the model recites. Held-out text says what is natural: give it as ``real``. The interval is
-    over rows, as runs within a row overlap. (McCoy et al. 2021, "How much do language models copy
+    Near 0 the model recites. Held-out text, passed as ``real``, shows what is natural. The interval is over
+    rows, as n-grams within a row overlap. (McCoy et al. 2021, "How much do language models copy
     from their training data?", arXiv:2111.09509.)
 
     Args:
         train: rows of levels ``(k, d)``.
         generated: rows of levels ``(n, d)``, at least four.
-        real: held-out rows, for their own novelty in ``how``: what there is to reach.
-        length: of a run.
+        real: held-out rows, whose own novelty is reported in ``how`` as a reference.
+        length: the length of the n-grams.
 
     Raises:
         DataError: if rows are not integers, or too few or too short.
@@ -89,7 +89,7 @@ def ngram_novelty(*, train: Any, generated: Any, real: Any = None, length: int =
     known = _runs(_rows(train, "train", length), length)
     counts = _new_in_each(_rows(generated, "generated", length, FEWEST), known, length)
     value, n = float(counts.mean()), len(counts)
-    # Rows are of one length, so that the share of all runs is the mean of the rows' shares.
+    # Rows have equal lengths, so that the overall share is the mean of the rows' shares.
     stderr = float(standard_error(counts))
     how, n_real = f"runs of {length} entries", 0
     if real is not None:

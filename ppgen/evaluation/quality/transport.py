@@ -15,7 +15,7 @@ __all__ = ["wasserstein_distance"]
 
 Method = Literal["exact", "sliced"]
 
-_MOST_STEPS = 10_000_000  # of the network simplex; it ends long before
+_MOST_STEPS = 10_000_000  # of the network simplex, which ends long before
 
 
 def wasserstein_distance(
@@ -27,16 +27,16 @@ def wasserstein_distance(
     projections: int = 200,
     seed: int = 0,
 ) -> Measurement:
-    r"""The Wasserstein distance between two samples, exact or sliced.
+    r"""Compute the Wasserstein distance between two samples, exact or sliced.
 
     .. math:: W_p = \Bigl(\min_{\gamma} \sum_{i, j} \gamma_{ij} \lVert x_i - y_j \rVert^p\Bigr)^{1/p},
               \qquad \gamma 1 = \tfrac 1 m, \; \gamma^\top 1 = \tfrac 1 n
 
     The exact distance is solved as a linear program. The sliced one averages :math:`W_p^p` over random
-    directions, along which sorting solves it. The exact distance of two samples of one distribution is not 0
-    and falls slowly with their size, like :math:`n^{-1/d}`: the interval is of the distance between samples
-    of these sizes. (Villani 2009; Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of
-    measures"; Flamary et al. 2021, "POT: Python Optimal Transport".)
+    directions, along which it reduces to sorting. The exact distance between two samples of one distribution
+    is not 0 and falls slowly with their size, like :math:`n^{-1/d}`: the interval is for samples of these
+    sizes. (Villani 2009; Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures"; Flamary
+    et al. 2021, "POT: Python Optimal Transport".)
 
     Args:
         real: features ``(m, d)``, an array or :class:`~ppgen.evaluation.features.Features`.
@@ -44,10 +44,10 @@ def wasserstein_distance(
         method: ``"exact"``, for up to about 2000 rows, or ``"sliced"``, for any number.
         power: p, 1 or 2.
         projections: how many directions the sliced distance averages over.
-        seed: of the directions, and of the random parts that the jackknife leaves out in turn.
+        seed: the seed of the directions and of the jackknife's random groups.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if the two have features of different specs, or for another method or power.
 
     Example:
@@ -93,7 +93,7 @@ def _sliced(x: np.ndarray, y: np.ndarray, power: int, projections: int, seed: in
 
     def distance(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         sorted_x, sorted_y = np.sort(along_x[i], axis=0), np.sort(along_y[j], axis=0)
-        # Both quantile functions are steps; between two ends of steps of either they are constant.
+        # Both quantile functions are step functions, constant between consecutive jumps of either.
         ends = np.union1d(np.arange(1, len(i) + 1) / len(i), np.arange(1, len(j) + 1) / len(j))
         widths = np.diff(ends, prepend=0.0)
         middles = ends - widths / 2

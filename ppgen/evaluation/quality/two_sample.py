@@ -1,4 +1,4 @@
-"""The classifier two-sample test: can a classifier tell generated rows from real ones."""
+"""The classifier two-sample test: can a classifier tell generated examples from real ones."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PERMUTATIONS = 999
 
 @dataclass(frozen=True, kw_only=True)
 class TwoSampleTest(Measurement):
-    """The accuracy of telling real from generated; 0.5 is chance, and the best that there is.
+    """The accuracy of a classifier of real and generated examples; 0.5 is chance, and the best value.
 
     Attributes:
-        p_value: how often samples of one distribution would be told apart at least this well.
+        p_value: how often samples of one distribution would be classified at least this well.
     """
 
     p_value: float
 
     @property
     def reading(self) -> str:
-        """What the test found, as a sentence."""
+        """The result of the test, as a sentence."""
         verdict = "tells them apart" if self.p_value < 0.05 else "does not tell them apart"
         return f"The classifier {verdict} (p = {self.p_value:.2g}). {super().reading}"
 
@@ -41,28 +41,28 @@ class TwoSampleTest(Measurement):
 def classifier_two_sample_test(
     *, real: Any, generated: Any, classifier: Classifier = "neighbours", folds: int = 5, seed: int = 0
 ) -> TwoSampleTest:
-    r"""Train a classifier to tell real from generated rows, and test it on rows that it has not seen.
+    r"""Train a classifier to tell real from generated examples, and test it on held-out examples.
 
-    As many rows of each are taken, and the decisions of all folds counted:
+    Equally many of each are used, and the predictions of all folds are counted:
 
     .. math:: \hat a = \frac{1}{2 n} \sum_{i=1}^{2 n} [\hat l(z_i) = l_i]
 
-    Decisions of a cross-validation depend on each other, so that their number is not binomial. For
-    ``"neighbours"`` the p-value is exact all the same, by 999 permutations of the labels. For the others it
-    is binomial, from one half of the rows, told by a classifier of the other half.
+    Predictions in a cross-validation depend on each other, so that their number is not binomial. For
+    ``"neighbours"`` the p-value is nevertheless exact, by 999 permutations of the labels. For the others it
+    is binomial, from one half of the examples, predicted by a classifier trained on the other half.
 
     (Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests", arXiv:1610.06545.)
 
     Args:
         real: features ``(m, d)``, an array or :class:`~ppgen.evaluation.features.Features`.
         generated: features ``(n, d)`` of the same spec.
-        classifier: ``"neighbours"`` votes among the √n nearest, ``"logistic"`` draws one plane,
+        classifier: ``"neighbours"`` votes among the √n nearest, ``"logistic"`` is logistic regression,
             ``"network"`` is a small multilayer perceptron.
-        folds: of the cross-validation.
-        seed: of the subset, the folds, the permutations and the network.
+        folds: the number of folds of the cross-validation.
+        seed: the seed of the subset, the folds, the permutations and the network.
 
     Raises:
-        DataError: if there are fewer than four rows, NaN, features of different widths, or constant ones.
+        DataError: if there are fewer than four rows, NaN, features of different widths, or all constant.
         InvalidArgument: if the two have features of different specs, for another classifier, or for more
             folds than rows.
 
@@ -102,14 +102,14 @@ def _by_neighbours(
 ) -> tuple[float, float]:
     """The accuracy of a vote among neighbours in the other folds, and its permutation p-value.
 
-    Who is whose neighbour does not depend on the labels, so that a permutation costs one vote.
+    The neighbours do not depend on the labels, so that a permutation costs only a vote.
     """
     from scipy.spatial.distance import cdist
 
     deviations = rows.std(axis=0)
     z = rows / np.where(deviations > 0, deviations, 1.0)
     voters = np.empty((len(z), _odd_root(len(z))), dtype=np.int64)
-    parts = np.array_split(rng.permutation(len(z)), folds)  # without a look at the labels
+    parts = np.array_split(rng.permutation(len(z)), folds)  # without looking at the labels
     for part in parts:
         others = np.setdiff1d(np.arange(len(z)), part)
         order = np.argsort(cdist(z[part], z[others]), axis=1, kind="stable")
@@ -124,7 +124,7 @@ def _by_neighbours(
 
 
 def _odd_root(n: int) -> int:
-    """About √n voters, an odd number, which cannot tie."""
+    """About √n voters, an odd number to avoid ties."""
     return max(1, (round(math.sqrt(n)) - 1) // 2 * 2 + 1) if n > 8 else 1
 
 
@@ -140,7 +140,7 @@ def _held_out_p_value(rows: np.ndarray, label: np.ndarray, classifier: str, seed
 
 
 def _decisions(rows: np.ndarray, label: np.ndarray, classifier: str, folds: int, seed: int) -> np.ndarray:
-    """Whether each row is told rightly by a classifier that was trained on the other folds."""
+    """Whether each row is classified correctly by a classifier trained on the other folds."""
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
