@@ -419,7 +419,7 @@ def test_saved_with_classes_and_a_learned_guide_it_is_the_same_bit_for_bit(name,
 
 
 BAD = [
-    (lambda: Glow((8,)), InvalidArgument, "shape", "no images"),
+    (lambda: Glow((8,)), InvalidArgument, "shape", "not images"),
     (lambda: Glow((6, 8), scales=2), InvalidArgument, "scales", "scales=1"),
     (lambda: Glow((28, 28), scales=3), InvalidArgument, "scales", "at most 2"),
     (lambda: Glow((7, 7)), InvalidArgument, "scales", "Pad the images"),

@@ -1,6 +1,6 @@
-"""The families of generative models: each a program, one file a family."""
+"""The families of generative models: each a program, one family per file."""
 
 import lazy_loader
 
-# What there is stands in the stub, and is imported when it is first used: torch and JAX take seconds.
+# The stub lists the names, which are imported on first use: torch and JAX take seconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

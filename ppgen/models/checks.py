@@ -1,4 +1,4 @@
-"""The checks that several families make: of the labels that come with rows, and of rows that are images."""
+"""Checks shared by families: of labels, and of image shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_convolutions", "check_image", "check_labels"]
 
 
 def check_labels(label: Any, classes: int | None, n: int) -> np.ndarray | None:
-    """The class of each of n rows ``(n,)``, from one class for all or from one a row; ``None`` if not given.
+    """Check labels, one for all or one per example, and return ``(n,)`` classes; ``None`` if not given.
 
     Raises:
         InvalidArgument: if labels are given to a model without classes.
@@ -31,13 +31,13 @@ def check_labels(label: Any, classes: int | None, n: int) -> np.ndarray | None:
     labels = as_labels(np.full(n, label) if np.shape(label) == () else label, classes, argument="label")
     if len(labels) != n or labels.min(initial=0) < 0:
         got = f"{len(labels)} labels" if len(labels) != n else "an unknown label, -1"
-        fix = "Write label=3 for one class, or give an array of as many classes as rows."
+        fix = "Write label=3 for one class, or pass an array with one class per row."
         raise DataError("label", got=got, expected=f"one class 0 … {classes - 1}, or {n} of them", fix=fix)
     return labels
 
 
 def check_image(shape: tuple[int, ...], fix: str) -> tuple[int, int, int]:
-    """The shape of rows that are images, as ``(channels, height, width)``."""
+    """The shape of images as ``(channels, height, width)``."""
     if len(shape) not in (2, 3):
         expected = "(height, width) or (channels, height, width)"
         raise InvalidArgument("shape", got=str(shape), expected=expected, fix=fix)
@@ -45,7 +45,7 @@ def check_image(shape: tuple[int, ...], fix: str) -> tuple[int, int, int]:
 
 
 def check_convolutions(argument: str, network: str, shape: tuple[int, ...]) -> None:
-    """Refuse a network of convolutions for rows that are no images, naming the argument that chose it."""
+    """Reject a convolutional network for data that are not images, naming the argument that chose it."""
     if len(shape) not in (2, 3):
         raise InvalidArgument(
             argument,

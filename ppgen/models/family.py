@@ -1,6 +1,6 @@
-"""What every family has, whatever its program is written in: settings, checks of rows and labels, classes.
+"""The base of all families, in either language: settings, checks of data and labels, classes.
 
-The two bases below it say where parameters live: :mod:`ppgen.models.module_family` in a torch module,
+Two bases below it define where parameters live: :mod:`ppgen.models.module_family` in a torch module,
 :mod:`ppgen.models.pytree_family` in an equinox pytree.
 """
 
@@ -23,33 +23,33 @@ __all__ = ["CHUNK", "CLASSES", "Family", "as_input", "in_values"]
 
 _Family = TypeVar("_Family", bound="Family")
 
-CHUNK = 512  # rows that one pass of sampling or scoring holds in memory
+CHUNK = 512  # examples per pass of sampling or scoring
 
 CLASSES: Any = setting(
     default=None,
     least=2,
     example=10,
-    doc="how many classes the rows have, for a model of rows given their label; ``None`` for rows without",
+    doc="the number of classes, for a model of examples given their label; ``None`` for data without",
 )
 """The setting of a class-conditional family, whose program has a further argument ``label (n,)``."""
 
 
 class Family(HasSettings, ABC):
-    """A generative model of rows: its settings, and a program with parameters.
+    """A generative model: its settings, and a program with parameters.
 
-    A member declares settings in its body (:func:`~ppgen.models.settings.setting`), of which each becomes an
-    attribute, and says in ``build`` what its parameters are. ``classes: int | None = CLASSES`` makes it
+    A family declares settings in its body (:func:`~ppgen.models.settings.setting`), each of which becomes an
+    attribute, and creates its parameters in ``build``. ``classes: int | None = CLASSES`` makes it
     class-conditional.
 
     Attributes:
-        name: what the command line and files call it; by default the name of the class.
-        summary: what it is, and what kind of likelihood it has, in one line.
+        name: its name on the command line and in files; by default the name of the class.
+        summary: what it is and the kind of its likelihood, in one line.
         engine: the language of the program.
-        objectives: what can train it, the default first.
-        renamed: settings and tensors of older files by their names of today; a name that ends in a dot
-            stands for all tensors that begin with it.
+        objectives: the objectives that can train it, the default first.
+        renamed: current names of settings and tensors in older files; a name that ends in a dot stands for
+            all tensors that begin with it.
         settings: the settings, complete and checked; frozen.
-        classes: how many classes the rows have, if the family is class-conditional.
+        classes: the number of classes, if the family is class-conditional.
         trained: the facts of its training so far.
     """
 
@@ -89,17 +89,17 @@ class Family(HasSettings, ABC):
 
     @classmethod
     def like(cls: type[_Family], data: Any, *, conditional: bool = False, **settings: Any) -> _Family:
-        """Build the family for the rows of a dataset.
+        """Build the family for a dataset.
 
         Args:
             data: a :class:`~ppgen.data.Dataset`, or an array ``(n, *shape)`` whose integers are levels.
                 Shape and levels are taken from it.
-            conditional: take its number of classes too, for a model of rows given their label. A family that
-                cannot do without classes takes them anyway.
+            conditional: take its number of classes too, for a model of examples given their label. A family
+                that needs classes always takes them.
             settings: those of the constructor.
 
         Raises:
-            InvalidArgument: if the rows of a conditional model have no labels, or a setting is out of range.
+            InvalidArgument: if the data of a conditional model have no labels, or a setting is out of range.
 
         Example:
             >>> from ppgen.models import VAE
@@ -114,7 +114,7 @@ class Family(HasSettings, ABC):
                 "conditional",
                 got=f"True, for {data.name!r}, whose rows have no labels",
                 expected="a dataset with labels",
-                fix="Give as_dataset(rows, labels=labels), or leave conditional out.",
+                fix="Pass as_dataset(rows, labels=labels), or leave conditional out.",
             )
         if conditional or (declared is not None and declared.required and data.classes):
             taken["classes"] = data.classes
@@ -123,26 +123,26 @@ class Family(HasSettings, ABC):
     @property
     @abstractmethod
     def objectives(self) -> tuple[str, ...]:
-        """What can train it, the default first."""
+        """The objectives that can train it, the default first."""
 
     @abstractmethod
     def build(self) -> None:
-        """Make what is learned; settings are attributes by now."""
+        """Create the parameters; settings are attributes by now."""
 
     @abstractmethod
     def model(self, x: Any = None, n: int = 1) -> Any:
-        """The program: the rows ``x`` are observed where they are given, else n are sampled.
+        """The program: ``x`` is observed if given, else n examples are sampled.
 
-        That of a class-conditional family has a further argument, ``label (n,)``.
+        A class-conditional family's program has a further argument, ``label (n,)``.
         """
 
     @abstractmethod
     def log_prob(self, x: Any) -> Likelihood:
-        """The log density of each row of ``x (n, *shape)``, a bound on it, or an estimate."""
+        """The log density of each example of ``x (n, *shape)``, a bound on it, or an estimate."""
 
     @abstractmethod
     def sample(self, n: int, *, seed: int = 0) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values."""
+        """Draw ``(n, *shape)`` samples in the data's own values."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -151,12 +151,12 @@ class Family(HasSettings, ABC):
 
     @property
     def dims(self) -> int:
-        """How many numbers one row holds."""
+        """How many numbers one example holds."""
         return int(np.prod(self.shape))
 
     @property
     def space(self) -> Space:
-        """Where the log density lives."""
+        """The space of the log density."""
         return "continuous" if self.levels is None else "discrete"
 
     def _shares(self, labels: np.ndarray | None) -> np.ndarray | None:
@@ -169,7 +169,7 @@ class Family(HasSettings, ABC):
     def _given_class(
         self, log_prob: Callable[[np.ndarray | None], np.ndarray], label: Any, n: int
     ) -> np.ndarray:
-        """The log densities ``(n,)`` by ``log_prob(labels)``, given labels or with classes summed out."""
+        """The log densities ``(n,)`` by ``log_prob(labels)``, given labels or with classes marginalised."""
         values, log_shares = self._per_class(log_prob, label, n)
         return values if log_shares is None else np.logaddexp.reduce(values + log_shares, axis=0)
 
@@ -178,8 +178,8 @@ class Family(HasSettings, ABC):
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Scores ``(n, ...)`` by ``score(labels)``, given labels or without classes.
 
-        Where there are classes and no labels, scores ``(classes, n, ...)`` given each class, and the log
-        weights of the classes, which broadcast against them.
+        With classes but no labels, scores ``(classes, n, ...)`` given each class, and the log weights of the
+        classes, which broadcast against them.
         """
         labels = check_labels(label, self.classes, n)
         if labels is not None or self.classes is None:
@@ -194,15 +194,15 @@ class Family(HasSettings, ABC):
 
     @abstractmethod
     def _class_weights(self) -> np.ndarray:
-        """The share of each class ``(classes,)`` in the training rows."""
+        """The share of each class ``(classes,)`` in the training set."""
 
 
 def as_input(x: Any, levels: int | None, loc: Any, scale: Any) -> Any:
-    """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+    """Scale data for a network: levels spread over [-1, 1], floats standardised."""
     return (x - loc) / scale if levels is None else x * (2 / (levels - 1)) - 1
 
 
 def in_values(draws: Any, levels: int | None) -> np.ndarray:
-    """Draws as rows of the data: floats, or the levels that they are or that are nearest."""
+    """Convert draws to data: floats, or the nearest levels."""
     rows = np.asarray(draws)
     return rows.astype(np.float64) if levels is None else np.rint(rows).astype(np.int64)

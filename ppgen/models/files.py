@@ -21,17 +21,17 @@ __all__ = ["load", "save"]
 def save(family: Any, path: str | os.PathLike[str]) -> Path:
     """Save a family to a ``.ppgen`` file: safetensors and JSON, no pickle.
 
-    What :func:`load` gives back samples the same rows and computes the same log densities, bit for bit.
+    The family that :func:`load` returns gives the same samples and log densities, bit for bit.
 
     Args:
-        family: one of ``ppgen.models``, or of your own.
-        path: where to; an existing file is replaced only once the new one is complete.
+        family: one of ``ppgen.models``, or your own.
+        path: the file; an existing one is replaced only once the new one is complete.
 
     Returns:
         The path.
 
     Raises:
-        InvalidArgument: if it is no family, or one of your own with a name that ``ppgen.models`` has.
+        InvalidArgument: if it is not a family, or your own family has a name that ``ppgen.models`` uses.
         StorageError: if the path cannot be written.
 
     Example:
@@ -62,17 +62,17 @@ def load(
 ) -> Any:
     """Load the family that :func:`save` wrote.
 
-    A file never names code to import. What it cannot name by itself is given here.
+    A file never names code to import; pass the class of your own family here.
 
     Args:
         path: the file.
-        family: the class of a family of your own; not needed once it is defined or imported.
-        program, modules: kept for files that hold more than families; none do yet.
+        family: the class of your own family; not needed once it is defined or imported.
+        program, modules: reserved for files that hold more than families; none do yet.
 
     Raises:
         StorageError: if the file is missing, truncated, of another format or of a newer ppgen, or if it holds
             a family whose class is neither known nor given.
-        InvalidArgument: if something is given that the file has no use for.
+        InvalidArgument: if an argument does not apply to the file.
     """
     for name, value in (("program", program), ("modules", modules)):
         if value is not None:
@@ -116,7 +116,7 @@ def _build(kind: Any, document: Mapping[str, Any]) -> Any:
 
 
 def _renamed(parts: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Settings or tensors of an older file by their names of today."""
+    """Rename settings or tensors of an older file to their current names."""
     return {_new_name(name, renamed): part for name, part in parts.items()}
 
 
@@ -129,7 +129,7 @@ def _new_name(name: str, renamed: Mapping[str, str]) -> str:
 
 def _fix(error: Exception, version: str) -> str:
     if isinstance(error, UnknownName) and error.argument == "family":
-        return "For a family of your own, import its class first, or write load(path, family=TheClass)."
+        return "For your own family, import its class first, or write load(path, family=TheClass)."
     return f"Load it with ppgen {version}, or train the model again and save it."
 
 

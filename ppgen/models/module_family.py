@@ -31,11 +31,11 @@ __all__ = ["ModuleFamily", "seeded"]
 
 
 class ModuleFamily(Family, nn.Module):
-    """A generative model of rows: a Pyro program whose parameters live in this module.
+    """A generative model: a Pyro program whose parameters live in this module.
 
     Attributes:
-        loc, scale: ``shape``, the location and scale of each entry of continuous training rows.
-        class_weights: ``(classes,)``, the share of each class in the training rows; equal before.
+        loc, scale: ``shape``, the location and scale of each entry of continuous training data.
+        class_weights: ``(classes,)``, the share of each class in the training set; equal before.
     """
 
     engine: ClassVar[Engine] = "pyro"
@@ -56,26 +56,26 @@ class ModuleFamily(Family, nn.Module):
 
     @abstractmethod
     def model(self, x: Tensor | None = None, n: int = 1) -> Tensor:
-        """The program: the rows ``x`` are observed where they are given, else n are sampled.
+        """The program: ``x`` is observed if given, else n examples are sampled.
 
-        That of a class-conditional family has a further argument, ``label (n,)``.
+        A class-conditional family's program has a further argument, ``label (n,)``.
         """
 
     def sample(self, n: int, *, seed: int = 0, label: Any = None) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values; the same seed gives the same rows.
+        """Draw ``(n, *shape)`` samples in the data's own values; the same seed gives the same samples.
 
         Args:
             n: how many.
             seed: of the draws.
-            label: for a model with classes, one class for all rows or one for each; by default drawn as often
-                as in training.
+            label: for a model with classes, one class for all examples or one for each; by default drawn with
+                their training frequencies.
         """
         return self.draw_rows(n, seed, lambda size, *label: self.model(None, size, *label), label)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Take location and scale of each entry of continuous rows ``(n, *shape)`` as units to work in.
+        """Standardise by the location and scale of each entry of continuous data ``(n, *shape)``.
 
-        With ``labels (n,)`` the share of each class is kept too.
+        With ``labels (n,)`` the class frequencies are kept too.
         """
         if self.levels is None:
             self.loc.copy_(torch.from_numpy(rows.mean(0)))
@@ -85,7 +85,7 @@ class ModuleFamily(Family, nn.Module):
             self.class_weights.copy_(torch.from_numpy(shares))
 
     def rows(self, x: Any) -> Tensor:
-        """Check rows ``(n, *shape)`` and turn them into the tensor that the program takes.
+        """Check examples ``(n, *shape)`` and turn them into the tensor that the program takes.
 
         Raises:
             DataError: if they are empty, not finite, of another shape, or outside the levels.
@@ -94,11 +94,11 @@ class ModuleFamily(Family, nn.Module):
         return torch.from_numpy(np.array(as_rows_of(x, self.shape, self.levels))).to(self.loc.device, dtype)
 
     def as_input(self, x: Tensor) -> Tensor:
-        """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+        """Scale data for a network: levels spread over [-1, 1], floats standardised."""
         return as_input(x, self.levels, self.loc, self.scale)
 
     def in_data_units(self, rows: PyroDistribution) -> PyroDistribution:
-        """Take a distribution of standardised rows to the data's units; one of levels is there already."""
+        """Transform a distribution of standardised data to the data's units; one of levels is unchanged."""
         if self.levels is not None:
             return rows
         return dist.TransformedDistribution(rows, [AffineTransform(self.loc, self.scale, len(self.shape))])
@@ -115,7 +115,7 @@ class ModuleFamily(Family, nn.Module):
         return (label[..., None] == torch.arange(self.classes, device=label.device)).to(self.loc.dtype)
 
     def check_label(self, label: Tensor | None) -> None:
-        """Refuse labels of a model without classes, and none for one with classes."""
+        """Reject labels for a model without classes, and missing labels for one with classes."""
         if label is None and self.classes is not None:
             raise InvalidArgument(
                 "label",
@@ -132,12 +132,12 @@ class ModuleFamily(Family, nn.Module):
             )
 
     def with_class(self, vectors: Tensor, label: Tensor | None) -> Tensor:
-        """Vectors ``(n, size)``, with the one-hot vector of each row's class behind if there are classes."""
+        """Append the one-hot class to vectors ``(n, size)``, if there are classes."""
         one_hot = self.one_hot(label)
         return vectors if one_hot is None else torch.cat([vectors, one_hot], -1)
 
     def register(self) -> None:
-        """Make the parameters known to Pyro under a name of this instance's own, for ``pyro.infer.SVI``."""
+        """Register the parameters with Pyro under a name unique to this instance, for ``pyro.infer.SVI``."""
         pyro.module(self._store_name, self)
 
     def tensors(self) -> Mapping[str, np.ndarray]:
@@ -145,14 +145,14 @@ class ModuleFamily(Family, nn.Module):
         return {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
 
     def load_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Take over what :meth:`tensors` gave."""
+        """Load what :meth:`tensors` returned."""
         self.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
-        """Without gradients and dropout, in a parameter store of its own.
+        """Evaluate without gradients and dropout, in a separate parameter store.
 
-        What a user keeps in Pyro's global store is neither read nor changed.
+        A user's entries in Pyro's global store are neither read nor changed.
         """
         training = self.training
         try:
@@ -173,9 +173,9 @@ class ModuleFamily(Family, nn.Module):
             return in_values(torch.cat(chunks).cpu(), self.levels)
 
     def score_rows(self, x: Any, score: Callable[..., Tensor], label: Any = None) -> np.ndarray:
-        """The log density of each row by ``score(rows)``, or ``score(rows, labels)`` where rows have classes.
+        """The log density of each example by ``score(rows)``, or ``score(rows, labels)`` with classes.
 
-        Without labels the classes are summed out.
+        Without labels the classes are marginalised.
         """
         rows = self.rows(x)
 
@@ -186,9 +186,9 @@ class ModuleFamily(Family, nn.Module):
             return self._given_class(values, label, len(rows))
 
     def bound_rows(self, x: Any, guide: Program, samples: int, seed: int, label: Any = None) -> Likelihood:
-        """The importance-weighted bound on the log density of each row, with its standard error.
+        """The importance-weighted bound on the log density of each example, with its standard error.
 
-        Without labels the classes are summed out.
+        Without labels the classes are marginalised.
         """
         rows, samples = self.rows(x), check_integer("samples", samples)
         labels = check_labels(label, self.classes, len(rows))
@@ -201,7 +201,7 @@ class ModuleFamily(Family, nn.Module):
             if self.classes is None or labels is not None:
                 found = bound(labels, seed)
             else:
-                # Each class has noise of its own, so that the errors of the bounds are independent.
+                # Each class has its own noise, so that the errors of the bounds are independent.
                 each = [bound(np.full(len(rows), y), seed + y) for y in range(self.classes)]
                 found = self._without_class(each)
         how = f"importance-weighted bound, {samples} samples" if samples > 1 else "ELBO, 1 sample"
@@ -234,12 +234,12 @@ class ModuleFamily(Family, nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._store_name = _unique_name(self)  # a copy has parameters of its own
+        self._store_name = _unique_name(self)  # a copy has its own parameters
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run with a seed, and leave PyTorch's own random state as it was."""
+    """Run with a seed, and restore PyTorch's random state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(check_integer("seed", seed, least=0))
         yield

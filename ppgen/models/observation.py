@@ -1,6 +1,6 @@
-"""What a decoder's outputs say about a row: one small module a likelihood.
+"""Likelihoods of a decoder: one small module each.
 
-Each takes outputs ``(n, *shape, numbers)`` to a distribution of rows with event shape ``shape``, in levels
+Each maps outputs ``(n, *shape, numbers)`` to a distribution with event shape ``shape``, in levels
 for discrete data and in standard deviations for continuous data.
 """
 
@@ -25,7 +25,7 @@ class Observation(nn.Module):
     """The noise between a decoder and the data.
 
     Attributes:
-        numbers: how many outputs of the decoder it takes an entry.
+        numbers: how many outputs of the decoder it takes per entry.
     """
 
     numbers: int
@@ -35,7 +35,7 @@ class Observation(nn.Module):
         self.event_dim = len(shape)
 
     def forward(self, outputs: Tensor) -> PyroDistribution:
-        """The distribution of rows, batch shape ``(n,)``."""
+        """The distribution of examples, batch shape ``(n,)``."""
         raise NotImplementedError
 
 
@@ -49,7 +49,7 @@ def default_likelihood(levels: int | None) -> Likelihoods:
 def observation(
     likelihood: str, shape: tuple[int, ...], levels: int | None, noise_scale: float | None
 ) -> Observation:
-    """Build the module for a likelihood, or say why it does not fit the data."""
+    """Build the module for a likelihood, or raise an error if it does not suit the data."""
     _check(likelihood, levels, noise_scale)
     if levels is None:
         return _Gaussian(shape, noise_scale)

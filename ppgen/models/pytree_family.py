@@ -1,4 +1,4 @@
-"""What the families in NumPyro have in common: a program that is one immutable pytree; rows in, rows out."""
+"""The base of the families in NumPyro: a program that is one immutable pytree."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _UNITS = ("loc", "scale", "class_weights")
 class PytreeProgram(eqx.Module):
     """A NumPyro program with its parameters: an immutable pytree, which JAX compiles and differentiates.
 
-    The subclass adds the program, :meth:`model`, and the functions that objectives and samplers ask for.
+    A subclass adds the program, :meth:`model`, and the functions that objectives and samplers need.
 
     Attributes:
-        network: the equinox module with all that is learned.
-        loc, scale: ``shape``, the location and scale of each entry of continuous training rows.
-        class_weights: ``(classes,)``, the share of each class in the training rows; equal before.
-        shape, levels, classes: of the rows, as settings of the family.
+        network: the equinox module with all learned parameters.
+        loc, scale: ``shape``, the location and scale of each entry of continuous training data.
+        class_weights: ``(classes,)``, the share of each class in the training set; equal before.
+        shape, levels, classes: of the data, as settings of the family.
     """
 
     network: Any
@@ -55,18 +55,18 @@ class PytreeProgram(eqx.Module):
         classes: int | None = None,
         **fields: Any,
     ) -> Any:
-        """The program before any training, in units of 1; ``fields`` are those of the subclass."""
+        """The untrained program, in units of 1; ``fields`` are those of the subclass."""
         loc, scale = jnp.zeros(shape, jnp.float32), jnp.ones(shape, jnp.float32)
         weights = jnp.full(classes or 1, 1 / (classes or 1), jnp.float32)
         return cls(network, loc, scale, weights, shape, levels, classes, **fields)
 
     @abstractmethod
     def model(self, x: Any = None, n: int = 1) -> Any:
-        """The program: the rows ``x`` are observed where they are given, else n are sampled."""
+        """The program: ``x`` is observed if given, else n examples are sampled."""
 
     @property
     def dims(self) -> int:
-        """How many numbers one row holds."""
+        """How many numbers one example holds."""
         return int(np.prod(self.shape))
 
     def with_network(self, network: Any) -> Any:
@@ -78,14 +78,14 @@ class PytreeProgram(eqx.Module):
         return self.with_network(eqx_module("network", self.network))
 
     def standardised(self, rows: RowArray) -> Any:
-        """The same program in the units of the training rows ``(n, *shape)``."""
+        """The same program in the units of the training set ``(n, *shape)``."""
         if self.levels is not None:
             return self
         loc, scale = (jnp.asarray(moment, jnp.float32) for moment in (rows.mean(0), rows.std(0)))
         return replace(self, loc=loc, scale=scale)
 
     def rows(self, x: Any) -> jax.Array:
-        """Check rows ``(n, *shape)`` and turn them into the array that the program takes.
+        """Check examples ``(n, *shape)`` and turn them into the array that the program takes.
 
         Raises:
             DataError: if they are empty, not finite, of another shape, or outside the levels.
@@ -94,14 +94,14 @@ class PytreeProgram(eqx.Module):
         return jnp.asarray(rows, jnp.float32 if self.levels is None else jnp.int32)
 
     def as_input(self, x: jax.Array) -> jax.Array:
-        """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+        """Scale data for a network: levels spread over [-1, 1], floats standardised."""
         return as_input(x, self.levels, self.loc, self.scale)
 
 
 class PytreeFamily(Family):
-    """A generative model of rows that holds a :class:`PytreeProgram`, and changes it in training.
+    """A generative model that holds a :class:`PytreeProgram`, and changes it in training.
 
-    The subclass makes :attr:`program` in ``build``.
+    A subclass creates :attr:`program` in ``build``.
 
     Attributes:
         program: the network, the units of the data, and the functions that compute with them.
@@ -115,15 +115,15 @@ class PytreeFamily(Family):
         self.build()
 
     def model(self, x: Any = None, n: int = 1) -> Any:
-        """The program: the rows ``x`` are observed where they are given, else n are sampled.
+        """The program: ``x`` is observed if given, else n examples are sampled.
 
-        That of a class-conditional family has a further argument, ``label (n,)``.
+        A class-conditional family's program has a further argument, ``label (n,)``.
         """
         return self.program.model(x, n)
 
     @property
     def network(self) -> Any:
-        """The equinox module with all that is learned. Setting it puts one of your own in its place."""
+        """The equinox module with all learned parameters. Setting it replaces it with your own."""
         return self.program.network
 
     @network.setter
@@ -132,27 +132,27 @@ class PytreeFamily(Family):
 
     @property
     def class_weights(self) -> np.ndarray:
-        """The share of each class in the training rows ``(classes,)``; equal before."""
+        """The share of each class in the training set ``(classes,)``; equal before."""
         return np.asarray(self.program.class_weights)
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers training changes."""
+        """The number of trainable parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self.network, eqx.is_inexact_array)))
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Take units to work in from the training rows ``(n, *shape)``, and the shares of classes."""
+        """Take units to work in from the training set ``(n, *shape)``, and the shares of classes."""
         self.program = self.program.standardised(rows)
         shares = self._shares(labels)
         if shares is not None:
             self.program = replace(self.program, class_weights=jnp.asarray(shares, jnp.float32))
 
     def as_input(self, x: Any) -> Any:
-        """Rows as a network likes to read them: levels spread over [-1, 1], floats standardised."""
+        """Scale data for a network: levels spread over [-1, 1], floats standardised."""
         return self.program.as_input(x)
 
     def rows(self, x: Any) -> jax.Array:
-        """Check rows ``(n, *shape)`` and turn them into the array that the program takes.
+        """Check examples ``(n, *shape)`` and turn them into the array that the program takes.
 
         Raises:
             DataError: if they are empty, not finite, of another shape, or outside the levels.
@@ -166,7 +166,7 @@ class PytreeFamily(Family):
         return arrays | {name: np.asarray(getattr(self.program, name)) for name in _UNITS}
 
     def load_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Take over what :meth:`tensors` gave.
+        """Load what :meth:`tensors` returned.
 
         Raises:
             KeyError, ValueError: if an array is missing, or of another shape.
@@ -195,9 +195,9 @@ def draw_rows(
     label: Any = None,
     **settings: Any,
 ) -> np.ndarray:
-    """Draw rows ``(n, *shape)`` by ``draw(program, key, size, **settings)``, which is compiled.
+    """Draw examples ``(n, *shape)`` by ``draw(program, key, size, **settings)``, which is compiled.
 
-    A program with classes has labels after the size: those given, or some drawn by their shares.
+    A program with classes takes labels after the size: those given, or drawn by their frequencies.
     """
     n, key = check_integer("n", n), jax.random.key(check_integer("seed", seed, least=0))
     size = min(CHUNK, n)
@@ -212,7 +212,7 @@ def draw_rows(
 def score_rows(
     program: PytreeProgram, x: Any, score: Callable[..., jax.Array], **settings: Any
 ) -> np.ndarray:
-    """The log density of each row of ``x`` by ``score(program, rows, **settings)``, which is compiled."""
+    """The log density of each example of ``x`` by ``score(program, rows, **settings)``, which is compiled."""
     return in_chunks(lambda *chunk: score(program, *chunk, **settings), program.rows(x))
 
 
@@ -222,13 +222,13 @@ def in_chunks(
     together: int = CHUNK,
     progress: bool = False,
 ) -> np.ndarray:
-    """What ``score`` gives for the rows of some arrays, so many at a time, in double precision."""
+    """Apply ``score`` to the rows of some arrays in chunks, and return double precision."""
     n = len(arrays[0])
     size = min(together, n)
     values = []
     with ProgressBar("Scoring rows", n, show=progress) as bar:
         for start in range(0, n, size):
-            # The last chunk is filled up, so that one program is compiled.
+            # The last chunk is padded, so that only one program is compiled.
             chunk = [np.resize(array[start : start + size], (size, *array.shape[1:])) for array in arrays]
             values.append(np.asarray(score(*chunk), np.float64))
             bar.advance(size)

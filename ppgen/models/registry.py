@@ -1,4 +1,4 @@
-"""The families by name: ours from a generated index, a user's own by their classes."""
+"""The families by name: built-in ones from a generated index, a user's own by their classes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["FAMILIES", "describe", "family_class", "make", "parsed_settings", "s
 
 
 def describe() -> dict[str, str]:
-    """One line a family: what it is, and what kind of likelihood it has."""
+    """One line per family: what it is, and the kind of its likelihood."""
     return {name: entry.summary for name, entry in FAMILIES.items()}
 
 
 def family_class(name: str) -> Any:
-    """The class of a family, imported at first use; one of the user's own once its class is defined.
+    """The class of a family, imported on first use; a user's own once its class is defined.
 
     Raises:
         UnknownName: if there is no such family.

@@ -1,4 +1,4 @@
-"""A setting is written once: name, type, default, range and one sentence. The rest follows from these.
+"""Settings, each declared once: name, type, default, range and one sentence.
 
 A class that derives from :class:`HasSettings` declares its settings in its body. From them it gets a frozen
 dataclass ``Settings``, which fills in defaults and checks values, a constructor with keyword arguments (which
@@ -28,16 +28,16 @@ _SECTIONS = ("\nRaises:", "\nReferences:", "\nExample:")  # of a docstring; its 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is known of a setting.
+    """The declaration of a setting.
 
     Attributes:
         name, type: as declared; the type is ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of names,
             ``tuple[int, ...]``, or one of these ``| None``.
-        default: its value where none is given; ``MISSING`` where one has to be.
-        factory: in place of the default, what makes one of the settings declared before.
+        default: its default value; ``MISSING`` if it is required.
+        factory: instead of the default, a function of the settings declared before.
         limits: keyword arguments of the check of its type.
-        doc: what it is, a clause without its end stop.
-        kw_only: whether it is given by name alone.
+        doc: what it is, a clause without a full stop.
+        kw_only: whether it is keyword-only.
         depth: how many classes the one that declares it derives from.
     """
 
@@ -62,7 +62,7 @@ class Setting:
         return kinds[0] if len(kinds) == 1 else Any
 
     def check(self, value: Any) -> Any:
-        """The value as it is kept, or an error that names the setting and its range."""
+        """The validated value, or an error that names the setting and its range."""
         if value is None and type(None) in _parts(self.type):
             return None
         if get_origin(self.kind) is Literal:
@@ -74,7 +74,7 @@ class Setting:
 
     @property
     def range(self) -> str:
-        """What values it may have, in words."""
+        """A description of its valid values."""
         if get_origin(self.kind) is Literal:
             return "one of " + ", ".join(map(repr, get_args(self.kind)))
         if get_origin(self.kind) is tuple:
@@ -120,13 +120,13 @@ def setting(
     A subclass that gives one of its base's settings a plain value changes the default alone.
 
     Args:
-        default: its value where none is given; without it the setting has to be given.
+        default: its default value; without it the setting is required.
         factory: instead, a function of the settings declared before that gives the default.
-        least, most, above, below: the range of a number; an integer is at least 1 if nothing else is said.
+        least, most, above, below: the range of a number; an integer is at least 1 by default.
         at_least: how many integers there are at least, in a tuple.
         example: what to write, for the error of a value that is out of range.
         expected: what to say in that error, instead of the range.
-        kw_only: whether it is given by name alone.
+        kw_only: whether it is keyword-only.
         doc: what it is, a clause for the docstring and the command line.
 
     Example:
@@ -204,7 +204,7 @@ class HasSettings:
 
 
 def from_text(text: str, kind: Any = Any) -> Any:
-    """A value from its text on a command line; what is no literal of Python is a name.
+    """Parse a value from the command line; text that is not a Python literal is a name.
 
     Example:
         >>> from_text("0.5"), from_text("64,32"), from_text("64", tuple[int, ...]), from_text("none")

@@ -1,1 +1,1 @@
-"""The chain rule's family: exact densities, one conditional at a time; one member a file."""
+"""Autoregressive families: exact densities by the chain rule. One family per file."""

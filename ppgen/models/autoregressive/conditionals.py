@@ -1,4 +1,4 @@
-"""What a network's outputs mean: a categorical for levels, a mixture of Gaussians for continuous entries."""
+"""Conditionals from a network's outputs: a categorical for levels, a Gaussian mixture for continuous data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Levels", "Numbers", "Sharpening"]
 
 @dataclass(frozen=True)
 class Sharpening:
-    """How a draw departs from the conditionals as they were learned; by default not at all.
+    """How draws modify the learned conditionals; by default not at all.
 
     Args:
         temperature: below 1 sharpens each conditional, above 1 flattens it.
@@ -42,10 +42,10 @@ class Sharpening:
         check_number("top_p", self.top_p, above=0.0, most=1.0, example=0.95)
 
     def conditional(self, levels: int | None) -> Any:
-        """What turns outputs into a distribution: :class:`Levels` or, without levels, :class:`Numbers`.
+        """The map from outputs to a distribution: :class:`Levels` or, without levels, :class:`Numbers`.
 
         Raises:
-            InvalidArgument: if top_k or top_p is asked of continuous data.
+            InvalidArgument: if top_k or top_p is given for continuous data.
         """
         if levels is not None:
             return Levels(self)
@@ -95,7 +95,9 @@ class Numbers:
     def __call__(self, outputs: Tensor) -> MixtureSameFamily:
         """The distribution with batch shape ``(...)``."""
         logits, loc, log_scale = outputs.chunk(3, -1)  # each (..., components)
-        scale = log_scale.clamp(-7, 7).exp() * self.temperature**0.5  # no component can shrink onto a row
+        scale = (
+            log_scale.clamp(-7, 7).exp() * self.temperature**0.5
+        )  # no component can collapse onto a data point
         return MixtureSameFamily(
             Categorical(logits=logits / self.temperature, validate_args=False),
             Normal(loc, scale, validate_args=False),

@@ -1,4 +1,4 @@
-"""What the autoregressive families have in common: one program, and draws that can be sharpened."""
+"""The base of the autoregressive families: one program, and sampling that can be sharpened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPONENTS: Any = setting(default=8, doc="Gaussians in each conditional of conti
 
 
 class AutoregressiveFamily(ModuleFamily):
-    r"""A product of conditionals, which a member's ``network`` says.
+    r"""A product of conditionals, which a subclass's ``network`` predicts.
 
     .. math:: p(x) = \prod_{t=1}^{d} p(x_t \mid x_{<t})
 
@@ -35,20 +35,20 @@ class AutoregressiveFamily(ModuleFamily):
     classes: int | None = CLASSES
 
     def build(self) -> None:
-        """Make the network."""
+        """Build the network."""
         self.network: Any = self.conditionals()
 
     @abstractmethod
     def conditionals(self) -> nn.Module:
-        """The network that says each conditional."""
+        """The network that predicts each conditional."""
 
     def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
         """The program: one site ``x``, whose distribution is the chain rule.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the rows' classes ``(n,)``, for a model built with ``classes``.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the classes ``(n,)``, for a model built with ``classes``.
         """
         self.register()
         with pyro.plate("rows", n if x is None else len(x)):
@@ -62,7 +62,7 @@ class AutoregressiveFamily(ModuleFamily):
         top_k: int | None = None,
         top_p: float = 1.0,
     ) -> PyroDistribution:
-        """The distribution of one row, or with ``label (n,)`` of n rows of these classes.
+        """The distribution of one example, or with ``label (n,)`` of n examples of these classes.
 
         The other arguments, and their errors, are those of :meth:`sample`.
         """
@@ -80,18 +80,18 @@ class AutoregressiveFamily(ModuleFamily):
         top_k: int | None = None,
         top_p: float = 1.0,
     ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
+        """Draw ``(n, *shape)`` samples in the data's own values.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             label: the class, or n of them, for a model built with ``classes``; drawn where it is not given.
             temperature: below 1 sharpens each conditional, above 1 flattens it.
             top_k: keep only the k likeliest values of each conditional.
             top_p: keep only the likeliest values that together reach this probability.
 
         Raises:
-            InvalidArgument: if one is out of range, or top_k or top_p is asked of continuous data.
+            InvalidArgument: if one is out of range, or top_k or top_p is given for continuous data.
 
         References:
             Holtzman et al., *The Curious Case of Neural Text Degeneration*, 2019, arXiv:1904.09751 (top-p).
@@ -105,11 +105,11 @@ class AutoregressiveFamily(ModuleFamily):
         return self.draw_rows(n, seed, draw, label)
 
     def log_prob(self, x: Any, *, label: Any = None) -> Likelihood:
-        """The exact log density of each row of ``x (n, *shape)``.
+        """The exact log density of each example of ``x (n, *shape)``.
 
         Args:
-            x: rows in the data's own values.
-            label: their classes ``(n,)``; without them the classes are summed out.
+            x: examples in the data's own values.
+            label: their classes ``(n,)``; without them the classes are marginalised.
         """
 
         def score(rows: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -119,7 +119,7 @@ class AutoregressiveFamily(ModuleFamily):
         return Likelihood(values, "exact", self.space, self.dims, how="chain rule")
 
     def chain(self, sharpening: Sharpening, label: Tensor | None) -> PyroDistribution:
-        """The distribution of one row in the units that the network works in."""
+        """The distribution of one example in the network's units."""
         return self.in_order(self.network, sharpening, label)
 
     def in_order(
@@ -130,5 +130,5 @@ class AutoregressiveFamily(ModuleFamily):
         return Autoregressive(network, sharpening.conditional(self.levels), self.shape, batch, label)
 
     def outputs(self, components: int) -> int:
-        """How many numbers a network says of an entry: a logit a level, or three numbers a Gaussian."""
+        """The number of outputs per entry: one logit per level, or three numbers per Gaussian."""
         return self.levels or 3 * components

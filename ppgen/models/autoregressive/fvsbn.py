@@ -15,8 +15,9 @@ class FVSBN(AutoregressiveFamily):
 
     .. math:: p(x_t = 1 \mid x_{<t}) = \sigma\Big(b_t + \sum_{s < t} W_{ts} x_s\Big)
 
-    With more than two levels each entry is a softmax regression on indicators of the levels before it. In
-    its weights the log likelihood is concave: training finds the one best model of its kind.
+    With more than two levels each entry is a softmax regression on indicators of the levels before it. The
+    log
+    likelihood is concave in its weights: training finds the global optimum.
 
     Raises:
         InvalidArgument: if the data is continuous.
@@ -34,7 +35,7 @@ class FVSBN(AutoregressiveFamily):
     """
 
     name = "fvsbn"
-    summary = "fully visible sigmoid belief network, a logistic regression an entry; exact likelihood"
+    summary = "fully visible sigmoid belief network, a logistic regression per entry; exact likelihood"
 
     levels: int | None = setting(default=2, kw_only=False, least=2, doc="how many values an entry can take")
 

@@ -1,4 +1,4 @@
-"""The masked autoencoder: a perceptron that says all conditionals in one pass."""
+"""The masked autoencoder: a perceptron that predicts all conditionals in one pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MADE"]
 
 
 class MADE(AutoregressiveFamily):
-    r"""A masked autoencoder for distribution estimation, perhaps in several orders.
+    r"""A masked autoencoder for distribution estimation, in one order or several.
 
     .. math:: p(x) = \frac1K \sum_{k=1}^{K} \prod_{t=1}^{d} p_k(x_{k(t)} \mid x_{k(1)}, \dots, x_{k(t - 1)})
 

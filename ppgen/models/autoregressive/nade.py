@@ -1,4 +1,4 @@
-"""The neural autoregressive distribution estimator: a hidden layer that reads one entry more a step."""
+"""The neural autoregressive distribution estimator: a hidden layer that reads one more entry per step."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class NADE(AutoregressiveFamily):
     .. math:: h_t = \sigma\Big(c + \sum_{s < t} W_s x_s\Big), \qquad
         p(x_t = 1 \mid x_{<t}) = \sigma(b_t + V_t h_t)
 
-    The weights W are shared by all conditionals, so that all hidden layers together cost what one does:
-    the sum in them grows by one term a step. With more than two levels the outputs are a softmax; without
+    The weights W are shared by all conditionals, so that all hidden layers together cost as much as
+    one: their sums grow by one term per step. With more than two levels the outputs are a softmax; without
     levels, a mixture of Gaussians (RNADE).
 
     Raises:

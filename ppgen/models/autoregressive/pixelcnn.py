@@ -18,10 +18,10 @@ class PixelCNN(AutoregressiveFamily):
         \text{channels before})
 
     A vertical stack of convolutions reads the rows above, a horizontal one the row itself. A draw takes a
-    step an entry, each of which costs one pixel's share of the convolutions.
+    step per entry, each of which costs one pixel's share of the convolutions.
 
     Raises:
-        InvalidArgument: if a row is no image, or a setting is out of range.
+        InvalidArgument: if the data are not images, or a setting is out of range.
 
     References:
         van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves and Kavukcuoglu, *Conditional Image Generation

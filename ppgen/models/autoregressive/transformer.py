@@ -12,12 +12,12 @@ __all__ = ["Transformer"]
 
 
 class Transformer(AutoregressiveFamily):
-    r"""A decoder-only transformer over the entries of a row, in reading order.
+    r"""A decoder-only transformer over the entries of an example, in reading order.
 
     .. math:: p(x) = \prod_{t=1}^{d} p(x_t \mid x_{<t})
 
-    With ``levels`` each conditional is a categorical; without, a mixture of Gaussians. Rows of text are
-    rows of levels (:mod:`ppgen.data.text`).
+    With ``levels`` each conditional is a categorical; without, a mixture of Gaussians. Text is discrete data
+    (:mod:`ppgen.data.text`).
 
     Raises:
         InvalidArgument: if a setting is out of range.

@@ -7,7 +7,7 @@ autoregression          ``autoregression``                                   a t
 eight_schools           ``eight_schools``                                    hierarchy, non-centred
 garch                   ``garch``                                            a recursion for the variance
 gaussian_process        ``poisson_regression``                               a function as a latent vector
-hidden_markov           ``poisson_hidden_markov``                            hidden states, summed out
+hidden_markov           ``poisson_hidden_markov``                            hidden states, marginalised
 hierarchical_regression ``varying_slopes``                                   groups that differ
 mixture                 ``gaussian_mixture``                                 ordered means, summed-out labels
 neural_network          ``neural_network``                                   weights with priors
@@ -15,7 +15,7 @@ predator_prey           ``lotka_volterra``                                   a d
 probabilistic_pca       ``probabilistic_pca``                                factors, integrated out
 regression              ``log_earnings``, ``kid_scores``, ``diamond_prices`` flat priors, strong correlations
 state_space             ``local_level``                                      a level that wanders
-topic_model             ``topic_model``                                      topics of words, summed out
+topic_model             ``topic_model``                                      topics of words, marginalised
 ======================= ==================================================== ===========================
 
 >>> from ppgen.models.bayesian.mixture import gaussian_mixture

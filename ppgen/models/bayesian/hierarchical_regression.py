@@ -26,7 +26,7 @@ def varying_slopes(x: Any, group: Any, groups: int, y: Any = None) -> None:
 
     Args:
         x: ``(n,)`` the predictor, best on a scale of about 1.
-        group: ``(n,)`` the group of each row, 0 to ``groups - 1``.
+        group: ``(n,)`` the group of each example, 0 to ``groups - 1``.
         groups: how many groups there are.
         y: ``(n,)`` the response, best on a scale of about 1; ``None`` to simulate it.
 

@@ -1,1 +1,1 @@
-"""Diffusion models: noise is undone step by step, by one network. One member a file."""
+"""Diffusion models: a network removes noise step by step. One family per file."""

@@ -1,4 +1,4 @@
-"""Rows whose entries appear one after the other, in an order of each row's own."""
+"""Distributions over entries that appear one after the other, in an order that differs by example."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpyro.distributions import constraints
 __all__ = ["AnyOrder", "Logits", "ranks"]
 
 Logits = Callable[[jax.Array, jax.Array], jax.Array]
-"""From rows ``(n, *shape)`` and which of their entries are hidden, logits ``(n, *shape, levels)``."""
+"""From examples ``(n, *shape)`` and which of their entries are hidden, logits ``(n, *shape, levels)``."""
 
 
 class AnyOrder(dist.Distribution):
-    r"""Rows of levels, :math:`p(x) = \prod_k p(x_{\sigma_k} \mid x_{\sigma_1}, \dots, x_{\sigma_{k-1}})`.
+    r"""Discrete data, :math:`p(x) = \prod_k p(x_{\sigma_k} \mid x_{\sigma_1}, \dots, x_{\sigma_{k-1}})`.
 
     Args:
-        logits: those of each entry, given the row and a mask of what is hidden of it.
+        logits: of each entry, given the example and a mask of its hidden entries.
         rank: ``(n, *shape)``, the place of each entry in its row's order, from 0.
-        shape: of one row.
+        shape: the shape of one example.
 
     Example:
         >>> fair = AnyOrder(lambda x, hidden: jnp.zeros((*x.shape, 2)), jnp.array([[1, 0, 2]]), (3,))
@@ -43,11 +43,11 @@ class AnyOrder(dist.Distribution):
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
-        """Rows of levels from 0 up."""
+        """Discrete data from 0 up."""
         return constraints.independent(constraints.nonnegative_integer, len(self.shape_of_row))
 
     def log_prob(self, value: jax.Array) -> jax.Array:
-        """The log probability of each row ``(n,)``: one pass through the network an entry."""
+        """The log probability of each example ``(n,)``: one pass through the network an entry."""
 
         def add(total: jax.Array, k: jax.Array) -> tuple[jax.Array, None]:
             log_p = jax.nn.log_softmax(self.logits(value, self.rank >= k))
@@ -68,7 +68,7 @@ class AnyOrder(dist.Distribution):
         return draw(keys)
 
     def sample_in(self, key: jax.Array, steps: int) -> jax.Array:
-        """Draw rows ``(n, *shape)`` in a number of steps: entries of the same step as if independent."""
+        """Draw examples ``(n, *shape)`` in a number of steps: entries of the same step as if independent."""
         borders = (jnp.arange(steps + 1) * self._length) // steps
 
         def appear(rows: jax.Array, step: jax.Array) -> tuple[jax.Array, None]:
@@ -77,7 +77,7 @@ class AnyOrder(dist.Distribution):
             drawn = jax.random.categorical(jax.random.fold_in(key, step), logits)
             return jnp.where((self.rank >= begin) & (self.rank < end), drawn, rows), None
 
-        hidden = jnp.zeros(self.rank.shape, int)  # whatever: the mask says that they are hidden
+        hidden = jnp.zeros(self.rank.shape, int)  # any value: the mask marks them as hidden
         return lax.scan(appear, hidden, jnp.arange(steps))[0]
 
     @property

@@ -28,7 +28,7 @@ _SCHEDULES: Mapping[str, Any] = {
 
 
 class DDPM(GaussianChainFamily):
-    r"""A Markov chain that undoes noise in T steps, :math:`z_T \to \dots \to z_1 \to x`.
+    r"""A Markov chain that removes noise in T steps, :math:`z_T \to \dots \to z_1 \to x`.
 
     .. math:: z_T \sim N(0, I), \qquad
         p(z_{i-1} \mid z_i) = N\big(z_{i-1}; \tilde\mu_i(z_i, \hat x_\theta(z_i)), \tilde\beta_i I\big)
@@ -38,8 +38,8 @@ class DDPM(GaussianChainFamily):
     :math:`q(z_i \mid z_{i-1}) = N(\sqrt{1 - \beta_i} \, z_{i-1}, \beta_i I)`. The last step is a Gaussian in
     the data's units; or with levels a distribution over them.
 
-    The program has a site a step, and the engine's own ELBO fits it where there are few.
-    ``objective="variational_bound"`` maximises the same bound by one random step a row.
+    The program has a site per step; with few steps the language's own ELBO can fit it.
+    ``objective="variational_bound"`` maximises the same bound by one random step per example.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -86,13 +86,13 @@ class DDPM(GaussianChainFamily):
         steps: int | None = None,
         eta: float | None = None,
     ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
+        """Draw ``(n, *shape)`` samples in the data's own values.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
+            guidance: the weight of the class: 1 is the model itself, 0 ignores the class.
             sampler: ``"ddpm"`` adds noise at each step, as the program does; ``"ddim"`` only at the start.
             steps: how many steps to make, spread over the chain's; by default all.
             eta: of DDIM, the share of the program's noise that is added: 0 none, 1 all.

@@ -1,4 +1,4 @@
-"""What the diffusion models have in common: a denoising network, labels left out, noise of each row."""
+"""The base of the diffusion models: a denoising network, label dropout, and per-example noise."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SIZES: Mapping[str, tuple[int, int]] = {"mlp": (256, 3), "unet": (32, 2)}  # wid
 
 
 class DiffusionProgram(PytreeProgram):
-    """A program that learns to undo noise, by one network for all amounts of it.
+    """A program that denoises, with one network for all noise levels.
 
-    The subclass says what the network reads and returns.
+    A subclass defines what the network reads and returns.
 
     Attributes:
-        label_dropout: the share of training rows whose label is left out.
+        label_dropout: the share of training examples whose label is left out.
     """
 
     label_dropout: float = eqx.field(static=True)
@@ -50,12 +50,12 @@ class DiffusionProgram(PytreeProgram):
 
         Args:
             z, t: the rows, and how far they are on the way to noise.
-            label: the class of each row ``(n,)``; ``None`` for the unconditional model.
+            label: the class of each example ``(n,)``; ``None`` for the unconditional model.
             key: for dropout, in training.
         """
 
     def guided(self, z: jax.Array, t: jax.Array, label: Any, guidance: float, key: Any = None) -> jax.Array:
-        r"""Outputs that overstate what the class changes, :math:`f_\emptyset + g \, (f_y - f_\emptyset)`."""
+        r"""Outputs with the class effect scaled, :math:`f_\emptyset + g \, (f_y - f_\emptyset)`."""
         if label is None or guidance == 1:
             return self.outputs(z, t, label, key)
         unconditional = self.outputs(z, t, None, key)
@@ -90,17 +90,16 @@ class DiffusionProgram(PytreeProgram):
         return each_row(self.network, inputs, t, label, keys)  # of the user's own
 
     def expanded(self, values: jax.Array) -> jax.Array:
-        """One number a row ``(n,)``, or for all rows ``()``, as an array that broadcasts against rows."""
+        """One number per example ``(n,)``, or for all ``()``, reshaped to broadcast against examples."""
         return values if values.ndim == 0 else values.reshape(-1, *(1,) * len(self.shape))
 
 
 class DiffusionFamily(PytreeFamily):
-    """A model that learns to undo noise, by one network for all amounts of it.
+    """Base of the diffusion families: one network that denoises at all noise levels.
 
-    A member says how rows are drawn with it, and how likely they are.
-
-    With ``classes``, labels are left out of a share of the training rows, so that the same network also knows
-    rows of any class. Sampling with ``guidance`` above 1 goes further from those than the class alone would.
+    A subclass defines sampling and the log density. With ``classes``, labels are left out of a share of the
+    training examples, so that the same network is also an unconditional model. ``guidance`` above 1 moves
+    samples further from it than the class alone would.
 
     References:
         Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598.
@@ -121,11 +120,11 @@ class DiffusionFamily(PytreeFamily):
     dropout: float = setting(default=0.1, least=0.0, below=1.0, doc="within each block, in training")
     classes: int | None = CLASSES
     label_dropout: float = setting(
-        default=0.1, least=0.0, below=1.0, doc="the share of training rows whose label is left out"
+        default=0.1, least=0.0, below=1.0, doc="the share of training examples whose label is left out"
     )
 
     def _denoiser(self, inputs: int = 1, outputs: int = 1) -> Denoiser:
-        """A network that reads and returns so many numbers an entry."""
+        """A network that reads and returns so many numbers per entry."""
         chosen = self.settings
         return denoiser(
             chosen.network,
@@ -140,7 +139,7 @@ class DiffusionFamily(PytreeFamily):
         )
 
     def _begin(self, program: type[DiffusionProgram], network: Denoiser, **fields: Any) -> None:
-        """Hold a program before any training."""
+        """Store an untrained program."""
         self.program = program.initial(
             network, self.shape, self.levels, self.classes, label_dropout=self.label_dropout, **fields
         )
@@ -162,7 +161,7 @@ class DiffusionFamily(PytreeFamily):
         guidance: float,
         **settings: Any,
     ) -> np.ndarray:
-        """Draw rows ``(n, *shape)`` by ``draw(program, key, size, label, guidance=..., **settings)``."""
+        """Draw examples ``(n, *shape)`` by ``draw(program, key, size, label, guidance=..., **settings)``."""
         guidance = check_number("guidance", guidance, least=0.0, example=1.0)
         return draw_rows(self.program, n, seed, draw, label, guidance=guidance, **settings)
 
@@ -176,7 +175,7 @@ class DiffusionFamily(PytreeFamily):
         passes: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Noisy log densities ``(n, draws)`` of each row by ``score(program, rows, seeds, **settings)``.
+        """Noisy log densities ``(n, draws)`` of each example by ``score(program, rows, seeds, **settings)``.
 
         With classes ``score`` has a further argument, the labels; where none are given the result is
         ``(classes, n, draws)``, with the log weights of the classes ``(classes, 1, 1)``. A row's noise comes
@@ -199,9 +198,9 @@ class DiffusionFamily(PytreeFamily):
     def _mean_score(
         self, x: Any, score: Callable[..., jax.Array], label: Any, seed: int, **settings: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The mean of noisy bounds on each row's log density, and its standard error, each ``(n,)``.
+        """The mean of noisy bounds on each example's log density, and its standard error, each ``(n,)``.
 
-        Where no label is given, the classes are summed out, and the mean stays a bound.
+        Where no label is given, the classes are marginalised, and the mean stays a bound.
         """
         draws, log_weights = self._noisy_scores(x, score, label, seed, **settings)
         if log_weights is not None:

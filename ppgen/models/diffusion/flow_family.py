@@ -1,4 +1,4 @@
-"""What the models with a probability flow have in common: program, guide in the cells, density."""
+"""The base of the models with a probability flow: program, guide in the cells, density."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Trace = Literal["exact", "hutchinson"]
 
 FEW = 16  # entries up to which the trace is exact by default
 REPEATS = 8  # directions, or draws in the cell, by default
-TOGETHER = 64  # rows that are followed side by side, each with steps of its own: all wait for the slowest
+TOGETHER = 64  # examples solved at once, each with its own steps: all wait for the slowest
 CELL_SPREAD = 0.125  # of the noise in a cell of width 1: its edges are 4 standard deviations away
 
 
@@ -41,7 +41,7 @@ def cell_noise(levels: int) -> float:
 class FlowProgram(GaussianNoise):
     r"""Noise follows a velocity field to data, :math:`\dot z = v_\theta(z, t)`; a subclass says which.
 
-    The program samples continuous rows from that flow. Rows with levels are :math:`x = \lfloor y \rfloor` of
+    The program samples continuous data from that flow. Data with levels are :math:`x = \lfloor y \rfloor` of
     such a row :math:`y = z_t / \alpha_t`, in the data's units, at the ``data_time``. The noise of that time
     is so weak that it hardly leaves a level's cell; the guide draws y with it, cut off at the edges of the
     cell, :math:`q(y \mid x) = TN(x + \frac12, s^2; x, x + 1)`.
@@ -65,12 +65,12 @@ class FlowProgram(GaussianNoise):
     def velocity(
         self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
     ) -> jax.Array:
-        """How fast standardised rows ``z (n, *shape)`` move at times ``t (n,)``.
+        """The velocity of standardised data ``z (n, *shape)`` at times ``t (n,)``.
 
         Args:
-            z, t: the rows and the times.
-            label: the class of each row ``(n,)``; ``None`` for the unconditional model.
-            guidance: how much of the class to show.
+            z, t: the data and the times.
+            label: the class of each example ``(n,)``; ``None`` for the unconditional model.
+            guidance: the weight of the class.
             key: for dropout, in training.
         """
 
@@ -82,9 +82,9 @@ class FlowProgram(GaussianNoise):
         """The program: site ``x`` for continuous data, sites ``y`` and ``x = floor(y)`` for levels.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         program, n = self.registered(), n if x is None else len(x)
         with numpyro.plate("rows", n):
@@ -95,14 +95,14 @@ class FlowProgram(GaussianNoise):
             return numpyro.sample("x", dist.Delta(level, event_dim=len(self.shape)), obs=x)
 
     def guide(self, x: Any, label: Any = None) -> Any:
-        """The guide: y in the cell of the levels ``x (n, *shape)``; continuous rows need none."""
+        """The guide: y in the cell of the levels ``x (n, *shape)``; continuous data need none."""
         if self.levels is None:
             return None
         with numpyro.plate("rows", len(x)):
             return numpyro.sample("y", self.cell(x))
 
     def cell(self, x: jax.Array) -> dist.Distribution:
-        """Continuous rows of levels ``x (..., *shape)``: weak noise on them, cut off at the edges."""
+        """Continuous data of levels ``x (..., *shape)``: weak noise on them, cut off at the edges."""
         corner = jnp.float32(x)
         noisy = dist.TruncatedNormal(corner + 0.5, CELL_SPREAD, low=corner, high=corner + 1)
         return noisy.to_event(len(self.shape))
@@ -110,7 +110,7 @@ class FlowProgram(GaussianNoise):
     def density(
         self, n: int, label: Any = None, tolerance: float = 1e-4, guidance: float = 1.0
     ) -> dist.Distribution:
-        """The distribution of n continuous rows in the data's units, of the classes ``label (n,)``."""
+        """The distribution of n continuous data in the data's units, of the classes ``label (n,)``."""
         flow = ProbabilityFlow(
             lambda i: self.velocity_of_row(None if label is None else label[i], guidance),
             n,
@@ -124,7 +124,7 @@ class FlowProgram(GaussianNoise):
 
     @property
     def units(self) -> tuple[Any, Any]:
-        """Location and scale, in the data's units, of the continuous rows at the time of data."""
+        """Location and scale, in the data's units, of the continuous data at the time of data."""
         share = self.strength(jnp.float32(self.data_time))[0]
         if self.levels is None:
             return jnp.asarray(self.loc), jnp.asarray(self.scale) / share
@@ -132,7 +132,7 @@ class FlowProgram(GaussianNoise):
         return jnp.full(self.shape, half + 0.5), jnp.full(self.shape, half) / share
 
     def to_values(self, y: jax.Array) -> jax.Array:
-        """Continuous rows ``(n, *shape)`` in the data's units as the data have them: floats, or levels."""
+        """Continuous data ``(n, *shape)`` in the data's units as the data have them: floats, or levels."""
         return y if self.levels is None else jnp.clip(jnp.floor(y), 0, self.levels - 1)
 
     def velocity_of_row(self, label: Any, guidance: float = 1.0) -> Velocity:
@@ -156,26 +156,27 @@ class ProbabilityFlowFamily(DiffusionFamily):
         looser: bool = False,
         progress: bool = False,
     ) -> Likelihood:
-        """The log density of each row of ``x (n, *shape)`` by the probability flow.
+        """The log density of each example of ``x (n, *shape)`` by the probability flow.
 
-        For continuous rows it is an estimate: as good as the solver's tolerance with an exact trace, and with
-        Hutchinson's random one also noisy, without bias. For levels it is the ELBO, a lower bound, with noise
-        from the draws in each row's cell.
+        For continuous data it is an estimate: with an exact trace as accurate as the solver's tolerance, and
+        with Hutchinson's random trace also noisy, without bias. For levels it is the ELBO, a lower bound,
+        with noise from the draws in each example's cell.
 
         Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a density given the class; by default classes are summed out.
-            samples: random directions of the trace, or draws in each row's cell.
+            x: examples in the data's own values.
+            label: the class of each example, for a density given the class; by default classes are
+                marginalised.
+            samples: random directions of the trace, or draws in each example's cell.
             seed: of these.
             trace: ``"exact"`` or ``"hutchinson"``; by default exact for up to 16 entries.
             tolerance: of each step of the solver, relative and absolute.
-            looser: whether to do it all again with ten times that tolerance, for less than the same cost. How
-                far the mean moves stands in ``how``; the solver's own error is about a tenth of that.
+            looser: whether to repeat the computation with ten times that tolerance, at less than the same
+                cost. ``how`` reports how far the mean moves; the solver's own error is about a tenth of that.
             progress: show a progress bar.
         """
         trace = trace or ("exact" if self.dims <= FEW else "hutchinson")
         exact = check_choice("trace", trace, get_args(Trace)) == "exact"
-        # Levels have a standard error from at least two draws in each row's cell.
+        # Levels have a standard error from at least two draws in each example's cell.
         settings = {
             "samples": check_integer("samples", samples, least=1 if self.levels is None else 2),
             "exact": exact,
@@ -207,7 +208,7 @@ class ProbabilityFlowFamily(DiffusionFamily):
         return Likelihood(values, "estimate", self.space, self.dims, f"{how}, {samples} directions", stderr)
 
     def _estimate(self, x: Any, label: Any, seed: int, **settings: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates of each row's log density, and their standard errors, each ``(n,)``."""
+        """Estimates of each example's log density, and their standard errors, each ``(n,)``."""
         draws, log_weights = self._noisy_scores(x, _flow_scores, label, seed, **settings)
         values, stderr = draws.mean(-1), standard_error(draws)
         if log_weights is None:
@@ -237,7 +238,7 @@ def _flow_scores(
     exact: bool,
     tolerance: float,
 ) -> jax.Array:
-    """Log densities of rows: one an exact row ``(n, 1)``, or one a direction or a draw ``(n, samples)``."""
+    """Log densities of rows: one an exact row ``(n, 1)``, or one per direction or a draw ``(n, samples)``."""
     shape = program.shape
     noise = dist.Normal(jnp.zeros(shape), program.noise_spread).to_event(len(shape))
     loc, scale = program.units

@@ -18,7 +18,7 @@ Prediction = Literal["velocity", "levels"]
 
 
 class FlowMatching(ProbabilityFlowFamily):
-    r"""A continuous normalizing flow that is trained without solving it.
+    r"""A continuous normalising flow that is trained without solving an ODE.
 
     .. math:: z_0 \sim N(0, I), \qquad \dot z = v_\theta(z, t), \qquad x = z_1
 
@@ -26,7 +26,7 @@ class FlowMatching(ProbabilityFlowFamily):
     noise to data, :math:`z_t = (1 - t) \epsilon + t x`; with ``pairing="optimal"`` noise and data of a
     minibatch are paired first so that the paths are short.
 
-    For data with levels the network tells by default how likely each is, and the velocity is
+    For data with levels the network by default predicts the distribution over them, and the velocity is
     :math:`(\hat x - z_t) / (1 - t)` with :math:`\hat x` their mean; the flow ends at levels under noise that
     hardly leaves their cells.
 
@@ -62,11 +62,11 @@ class FlowMatching(ProbabilityFlowFamily):
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What can train it; the density of continuous rows is maximised itself."""
+        """The objectives that can train it; the density of continuous data is maximised itself."""
         return ("flow_matching", "likelihood" if self.levels is None else "elbo")
 
     def build(self) -> None:
-        """Make the network."""
+        """Build the network."""
         self._begin(
             StraightPaths,
             self._denoiser(outputs=outputs_of(self.prediction, self.levels)),
@@ -79,13 +79,13 @@ class FlowMatching(ProbabilityFlowFamily):
     def sample(
         self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0, tolerance: float = 1e-4
     ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
+        """Draw ``(n, *shape)`` samples in the data's own values.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
+            guidance: the weight of the class: 1 is the model itself, 0 ignores the class.
             tolerance: of each step of the solver.
         """
         tolerance = check_number("tolerance", tolerance, above=0.0, example=1e-4)
@@ -101,13 +101,13 @@ class StraightPaths(FlowProgram):
         return t, 1 - t
 
     def input_scale(self, t: jax.Array) -> float:
-        """Rows are about as wide all along the path."""
+        """The spread of the data along the path, about constant."""
         return 1.0
 
     def velocity(
         self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0, key: Any = None
     ) -> jax.Array:
-        """How fast rows move, with guidance; see :meth:`FlowProgram.velocity`."""
+        """The velocity, with guidance; see :meth:`FlowProgram.velocity`."""
         out = self.guided(z, t, label, guidance, key)
         if self.prediction == "velocity":
             return out

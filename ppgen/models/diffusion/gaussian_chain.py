@@ -1,4 +1,4 @@
-"""Diffusion in steps: a Markov chain from noise to data, whose guide adds the noise."""
+"""Discrete-time diffusion: a Markov chain from noise to data, whose guide adds the noise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPEATS = 8  # independent draws of a bound, from which its standard error comes
 
 
 class GaussianChain(GaussianNoise):
-    r"""Noise becomes data in T steps, each a Gaussian around what the network makes of the row so far.
+    r"""Noise becomes data in T Gaussian steps, whose means the network predicts.
 
     .. math:: z_T \sim N(0, (\alpha_T^2 + \sigma_T^2) I), \qquad
         z_{i-1} \sim q(z_{i-1} \mid z_i, \hat x_\theta(z_i)), \qquad x \sim p(x \mid \hat x_\theta(z_1))
@@ -37,8 +37,8 @@ class GaussianChain(GaussianNoise):
     The guide is fixed: it adds noise to the data, :math:`q(z_i \mid x) = N(\alpha_i x, \sigma_i^2 I)`.
 
     The network sees the noise, and with it :math:`\hat x = (z - \sigma \hat\epsilon) / \alpha`; or for levels
-    it gives each entry's distribution over them: what the network has learned from the other entries, times
-    how likely each level makes the noisy entry itself. Then :math:`\hat x` is its mean.
+    it predicts each entry's distribution over them: a prediction from the other entries, times the likelihood
+    of the noisy entry itself under each level. Then :math:`\hat x` is its mean.
 
     Attributes:
         strengths: of the noise, weakest first. With ``variance="lower"`` the steps back have what is left
@@ -59,9 +59,9 @@ class GaussianChain(GaussianNoise):
         """The program: sites ``z_T``, …, ``z_1`` and ``x``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         program, n = self.registered(), n if x is None else len(x)
         with numpyro.plate("rows", n):
@@ -98,7 +98,7 @@ class GaussianChain(GaussianNoise):
         return jnp.hypot(*self.strength(t))
 
     def data(self, z: jax.Array, t: jax.Array, label: Any = None, guidance: float = 1.0) -> jax.Array:
-        """The standardised data ``(n, *shape)`` that are to be expected beneath the noise."""
+        """The expected standardised data ``(n, *shape)`` given the noisy ones."""
         return self._data(self.guided(z, t, label, guidance), z, t)
 
     def decoder(
@@ -109,17 +109,17 @@ class GaussianChain(GaussianNoise):
         return self._decoder(self.guided(z, t, label, guidance), z, t)
 
     def diffusion(self, t: jax.Array) -> jax.Array:
-        """The strength ``(n,)`` with which noise comes in at times ``t (n,)``, per unit of time.
+        """The rate ``(n,)`` at which noise is added at times ``t (n,)``.
 
         That is where the spread grows by equal factors and the data do not shrink, as in an NCSN.
         """
         first, *_, last = self.strengths.spreads
         return self.spread(t) * float(np.sqrt(2 * np.log(last / first)))
 
-    # -- how likely rows are -----------------------------------------------------------------------------
+    # -- how likely data are -----------------------------------------------------------------------------
 
     def bound(self, x: jax.Array, key: jax.Array, label: Any = None, dropout_key: Any = None) -> jax.Array:
-        """An unbiased draw of the ELBO of each row ``(n,)``, by one random step of the chain."""
+        """An unbiased draw of the ELBO of each example ``(n,)``, by one random step of the chain."""
         place_key, first_key, noise_key = jax.random.split(key, 3)
         rows = self.as_input(x)
         place = super().random_times(place_key, len(x))
@@ -130,7 +130,7 @@ class GaussianChain(GaussianNoise):
             - self._divergence(rows, place, noises[1], label, dropout_key)
         )
 
-    # -- what objectives ask -----------------------------------------------------------------------------
+    # -- for the objectives ------------------------------------------------------------------------------
 
     def random_times(self, key: jax.Array, n: int) -> jax.Array:
         """Times ``(n,)`` of random steps, spread evenly."""
@@ -167,10 +167,10 @@ class GaussianChain(GaussianNoise):
         return log_p + 0.5 * self._surplus(noise) if self.levels is None else log_p
 
     def _surplus(self, noise: jax.Array) -> jax.Array:
-        """By how much the noise's squared length ``(n,)`` exceeds its mean.
+        """By how much the noise's squared length ``(n,)`` exceeds its mean: a control variate.
 
-        Continuous rows under weak noise are missed by about that noise. What its length adds by chance is
-        known to be 0 in the mean; without it a draw of the bound is far less noisy.
+        Under weak noise the error of continuous data is about that noise. The chance part of its length has
+        mean 0; subtracting it makes a draw of the bound far less noisy.
         """
         return (noise**2).reshape(len(noise), -1).sum(-1) - self.dims
 
@@ -240,14 +240,15 @@ class GaussianChainFamily(DiffusionFamily):
         )
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
-        """The ELBO of each row of ``x (n, *shape)``, a lower bound on its log density.
+        """The ELBO of each example of ``x (n, *shape)``, a lower bound on its log density.
 
         The sum over the chain's steps is estimated from some of them, spread evenly, without bias.
 
         Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a density given the class; by default classes are summed out.
-            samples: at how many steps a row is looked at, a multiple of 8.
+            x: examples in the data's own values.
+            label: the class of each example, for a density given the class; by default classes are
+                marginalised.
+            samples: the number of steps evaluated per example, a multiple of 8.
             seed: seed of steps and noise.
         """
         count, seed = -(-check_integer("samples", samples) // REPEATS), check_integer("seed", seed, least=0)

@@ -1,4 +1,4 @@
-"""Rows under Gaussian noise: what a network's outputs say of the noise, and of the score. (JAX.)"""
+"""Data under Gaussian noise: the noise and the score from a network's outputs. (JAX.)"""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class GaussianNoise(DiffusionProgram):
 
     Attributes:
         prediction: what the network predicts: the ``"noise"``; the ``"velocity"``,
-            :math:`(z - \epsilon) / \alpha`; or the ``"levels"``: what it has learned from the other entries
-            of an entry's level, which is multiplied by how likely each level makes the noisy entry itself.
+            :math:`(z - \epsilon) / \alpha`; or the ``"levels"``: a
+            prediction of an entry's level from the other entries, multiplied by the likelihood of the noisy
+            entry under each level.
     """
 
     prediction: str = eqx.field(static=True)
@@ -34,10 +35,10 @@ class GaussianNoise(DiffusionProgram):
 
     @abstractmethod
     def input_scale(self, t: jax.Array) -> Any:
-        """What noisy rows are divided by before the network reads them."""
+        """The divisor of noisy data before the network reads them."""
 
     def diffused(self, rows: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
-        """Standardised rows ``(n, *shape)`` with the noise of times ``t (n,)``."""
+        """Standardised examples ``(n, *shape)`` with the noise of times ``t (n,)``."""
         alpha, sigma = self.strength(t)
         return alpha * rows + sigma * noise
 

@@ -1,4 +1,4 @@
-"""Levels spread over [-1, 1]: what noise says about them, and Gaussians in their cells. (JAX.)"""
+"""Levels spread over [-1, 1]: their posterior given noisy values, and Gaussians in their cells. (JAX.)"""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def noise_of_level(
 
 
 def default_prediction(levels: int | None, own: str) -> str:
-    """What a network predicts by default: the levels where there are any, else the model's own."""
+    """What a network predicts by default: the levels if there are any, else the model's own default."""
     return own if levels is None else "levels"
 
 
 def outputs_of(prediction: str, levels: int | None) -> int:
-    """How many numbers an entry a network returns.
+    """How many numbers per entry a network returns.
 
     Raises:
-        InvalidArgument: if it is to predict the levels of continuous data.
+        InvalidArgument: if it should predict the levels of continuous data.
     """
     if prediction != "levels":
         return 1
@@ -64,7 +64,7 @@ def cell_logits(mean: jax.Array, spread: float, levels: int) -> jax.Array:
     half = 1 / (levels - 1)
     below = (_grid(levels) - half - mean[..., None]) / spread
     above = below + 2 * half / spread
-    # In the upper half a cell is measured from above: no difference of numbers close to 1.
+    # In the upper half use the upper tail, which avoids differences of numbers close to 1.
     flip = below + above > 0
     low, high = jnp.where(flip, -above, below), jnp.where(flip, -below, above)
     level = jnp.arange(levels)

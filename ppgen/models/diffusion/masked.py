@@ -1,4 +1,4 @@
-"""Masked diffusion: entries are hidden one after the other, and a network guesses them back."""
+"""Masked diffusion: entries are masked one after the other, and a network predicts them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["AbsorbingDiffusion", "MaskedDiffusion"]
 class MaskedDiffusion(DiffusionFamily):
     r"""Discrete diffusion with an absorbing state: noise is a mask that spreads over the entries.
 
-    Each of the d entries is masked at a time of its own, uniform in [0, 1]; undoing it, entries appear one
-    by one in the reverse order :math:`\sigma` of these times, each drawn given those that are there already:
+    Each of the d entries is masked at its own time, uniform in [0, 1]; in reverse, entries appear one by one
+    in the reverse order :math:`\sigma` of these times, each drawn given those already visible:
 
     .. math:: t \sim U(0, 1)^d, \quad \sigma = \mathrm{argsort}(t), \qquad
         p(x \mid t) = \prod_{k=1}^{d} p_\theta(x_{\sigma_k} \mid x_{\sigma_1}, \dots, x_{\sigma_{k-1}})
 
-    One network gives the distribution of every hidden entry from those that are seen. The guide draws the
+    One network predicts every masked entry from the visible ones. The guide draws the
     times as the program does; the ELBO is the bound that training maximises,
 
     .. math:: \log p(x) \ge \sum_{k=0}^{d-1} \mathbb{E}_{|S| = k} \frac{1}{d - k}
@@ -73,14 +73,14 @@ class MaskedDiffusion(DiffusionFamily):
         self._begin(AbsorbingDiffusion, self._denoiser(inputs=self.levels + 1, outputs=self.levels))
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 16, seed: int = 0) -> Likelihood:
-        """A lower bound on the log probability of each row of ``x (n, *shape)``, averaged over orders.
+        """A lower bound on the log probability of each example of ``x (n, *shape)``, averaged over orders.
 
         Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a probability given the class; by default classes are summed
-                out.
-            samples: random orders a row; 1 gives the ELBO, more a tighter bound. Each takes as many passes
-                through the network as a row has entries.
+            x: examples in the data's own values.
+            label: the class of each example, for a probability given the class; by default classes are
+                marginalised.
+            samples: random orders per row; 1 gives the ELBO, more a tighter bound. Each takes one pass
+                through the network per entry.
             seed: seed of the orders.
         """
         samples, seed = check_integer("samples", samples), check_integer("seed", seed, least=0)
@@ -94,15 +94,15 @@ class MaskedDiffusion(DiffusionFamily):
     def sample(
         self, n: int, *, seed: int = 0, label: Any = None, guidance: float = 1.0, steps: int | None = None
     ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
+        """Draw ``(n, *shape)`` samples in the data's own values.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
+            guidance: the weight of the class: 1 is the model itself, 0 ignores the class.
             steps: in how many steps entries appear. By default one at a time, which draws from the program
-                exactly; fewer are faster, and draw the entries of one step as if they were independent.
+                exactly; fewer are faster, and draw the entries of one step independently.
         """
         steps = self.dims if steps is None else min(check_integer("steps", steps), self.dims)
         return self._draw(n, seed, _rows_in_steps, label, guidance, steps=steps)
@@ -115,9 +115,9 @@ class AbsorbingDiffusion(DiffusionProgram):
         """The program: sites ``time`` and ``x``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         program = self.registered()
         with numpyro.plate("rows", n if x is None else len(x)):
@@ -153,7 +153,7 @@ class AbsorbingDiffusion(DiffusionProgram):
         return logits
 
     def bound(self, x: jax.Array, key: jax.Array, label: Any = None, dropout_key: Any = None) -> jax.Array:
-        """An unbiased draw of the lower bound on each row's log probability ``(n,)``, with one set S."""
+        """An unbiased draw of the lower bound on each example's log probability ``(n,)``, with one set S."""
         count_key, time_key = jax.random.split(key)
         place = self.random_times(count_key, len(x))
         seen = jnp.minimum((place * self.dims).astype(int), self.dims - 1)  # (n,), from 0 to d - 1

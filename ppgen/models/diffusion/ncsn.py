@@ -76,7 +76,7 @@ class NCSN(GaussianChainFamily):
         return np.ones(self.steps), sigmas
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
-        """The ELBO of each row under the chain of reverse steps; see :meth:`GaussianChainFamily.log_prob`."""
+        """The ELBO of each example under the reverse chain; see :meth:`GaussianChainFamily.log_prob`."""
         found = super().log_prob(x, label=label, samples=samples, seed=seed)
         return replace(found, how=f"{found.how}; of the reverse chain, not of Langevin dynamics")
 
@@ -91,13 +91,13 @@ class NCSN(GaussianChainFamily):
         langevin_steps: int = 5,
         step_size: float = 0.2,
     ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
+        """Draw ``(n, *shape)`` samples in the data's own values.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
+            guidance: the weight of the class: 1 is the model itself, 0 ignores the class.
             sampler: ``"langevin"`` dynamics, or the program's ``"ancestral"`` chain.
             langevin_steps: at each strength of noise.
             step_size: of Langevin dynamics, in variances of the noise.

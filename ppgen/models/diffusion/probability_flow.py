@@ -1,4 +1,4 @@
-"""The probability flow: rows and their density follow a velocity field from noise to data. (JAX.)"""
+"""The probability flow: a velocity field from noise to data, and its density. (JAX.)"""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from numpyro.distributions import constraints
 __all__ = ["ProbabilityFlow", "Velocity", "flow_log_density", "follow"]
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]
-"""From one row and a time ``()``, how fast the row moves: a row of the same shape."""
+"""From one example and a time ``()`` to its velocity, of the same shape."""
 
 MOST_STEPS = 10_000
 
 
 def follow(velocity: Velocity, x: jax.Array, begin: float, end: float, tolerance: float = 1e-5) -> jax.Array:
-    r"""Where one row is at the end, :math:`\dot x = v(x, t)`.
+    r"""Solve :math:`\dot x = v(x, t)` for one example, and return its end point.
 
     Args:
         velocity: the field v.
-        x: one row, of any shape, at the beginning.
+        x: one example, of any shape, at the beginning.
         begin, end: the times; the end may come first.
         tolerance: of each step of the solver, relative and absolute.
 
@@ -49,7 +49,7 @@ def flow_log_density(
     directions: jax.Array | None = None,
     tolerance: float = 1e-5,
 ) -> jax.Array:
-    r"""The log density of one row under the flow of any velocity field.
+    r"""The log density of one example under the flow of any velocity field.
 
     .. math:: \log p(x) = \log p_{base}(x(T)) + \int_0^T \mathrm{tr} \frac{\partial v}{\partial x} \, dt,
         \qquad \dot x = v(x, t), \quad x(0) = x
@@ -60,11 +60,11 @@ def flow_log_density(
     Args:
         velocity: the field v.
         x: one row, of any shape.
-        base: the log density of a row at the end.
+        base: the log density of the end point.
         begin: the time of data.
-        end: the time of noise, perhaps the earlier one.
+        end: the time of noise, which may be the earlier one.
         directions: random directions ``(k, *shape)`` of independent signs, along which the trace is estimated
-            without bias (Hutchinson); by default it is exact, at the cost of a derivative an entry.
+            without bias (Hutchinson); by default it is exact, at the cost of a derivative per entry.
         tolerance: of each step of the solver, relative and absolute.
 
     Returns:
@@ -99,7 +99,7 @@ class ProbabilityFlow(dist.Distribution):
     Args:
         velocity: of the row of an index ``()``.
         rows: how many.
-        shape: of one row.
+        shape: the shape of one example.
         spread: the standard deviation of the noise.
         data_time, noise_time: when rows are data, and when noise.
         tolerance: of the solver.
@@ -141,7 +141,7 @@ class ProbabilityFlow(dist.Distribution):
         return jax.vmap(one)(flat, place.reshape(-1)).reshape(noise.shape)
 
     def log_prob(self, value: jax.Array) -> jax.Array:
-        """The log density of each row ``(n,)``."""
+        """The log density of each example ``(n,)``."""
         base = dist.Normal(jnp.zeros(self.event_shape), self.spread).to_event(self.event_dim)
 
         def one(x: jax.Array, i: jax.Array) -> jax.Array:

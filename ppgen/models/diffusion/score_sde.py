@@ -27,15 +27,15 @@ FIRST = 1e-3  # a time of nearly no noise, so that the score stays finite
 
 
 class ScoreSDE(ProbabilityFlowFamily):
-    r"""Data diffuse into noise; the score of what is there at each time leads back.
+    r"""Data diffuse into noise; the score at each time leads back.
 
     .. math:: dz = f(t) z \, dt + g(t) \, dw, \qquad
         dz = \big(f(t) z - g(t)^2 s_\theta(z, t)\big) dt + g(t) \, d\bar w
 
-    are the way to noise and the way back. The ordinary differential equation
+    are the forward and the reverse process. The ordinary differential equation
     :math:`\dot z = f z - \frac12 g^2 s_\theta` has the same marginals where the score is right: its flow
     gives log densities, and is the program. Times go from nearly no noise to 1;
-    the noise that is left at the first belongs to the model, or with levels, to the guide.
+    the noise left at the first time belongs to the model, or, with levels, to the guide.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -65,7 +65,7 @@ class ScoreSDE(ProbabilityFlowFamily):
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What can train it; the density of continuous rows is maximised itself."""
+        """The objectives that can train it; the density of continuous data is maximised itself."""
         return ("denoising", "noise_prediction", "likelihood" if self.levels is None else "elbo")
 
     def build(self) -> None:
@@ -94,17 +94,17 @@ class ScoreSDE(ProbabilityFlowFamily):
         ratio: float = 0.16,
         tolerance: float = 1e-4,
     ) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values.
+        """Draw ``(n, *shape)`` samples in the data's own values.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             label: for a model with classes, one class or ``(n,)`` of them; by default drawn too.
-            guidance: how much of the class to show; 1 is the model itself, 0 forgets the class.
-            sampler: ``"predictor_corrector"``, the stochastic way back with a Langevin step after each of its
+            guidance: the weight of the class: 1 is the model itself, 0 ignores the class.
+            sampler: ``"predictor_corrector"``, the reverse process with a Langevin step after each of its
                 steps, or ``"ode"``, the probability flow.
-            steps: of the stochastic way back.
-            ratio: of signal to noise in the Langevin steps; larger are bolder.
+            steps: of the reverse process.
+            ratio: the signal-to-noise ratio of the Langevin steps; larger values take larger steps.
             tolerance: of each step of the probability flow's solver.
         """
         steps = check_integer("steps", steps)
@@ -141,7 +141,7 @@ class ScoreFlow(FlowProgram):
         return probability_flow_velocity(self.schedule, slope, z, self.expanded(t))
 
     def diffusion(self, t: jax.Array) -> jax.Array:
-        """The strength g ``(n,)`` with which noise comes in at times ``t (n,)``."""
+        """The rate g ``(n,)`` at which noise is added at times ``t (n,)``."""
         return self.schedule.diffusion(t)
 
 
@@ -174,10 +174,10 @@ def predictor_corrector(
     steps: int,
     ratio: float,
 ) -> jax.Array:
-    r"""Rows by Euler–Maruyama steps back in time, each followed by a Langevin step at the time it came to.
+    r"""Draw samples by Euler–Maruyama steps back in time, each followed by a Langevin step.
 
     Args:
-        score: of rows ``(n, *shape)`` at a time ``()``.
+        score: of examples ``(n, *shape)`` at a time ``()``.
         schedule: of the noise.
         start: rows of noise ``(n, *shape)``, at time 1.
         key: of the noise.
@@ -186,7 +186,7 @@ def predictor_corrector(
         ratio: of signal to noise in the Langevin steps.
 
     Returns:
-        Rows ``(n, *shape)`` at that time; the last step adds no noise.
+        Examples ``(n, *shape)`` at that time; the last step adds no noise.
 
     References:
         Song et al., 2020, arXiv:2011.13456, algorithm 1.
@@ -219,7 +219,7 @@ def _backward_rows(
     ratio: float,
     guidance: float,
 ) -> jax.Array:
-    """Rows ``(size, *shape)`` by the stochastic way back."""
+    """Draw ``(size, *shape)`` samples by the reverse process."""
     start_key, key = jax.random.split(key)
     rows = predictor_corrector(
         lambda z, t: program.score(z, t, label, guidance),

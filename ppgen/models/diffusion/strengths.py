@@ -1,4 +1,4 @@
-"""The strengths of noise that a diffusion in steps passes, and the steps back between them."""
+"""The noise levels of a discrete-time diffusion, and the reverse steps between them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Variance = Literal["lower", "upper"]
 
 @dataclass(frozen=True)
 class NoiseStrengths:
-    """The strengths of noise that a chain passes, weakest first.
+    """The noise levels of a chain, weakest first.
 
-    They are constants of the chain: hashable, as what JAX compiles for must be.
+    They are constants of the chain, and hashable, as JAX requires of static arguments.
 
     Attributes:
-        shares: of the data that are left, one a step.
+        shares: of the data that are left, one per step.
         spreads: of the noise.
         variance: of the steps back, see :meth:`Transition.between`.
 
@@ -56,9 +56,9 @@ class NoiseStrengths:
 
     @cached_property
     def chances(self) -> np.ndarray:
-        """How often each step is looked at, ``(steps - 1,)``, where a few stand for all.
+        """The probability ``(steps - 1,)`` of evaluating each step, when a few are sampled.
 
-        Half of the time each alike; half in proportion to the fall of the log signal-to-noise ratio, which is
+        Half uniform; half in proportion to the fall of the log signal-to-noise ratio, which is
         about what the step adds to the bound where the noise is weak.
         """
         falls = -np.diff(2 * np.log(self.alphas / self.sigmas))

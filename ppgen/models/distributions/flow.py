@@ -19,10 +19,10 @@ class Flow(TorchDistribution):
     .. math:: \log p(y) = \log p_0(f(u)) + \log|\det f'(u)| - \sum_i \log s_i, \qquad u = (y - m) / s
 
     Args:
-        transform: :math:`f`, from standardised rows ``(..., d)`` to the base's space; zuko's, which give the
+        transform: :math:`f`, from standardised data ``(..., d)`` to the base's space; zuko's, which give the
             log-determinant along with the value. One made for contexts ``(n, c)`` fits the batch shape (n,).
         base: :math:`p_0`, with event shape ``(d,)``.
-        loc, scale: :math:`m` and :math:`s > 0`, each of the shape of one row.
+        loc, scale: :math:`m` and :math:`s > 0`, each of the shape of one example.
         batch_shape: how many independent rows.
         support: of one entry, in its own units; all real numbers by default.
 

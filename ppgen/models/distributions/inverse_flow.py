@@ -21,7 +21,7 @@ class InverseFlow(TorchDistribution):
         \log q(z) = \log N(u \mid 0, I) - \log |\det f'(u)| - \sum_i \log s_i
 
     A draw and its own log density are one pass of f. The log density of any other value inverts f, which
-    for an autoregressive f takes a pass an entry.
+    for an autoregressive f takes a pass per entry.
 
     Args:
         transform: :math:`f`, one of zuko's, which give the log-determinant along with the value.

@@ -65,7 +65,7 @@ class OrderMixture(TorchDistribution):
         return torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw ``(*sample_shape, *batch_shape, *shape)``: for each row an order, then its entries."""
+        """Draw ``(*sample_shape, *batch_shape, *shape)``: for each example an order, then its entries."""
         batch = Size(sample_shape) + self.batch_shape
         label = None if self.label is None else self.label.expand(batch).reshape(-1)
         order = torch.randint(len(self.networks), (batch.numel(),))

@@ -1,1 +1,1 @@
-"""Models that weigh: a density known up to a constant, and chains that draw from it; one member a file."""
+"""Energy-based models: unnormalised densities, and chains that draw from them. One family per file."""

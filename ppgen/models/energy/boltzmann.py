@@ -1,4 +1,4 @@
-"""The Boltzmann machine whose units are all visible: every pair of them is coupled."""
+"""The fully visible Boltzmann machine: every pair of units is coupled."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["BoltzmannMachine", "PairwiseBoltzmann", "check_binary"]
 
 
 class _Network(eqx.Module):
-    """What the machine learns; the counts of the training rows, integers, are where its path begins."""
+    """What the machine learns; the counts of the training set, integers, are where its path begins."""
 
     couplings: Pairwise
     counts: jax.Array
 
 
 class BoltzmannMachine(BoltzmannFamily):
-    r"""A Boltzmann machine on binary rows, all units visible.
+    r"""A Boltzmann machine on binary data, all units visible.
 
     .. math:: p(x) = \frac1Z \exp\big(b^\top x + \sum_{i < j} W_{ij} x_i x_j\big)
 
-    It is the distribution of most entropy among those with the same means and pairwise moments. A Gibbs
-    step goes through all units, each drawn given the others.
+    It is the maximum-entropy distribution with its means and pairwise moments. A Gibbs step redraws each unit
+    in turn, given the others.
 
     Raises:
         InvalidArgument: if a setting is out of range, or the levels are not 2.
@@ -80,8 +80,8 @@ class PairwiseBoltzmann(BoltzmannProgram):
         """The program: a site ``x`` of independent units, and a factor that couples them.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
         """
         couplings = self.registered().network.couplings
         bias = couplings.bias
@@ -94,7 +94,7 @@ class PairwiseBoltzmann(BoltzmannProgram):
         return x
 
     def energy(self, x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of rows ``(n, *shape)``, in JAX."""
+        """The energy ``(n,)`` of examples ``(n, *shape)``, in JAX."""
         couplings, v = self.network.couplings, self.units.features(x.reshape(len(x), self.dims))
         return -v @ couplings.bias - 0.5 * ((v @ couplings.weights) * v).sum(-1)
 
@@ -112,7 +112,7 @@ class PairwiseBoltzmann(BoltzmannProgram):
         return v.astype(x.dtype).reshape(x.shape)
 
     def standardised(self, rows: RowArray) -> PairwiseBoltzmann:
-        """The same machine that begins with the frequencies of the training rows ``(n, *shape)``."""
+        """The same machine, initialised with the frequencies of the training set ``(n, *shape)``."""
         counts = count_levels(rows, 2)
         couplings = replace(self.network.couplings, bias=self.units.field_of(counts))
         return self.with_network(_Network(couplings, counts))
@@ -125,7 +125,7 @@ class PairwiseBoltzmann(BoltzmannProgram):
         return units.sample(key, (n,)).reshape(n, *self.shape)
 
     def tempered(self, beta: Any) -> PairwiseBoltzmann:
-        """The machine at a place of the path, from 0 at its start to 1."""
+        """The machine at a point of the path, from 0 at its start to 1."""
         couplings = self.network.couplings
         bias = (1 - beta) * self.units.field_of(self.network.counts) + beta * couplings.bias
         return self.with_network(_Network(Pairwise(beta * couplings.triangle, bias), self.network.counts))
@@ -150,7 +150,7 @@ class PairwiseBoltzmann(BoltzmannProgram):
 
 
 def check_binary(levels: int | None, name: str) -> None:
-    """Refuse rows that are not binary."""
+    """Reject levels other than 2."""
     if levels != 2:
         raise InvalidArgument(
             "levels",

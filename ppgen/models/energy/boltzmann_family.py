@@ -24,7 +24,7 @@ class BoltzmannProgram(EnergyProgram):
     """Units with biases and couplings: Gibbs sampling, and a path from independent units.
 
     Along the path the couplings are scaled up from 0, and the biases of the units go from the frequencies in
-    the training rows to the model's own.
+    the training set to the model's own.
     """
 
     @abstractmethod
@@ -37,7 +37,7 @@ class BoltzmannProgram(EnergyProgram):
 
     @abstractmethod
     def tempered(self, beta: Any) -> Any:
-        """The program at a place of the path, from 0 at its start to 1."""
+        """The program at a point of the path, from 0 at its start to 1."""
 
     def pseudo_log_prob(self, key: jax.Array, x: jax.Array) -> jax.Array:
         """The pseudo log likelihood ``(n,)`` of rows: :mod:`ppgen.kernels.pseudo_likelihood`."""
@@ -80,7 +80,7 @@ class BoltzmannFamily(EnergyFamily):
     """A Boltzmann machine: its density is exact where the states of the smaller layer can be enumerated."""
 
     def unnormalised_log_prob(self, x: Any) -> np.ndarray:
-        """Minus the energy of each row ``(n,)``: the log density without its constant, in nats."""
+        """Minus the energy of each example ``(n,)``: the log density up to a constant, in nats."""
         return score_rows(self.program, x, minus_energy)
 
     def log_prob(
@@ -92,13 +92,13 @@ class BoltzmannFamily(EnergyFamily):
         seed: int = 0,
         progress: bool = False,
     ) -> Likelihood:
-        """The log density of each row ``(n, *shape)``.
+        """The log density of each example ``(n, *shape)``.
 
         It is exact where the states of the smaller layer can be enumerated, at most 2^20 of them. Otherwise
         the constant is estimated by annealed importance sampling, see :meth:`log_partition`.
 
         Args:
-            x: rows in the data's own values.
+            x: examples in the data's own values.
             temperatures, chains, seed, progress: of that estimate.
         """
         log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)

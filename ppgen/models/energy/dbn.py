@@ -1,4 +1,4 @@
-"""The deep belief network: an RBM on top, and below it layers that are sampled downwards."""
+"""The deep belief network: an RBM on top of layers that are sampled downwards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["DBN", "DeepBelief"]
 
 
 class _Layer(eqx.Module):
-    """Weights ``(below, above)`` for the way up and for the way down, with a bias for each."""
+    """Weights ``(below, above)`` upwards (inference) and downwards (generation), with biases for each."""
 
     up_weights: jax.Array
     up_bias: jax.Array
@@ -38,7 +38,7 @@ class _Layer(eqx.Module):
 
     @classmethod
     def tied(cls, couplings: Bipartite) -> _Layer:
-        """Both ways with the weights of an RBM."""
+        """Both directions with the weights of an RBM."""
         return cls(couplings.weights, couplings.upper, couplings.weights, couplings.lower)
 
 
@@ -48,14 +48,14 @@ class _Network(eqx.Module):
 
 
 class DBN(EnergyFamily):
-    r"""A deep belief network on binary rows.
+    r"""A deep belief network on binary data.
 
     .. math:: p(x, h_1, \dots, h_{L-1}) = p(x \mid h_1) \cdots p(h_{L-2} \mid h_{L-1})\, p(h_{L-1}),
         \qquad p(h_{L-1}) = \sum_{h_L} \mathrm{RBM}(h_{L-1}, h_L)
 
-    It learns in two trainings. ``objective="greedy"`` takes each pair of layers for an RBM and the states
-    that the one below infers for its rows; ``objective="up_down"`` then lets go of the tie between the
-    weights of the way up, which infer, and of the way down, which generate.
+    It trains in two stages. ``objective="greedy"`` trains each pair of layers as an RBM on the states
+    inferred by the one below; ``objective="up_down"`` then unties the upward weights, which infer, from the
+    downward weights, which generate.
 
     Raises:
         InvalidArgument: if a setting is out of range, or the levels are not 2.
@@ -103,7 +103,7 @@ class DBN(EnergyFamily):
         return self.program.machines()[-1]
 
     def guide(self, x: jax.Array) -> jax.Array:
-        """The guide: layer above layer from rows ``(n, *shape)``."""
+        """The guide: layer above layer from examples ``(n, *shape)``."""
         return self.program.guide(x)
 
     def log_prob(
@@ -116,13 +116,13 @@ class DBN(EnergyFamily):
         seed: int = 0,
         progress: bool = False,
     ) -> Likelihood:
-        """A lower bound on the log density of each row ``(n, *shape)``, importance-weighted.
+        """A lower bound on the log density of each example ``(n, *shape)``, importance-weighted.
 
         Where the RBM on top is too large to enumerate its constant is an estimate, and so is the bound.
 
         Args:
-            x: rows in the data's own values.
-            samples: how often the guide infers the layers of each row.
+            x: examples in the data's own values.
+            samples: how often the guide infers the layers of each example.
             temperatures, chains, seed, progress: of the estimate, see :meth:`log_partition`.
         """
         log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
@@ -143,11 +143,11 @@ class DeepBelief(PytreeProgram):
     def model(self, x: Any = None, n: int = 1) -> jax.Array:
         """The program: the RBM's lower layer, weighed by a factor, then layer below layer to site ``x``.
 
-        The top layer is summed out.
+        The top layer is marginalised.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
         """
         program = self.registered()
         top, depth = program.network.top, len(self.network.layers)
@@ -160,7 +160,7 @@ class DeepBelief(PytreeProgram):
             return numpyro.sample("x", program.below(0, h), obs=x)  # (n, *shape)
 
     def guide(self, x: jax.Array) -> jax.Array:
-        """The guide: layer above layer from rows ``(n, *shape)``."""
+        """The guide: layer above layer from examples ``(n, *shape)``."""
         program = self.registered()
         h = x
         with numpyro.plate("rows", len(x)):
@@ -215,7 +215,7 @@ class DeepBelief(PytreeProgram):
         return elbo(log_joints(NumPyroRows(), self.model, self.guide, Batch(x, key=noise))) - log_z
 
     def standardised(self, rows: RowArray) -> DeepBelief:
-        """The same network that begins with the frequencies of the training rows ``(n, *shape)``."""
+        """The same network that begins with the frequencies of the training set ``(n, *shape)``."""
         bias = BinaryUnits(self.dims).field_of(count_levels(rows, 2))
         first, *others = self.network.layers
         return self.with_network(replace(self.network, layers=(replace(first, down_bias=bias), *others)))
@@ -228,9 +228,9 @@ class DeepBelief(PytreeProgram):
 
 @eqx.filter_jit
 def _bounds(program: DeepBelief, rows: jax.Array, *, samples: int, seed: int) -> jax.Array:
-    """The importance-weighted bound of each row ``(n,)``, but for the constant."""
+    """The importance-weighted bound of each example ``(n,)``, up to a constant."""
 
-    # One row at a time with the same noise: no row's bound depends on its neighbours.
+    # One example at a time with the same noise: no bound depends on the other examples.
     def of_one(row: jax.Array) -> jax.Array:
         batch = Batch(row[None], key=jax.random.key(seed))
         return importance_weighted(log_joints(NumPyroRows(), program.model, program.guide, batch, samples))[0]

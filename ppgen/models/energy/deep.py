@@ -1,4 +1,4 @@
-"""The deep energy-based model: a network says how much less likely a row is than under a Gaussian."""
+"""The deep energy-based model: a Gaussian whose density a network tilts."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class EnergyModel(EnergyFamily):
 
     .. math:: p(x) = \frac1Z\, N(x; \mu, \mathrm{diag}(\sigma^2)) \exp(-f(x))
 
-    with the mean and standard deviation of the training rows and a network f, so that the density always
-    has an integral. Discrete rows get uniform noise, :math:`y = x + u`, and the density is that of y: the
+    with the mean and standard deviation of the training set and a network f, so that the density is
+    always integrable. Discrete data get uniform noise, :math:`y = x + u`, and the density is that of y: the
     probability of x is its integral over a cell, which the mean over u bounds.
 
     Raises:
@@ -67,12 +67,12 @@ class EnergyModel(EnergyFamily):
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What can train it: the edges of the cells of levels have no score."""
+        """The objectives that can train it: the edges of the cells of levels have no score."""
         more = () if self.levels else ("sliced_score_matching", "score_matching")
         return ("pcd", "cd", "nce", "denoising_score_matching", *more)
 
     def build(self) -> None:
-        """Make the network."""
+        """Build the network."""
         network = energy_network(self.networks, self.shape, self.hidden, jax.random.key(self.seed))
         self.program = TiltedGaussian.initial(network, self.shape, self.levels)
 
@@ -86,11 +86,11 @@ class EnergyModel(EnergyFamily):
         seed: int = 0,
         progress: bool = False,
     ) -> Likelihood:
-        """The log density of each row ``(n, *shape)``, with an estimate of its constant.
+        """The log density of each example ``(n, *shape)``, with an estimate of its constant.
 
         Args:
-            x: rows in the data's own values.
-            samples: draws of the noise on discrete rows, the same for all of them.
+            x: examples in the data's own values.
+            samples: draws of the noise on discrete data, the same for all of them.
             temperatures, chains, seed, progress: of the estimate, see :meth:`log_partition`.
         """
         log_z = self.log_partition(temperatures=temperatures, chains=chains, seed=seed, progress=progress)
@@ -102,7 +102,7 @@ class EnergyModel(EnergyFamily):
         return self._likelihood(values, log_z, "estimate", how)
 
     def unnormalised_log_prob(self, x: Any) -> np.ndarray:
-        """The log density of each row ``(n,)`` without its constant; of levels over 16 draws of noise."""
+        """The log density of each example ``(n,)`` up to a constant; of levels over 16 draws of noise."""
         if self.levels is None:
             return score_rows(self.program, x, minus_energy)
         return score_rows(self.program, x, _over_noise, samples=16, seed=0)
@@ -115,8 +115,8 @@ class TiltedGaussian(EnergyProgram):
         """The program: a Gaussian site ``x``, and a factor that weighs it; levels are seen through ``y``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe; levels get uniform noise.
-            n: how many rows to sample, where none are given.
+            x: examples ``(n, *shape)`` to observe; levels get uniform noise.
+            n: how many examples to sample if ``x`` is not given.
         """
         program, n = self.registered(), n if x is None else len(x)
         if x is not None and self.levels is not None:
@@ -128,22 +128,22 @@ class TiltedGaussian(EnergyProgram):
         return y if self.levels is None else self.to_levels(y)
 
     def energy(self, x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of rows ``(n, *shape)``, of levels with their noise, in JAX."""
+        """The energy ``(n,)`` of examples ``(n, *shape)``, of levels with their noise, in JAX."""
         z = (x - self.loc) / self.scale
         return self.excess(z) - _log_normal(z) + jnp.log(self.scale).sum()
 
     def excess(self, z: jax.Array) -> jax.Array:
-        """The network's part f of the energy ``(n,)``, at standardised rows."""
+        """The network's part f of the energy ``(n,)``, at standardised data."""
         return jax.vmap(self.network)(z)
 
     def dequantise(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """Levels with uniform noise in [0, 1); continuous rows as they are."""
+        """Levels with uniform noise in [0, 1); continuous data as they are."""
         if self.levels is None:
             return x
         return x + jax.random.uniform(key, x.shape)
 
     def standardised(self, rows: RowArray) -> TiltedGaussian:
-        """The same program in units of the training rows, of levels with their noise."""
+        """The same program in units of the training set, of levels with their noise."""
         if self.levels is None:
             return super().standardised(rows)
         loc, scale = rows.mean(0) + 0.5, np.sqrt(rows.var(0) + 1 / 12)
@@ -169,7 +169,7 @@ class TiltedGaussian(EnergyProgram):
         pilot, first, noise, main = jax.random.split(key, 4)
         beta = jnp.linspace(0.0, 1.0, temperatures + 1)
         gaussian = jax.random.normal(first, (2 * chains, *self.shape))
-        # The step sizes are learnt from other chains, so that the weights are unbiased.
+        # The step sizes are learnt from separate chains, so that the weights are unbiased.
         _, log_steps = self._tuned(beta, pilot, gaussian[chains:])
         keys = jax.random.split(main, temperatures)
         if rows is None:
@@ -178,27 +178,27 @@ class TiltedGaussian(EnergyProgram):
         return (beta[::-1], log_steps[::-1]), start, keys
 
     def energy_at(self, place: tuple[Any, Any], x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of standardised rows, but for its constant."""
+        """The energy ``(n,)`` of standardised data, up to a constant."""
         return -self._log_density_at(place[0], x)
 
     def move_at(self, place: tuple[Any, Any], key: jax.Array, x: jax.Array) -> jax.Array:
-        """A Langevin step of standardised rows."""
+        """A Langevin step of standardised data."""
         return self._move(*place, key, x)[0]
 
     def _log_density_at(self, beta: Any, z: jax.Array) -> jax.Array:
-        """The log density ``(n,)`` of standardised rows at a place of the path, but for its constant."""
+        """The log density ``(n,)`` of standardised data at a point of the path, up to a constant."""
         return _log_normal(z) - beta * self.excess(z)
 
     def _move(
         self, beta: Any, log_step: Any, key: jax.Array, z: jax.Array
     ) -> tuple[jax.Array, mala.MALAInfo]:
-        """A Langevin step at a place of the path."""
+        """A Langevin step at a point of the path."""
         log_density = partial(self._log_density_at, beta)
         state, info = mala.step(key, mala.init(z, log_density), log_density, jnp.exp(log_step))
         return state.position, info
 
     def _tuned(self, betas: jax.Array, key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Chains after a step at each of the places, and the log step size that each step had."""
+        """Chains after a step at each of the points, and the log step size that each step had."""
 
         def step(carry: Any, at: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
             z, log_step = carry
@@ -210,7 +210,7 @@ class TiltedGaussian(EnergyProgram):
         return z, log_steps
 
     def to_levels(self, y: jax.Array) -> jax.Array:
-        """The levels in whose cells continuous rows are."""
+        """The levels in whose cells continuous data are."""
         assert self.levels is not None
         return jnp.clip(jnp.floor(y), 0, self.levels - 1).astype(jnp.int32)
 
@@ -218,7 +218,7 @@ class TiltedGaussian(EnergyProgram):
 @eqx.filter_jit
 def _over_noise(program: TiltedGaussian, rows: jax.Array, *, samples: int, seed: int) -> jax.Array:
     """The log of the mean of the unnormalised density over a cell ``(n,)``, from draws of noise."""
-    # The noise is the same for each row: no row's figure depends on its neighbours.
+    # All examples share the noise, so that no value depends on the other examples.
     noise = jax.random.uniform(jax.random.key(seed), (samples, *program.shape))
     values = lax.map(lambda u: -program.energy(rows + u), noise)
     return logsumexp(values, 0) - math.log(samples)

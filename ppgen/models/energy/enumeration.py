@@ -13,7 +13,7 @@ __all__ = ["LARGEST_EXACT", "every_state"]
 
 LARGEST_EXACT = 20  # binary units whose states are enumerated, 2^20
 
-_BLOCK = 12  # 2^12 states side by side
+_BLOCK = 12  # 2^12 states at once
 
 
 def every_state(units: int, log_sum: Callable[[jax.Array], jax.Array]) -> jax.Array:

@@ -1,4 +1,4 @@
-"""What the energy-based families have in common: an energy, its constant, and chains that draw rows."""
+"""The base of the energy-based families: an energy, its constant, and chains that draw samples."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ Method = Literal["auto", "exact", "ais", "reverse_ais"]
 
 TEMPERATURES = 1000
 CHAINS = 256
-STEPS = 1000  # of chains that draw rows
+STEPS = 1000  # of chains that draw samples
 
-_PART = 100  # of the steps of annealing, between two signs of life
+_PART = 100  # annealing steps between two progress reports
 
 
 class EnergyProgram(PytreeProgram):
     r"""A density known up to a constant, :math:`p(x) = \exp(-E(x)) / Z`.
 
-    The subclass has the energy, chains that draw rows, and a path of densities that ends at its own.
+    A subclass defines the energy, chains that draw samples, and a path of densities that ends at its own.
     """
 
     @abstractmethod
     def energy(self, x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of rows ``(n, *shape)``, to differentiate."""
+        """The energy ``(n,)`` of examples ``(n, *shape)``, to differentiate."""
 
     @abstractmethod
     def run_chains(self, key: jax.Array, size: int, steps: int) -> jax.Array:
-        """Where so many chains are after so many steps along the path and at its end, ``(size, *shape)``."""
+        """Run ``size`` chains along the path and at its end, and return ``(size, *shape)``."""
 
     @abstractmethod
     def path(
         self, key: jax.Array, rows: jax.Array | None, temperatures: int, chains: int
     ) -> tuple[Any, jax.Array, jax.Array]:
-        """The places of the path, chains at its beginning, and a key for each step.
+        """The points of the path, chains at its beginning, and a key for each step.
 
-        With rows of the model, the way back: the places from the last to the first, and chains at the rows.
+        With samples of the model, the reverse path: the points from last to first, and chains at the samples.
         """
 
     @abstractmethod
     def energy_at(self, place: Any, x: jax.Array) -> jax.Array:
-        """The energy ``(n,)`` of chains at a place of the path."""
+        """The energy ``(n,)`` of chains at a point of the path."""
 
     @abstractmethod
     def move_at(self, place: Any, key: jax.Array, x: jax.Array) -> jax.Array:
-        """A step of chains, which leaves the density at a place of the path invariant."""
+        """A step of chains, which leaves the density at a point of the path invariant."""
 
     def log_partition_at_start(self) -> jax.Array:
         """The log of the normalising constant at the beginning of the path."""
@@ -69,12 +69,12 @@ class EnergyProgram(PytreeProgram):
 
     @property
     def log2_states(self) -> float:
-        """Of how many states the constant is a sum, in bits."""
+        """The log2 of the number of states that the constant sums over."""
         return math.inf
 
     @property
     def states(self) -> str:
-        """These states in words."""
+        """A description of these states."""
         return "infinitely many states"
 
     def log_partition_exact(self) -> jax.Array:
@@ -92,7 +92,7 @@ class EnergyFamily(PytreeFamily):
 
     @property
     def unnormalised(self) -> EnergyProgram:
-        """The program whose constant is sought."""
+        """The program whose constant is computed."""
         return self.program
 
     def log_partition(
@@ -110,19 +110,18 @@ class EnergyFamily(PytreeFamily):
         That of a deep belief network is the constant of the RBM on top.
 
         Args:
-            method: ``"exact"`` by enumeration; ``"ais"`` by annealed importance sampling, too low as a rule,
-                since :math:`\mathbb{E}[\log \hat Z] \le \log Z`; ``"reverse_ais"`` by chains that go from the
-                model back to the start, too high as a rule; ``"auto"`` exact where that is possible.
+            method: ``"exact"`` by enumeration; ``"ais"`` by annealed importance sampling, biased low, since
+                :math:`\mathbb{E}[\log \hat Z] \le \log Z`; ``"reverse_ais"`` by chains from the model back to
+                the start, biased high; ``"auto"`` exact where possible.
             temperatures: steps of the path, evenly spaced.
             chains: how many go along it.
             seed: of the chains.
             rows: for ``"reverse_ais"`` draws of the model ``(chains, *shape)``, or of a deep belief network's
-                RBM ``(chains, hidden[-2])``; by default the ends of long chains, which stand in for exact
-                draws.
+                RBM ``(chains, hidden[-2])``; by default the ends of long chains, in place of exact draws.
             progress: show a progress bar.
 
         Returns:
-            Value, standard error and method. It is kept until the parameters change.
+            Value, standard error and method. It is cached until the parameters change.
 
         Raises:
             InvalidArgument: if a setting is out of range, or the model is too large to enumerate.
@@ -157,14 +156,15 @@ class EnergyFamily(PytreeFamily):
         rows: Any = None,
         progress: bool = False,
     ) -> LogPartitionBracket:
-        r"""The log of the normalising constant from both sides, to know how good an estimate of it is.
+        r"""Bracket the log normalising constant from both sides, to see how good the estimate is.
 
         .. math:: \mathbb{E}[\log \hat Z_{AIS}] \le \log Z \le \mathbb{E}[\log \hat Z_{reverse}]
 
         Args:
-            temperatures, chains, seed, rows: as for :meth:`log_partition`. The upper side holds as far as the
-                rows are draws of the model: by default they are the ends of long chains, and a mode that
-                these never reach is missed by both sides.
+            temperatures, chains, seed, rows: as for :meth:`log_partition`. The upper side is valid if the
+                rows are
+                draws from the model: by default they are the ends of long chains, and both sides miss a mode
+                that these never reach.
             progress: show a progress bar.
 
         Raises:
@@ -180,14 +180,14 @@ class EnergyFamily(PytreeFamily):
         )
 
     def sample(self, n: int, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
-        """Draw ``(n, *shape)`` rows in the data's own values, each by a chain of its own.
+        """Draw ``(n, *shape)`` samples in the data's own values, each from its own chain.
 
         The chains are those of the program: Gibbs steps from independent units, or Langevin steps from
         Gaussian noise. The first half of the steps follows the path to the model's own density.
 
         Args:
             n: how many.
-            seed: the same seed gives the same rows.
+            seed: the same seed gives the same samples.
             steps: of each chain.
         """
         return draw_rows(self.program, n, seed, run_chains, steps=check_integer("steps", steps))
@@ -225,7 +225,7 @@ def _log_partition(
 def _annealed(
     program: EnergyProgram, rows: Any, temperatures: int, chains: int, seed: int, progress: bool
 ) -> tuple[float, float]:
-    """The log mean weight of chains along the path, which they go part by part, and its standard error."""
+    """The log mean weight of chains along the path, run part by part, and its standard error."""
     path, x, keys = _begin(program, jax.random.key(seed), rows, temperatures, chains)
     log_weights = np.zeros(len(x))
     with ProgressBar("log Z by annealing", len(keys), show=progress) as bar:
@@ -262,13 +262,13 @@ def _at_start(program: EnergyProgram) -> jax.Array:
 
 @eqx.filter_jit
 def run_chains(program: Any, key: jax.Array, size: int, steps: int) -> jax.Array:
-    """Rows ``(size, *shape)`` by the chains of a program."""
+    """Draw ``(size, *shape)`` samples by the chains of a program."""
     return program.run_chains(key, size, steps)
 
 
 @eqx.filter_jit
 def minus_energy(program: EnergyProgram, rows: jax.Array) -> jax.Array:
-    """The log density of rows ``(n,)`` without its constant."""
+    """The log density of rows ``(n,)`` up to a constant."""
     return -program.energy(rows)
 
 

@@ -15,7 +15,7 @@ class LogPartition:
     Attributes:
         value: in nats.
         stderr: its Monte Carlo standard error; 0 where nothing was sampled.
-        how: the method in words.
+        how: a description of the method.
 
     Example:
         >>> LogPartition(3.25, 0.015, "AIS")
@@ -41,8 +41,8 @@ class LogPartitionBracket:
 
     Attributes:
         lower: by annealed importance sampling; too low in expectation.
-        upper: by chains that go back from the model to the start; too high in expectation, as far as their
-            first rows are the model's.
+        upper: by chains from the model back to the start; too high in expectation, if they start from draws
+            of the model.
 
     Example:
         >>> sides = LogPartition(3.2, 0.03, "AIS"), LogPartition(3.3, 0.04, "reverse AIS")
@@ -58,12 +58,12 @@ class LogPartitionBracket:
 
     @property
     def gap(self) -> float:
-        """Upper less lower, in nats; negative only by chance."""
+        """Upper minus lower, in nats; negative only by chance."""
         return self.upper.value - self.lower.value
 
     @property
     def gap_stderr(self) -> float:
-        """The standard error of :attr:`gap`; both sides have noise of their own."""
+        """The standard error of :attr:`gap`; both sides have independent noise."""
         return math.hypot(self.lower.stderr, self.upper.stderr)
 
     @property
@@ -73,12 +73,12 @@ class LogPartitionBracket:
 
     @property
     def reading(self) -> str:
-        """What the two sides say, as a sentence."""
+        """The two sides and their agreement, as a sentence."""
         sides = [f"{side.value:.2f} ± {side.stderr:.2f}" for side in (self.lower, self.upper)]
         if self.gap < -3 * self.gap_stderr:
             return (
                 f"log Z: {sides[0]} from below and {sides[1]} from above contradict each other. The rows "
-                "that the way back begins with are not the model's: take longer chains or more temperatures."
+                "that start the reverse path are not the model's: use longer chains or more temperatures."
             )
         within = math.ceil((abs(self.gap) + 2 * self.gap_stderr) * 10 - 1e-9) / 10
         return f"log Z lies between {sides[0]} and {sides[1]}: the two sides agree within {within:.2f} nats."

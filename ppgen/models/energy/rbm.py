@@ -23,7 +23,7 @@ __all__ = ["RBM", "RestrictedBoltzmann"]
 
 
 class _Network(eqx.Module):
-    """What an RBM learns; the counts of the training rows, integers, are where its path begins."""
+    """What an RBM learns; the counts of the training set, integers, are where its path begins."""
 
     couplings: Bipartite
     log_precision: jax.Array | None
@@ -37,7 +37,7 @@ class RBM(BoltzmannFamily):
         \qquad h \in \{0, 1\}^m
 
     The visible units are binary (2 levels), softmax units (more levels, :math:`\phi` one-hot) or Gaussian
-    (continuous rows, standardised; :math:`g(x) = \frac12 \sum_i \lambda_i x_i^2` with a learned precision).
+    (continuous data, standardised; :math:`g(x) = \frac12 \sum_i \lambda_i x_i^2` with a learned precision).
     Given one layer the units of the other are independent: ``rbm.program.hidden_given(x)`` and
     ``rbm.program.visible_given(h)``.
 
@@ -65,7 +65,7 @@ class RBM(BoltzmannFamily):
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What can train it: continuous data have a density with a gradient."""
+        """The objectives that can train it: continuous data have a density with a gradient."""
         more = () if self.levels else ("sliced_score_matching", "score_matching", "denoising_score_matching")
         return ("pcd", "cd", *more)
 
@@ -115,8 +115,8 @@ class RestrictedBoltzmann(BoltzmannProgram):
         The log density of the trace is :math:`-E(x, h)`; only the factor makes it unnormalised.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
         """
         self = self.registered()
         couplings, n = self.network.couplings, n if x is None else len(x)
@@ -128,7 +128,7 @@ class RestrictedBoltzmann(BoltzmannProgram):
         return v
 
     def hidden_given(self, x: jax.Array) -> dist.Distribution:
-        """The hidden units' distribution given rows ``(n, *shape)``."""
+        """The hidden units' distribution given examples ``(n, *shape)``."""
         return dist.Bernoulli(logits=self.network.couplings.up(self._features(x))).to_event(1)
 
     def visible_given(self, h: jax.Array) -> dist.Distribution:
@@ -156,7 +156,7 @@ class RestrictedBoltzmann(BoltzmannProgram):
         return self._penalty(x) - features @ couplings.lower - coupled
 
     def standardised(self, rows: RowArray) -> RestrictedBoltzmann:
-        """The same machine that begins with the frequencies of the training rows, or in their units."""
+        """The same machine that begins with the frequencies of the training set, or in their units."""
         if self.levels is None:
             return super().standardised(rows)
         counts = count_levels(rows, self.levels)
@@ -170,7 +170,7 @@ class RestrictedBoltzmann(BoltzmannProgram):
         return self.tempered(0.0).visible_given(jnp.zeros((n, self.hidden))).sample(key)
 
     def tempered(self, beta: Any) -> RestrictedBoltzmann:
-        """The machine at a place of the path, from 0 at its start to 1."""
+        """The machine at a point of the path, from 0 at its start to 1."""
         network = self.network
         couplings = network.couplings
         first = self.units.field_of(network.counts)
@@ -226,7 +226,7 @@ class RestrictedBoltzmann(BoltzmannProgram):
         return self.units.log_normaliser(field, self._precision) + volume
 
     def _rows_of(self, field: jax.Array) -> dist.Distribution:
-        """Units under a field ``(n, width)`` as a distribution of rows ``(n, *shape)``."""
+        """Units under a field ``(n, width)`` as a distribution of examples ``(n, *shape)``."""
         transforms = [dist.transforms.ReshapeTransform(self.shape, (self.dims,))]
         if self.levels is None:
             transforms.append(dist.transforms.AffineTransform(self.loc, self.scale))

@@ -1,8 +1,8 @@
-r"""Units of an energy-based model: what values they take, and how they answer to a field.
+r"""Units of an energy-based model: their values, and their distribution under a field.
 
 Given a field :math:`\eta`, a layer of units u has the density
 :math:`p(u) \propto \exp(\eta^\top \phi(u) - g(u))`; the three kinds differ in the features
-:math:`\phi`, and in g, which is 0 but for Gaussian units.
+:math:`\phi`, and in g, which is 0 except for Gaussian units.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Units(Protocol):
         ...
 
     def log_normaliser(self, field: jax.Array, precision: jax.Array) -> jax.Array:
-        """The log ``(n,)`` of what that density must be divided by."""
+        """The log normalising constant ``(n,)`` of that density."""
         ...
 
     def penalty(self, x: jax.Array, precision: jax.Array) -> jax.Array:
-        """The part ``(n,)`` of the energy that is theirs whatever the field."""
+        """The part ``(n,)`` of the energy that does not depend on the field."""
         ...
 
     def field_of(self, counts: jax.Array | None) -> jax.Array:
@@ -66,7 +66,7 @@ class BinaryUnits:
 
     @property
     def width(self) -> int:
-        """One feature a unit."""
+        """One feature per unit."""
         return self.dims
 
     def features(self, x: jax.Array) -> jax.Array:
@@ -100,7 +100,7 @@ class CategoricalUnits:
 
     @property
     def width(self) -> int:
-        """One feature a level of each unit."""
+        """One feature per level of each unit."""
         return self.dims * self.levels
 
     def features(self, x: jax.Array) -> jax.Array:
@@ -137,7 +137,7 @@ class GaussianUnits:
 
     @property
     def width(self) -> int:
-        """One feature a unit."""
+        """One feature per unit."""
         return self.dims
 
     def features(self, x: jax.Array) -> jax.Array:

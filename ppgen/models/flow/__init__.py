@@ -1,1 +1,1 @@
-"""Flows: noise pushed through an invertible map, with an exact density. One member a file."""
+"""Flows: noise pushed through an invertible map, with an exact density. One family per file."""

@@ -29,16 +29,15 @@ FEW = 16  # entries up to which the trace is exact by default, with any number o
 
 
 class ContinuousFlow(FlowFamily):
-    r"""A continuous normalizing flow (FFJORD): rows drift to noise along a velocity field.
+    r"""A continuous normalising flow (FFJORD): data move to noise along a velocity field.
 
     .. math:: \frac{d h}{d t} = v(h, t), \quad h(0) = y, \quad u = h(1), \qquad
         \log p(y) = \log p_0(u) + \int_0^1 \mathrm{tr} \frac{\partial v}{\partial h} \, dt
 
-    The velocity is any network: nothing in it needs to be invertible. With an exact trace the density is
-    exact up to the solver's error, of fifth order in the step. With one or two hidden layers the exact trace
-    costs about as much as the velocity, however many entries there are. With more layers it costs a pass an
-    entry, and for many entries Hutchinson's random trace is cheaper; the log density is then an unbiased
-    estimate.
+    The velocity can be any network, which need not be invertible. With an exact trace the density is exact up
+    to the solver's error, of fifth order in the step. With one or two hidden layers the exact trace costs
+    about as much as the velocity, for any number of entries. With more layers it costs a pass per entry, and
+    for many entries Hutchinson's random trace is cheaper; the log density is then an unbiased estimate.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -76,17 +75,17 @@ class ContinuousFlow(FlowFamily):
     def log_prob(
         self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0, trace: Trace | None = None
     ) -> Likelihood:
-        """The log density of each row of ``x (n, *shape)``.
+        """The log density of each example of ``x (n, *shape)``.
 
-        With an exact trace it is exact for continuous rows, up to the solver's error, and a lower bound for
-        discrete rows. With Hutchinson's it is an unbiased estimate of these, with its standard error.
+        With an exact trace it is exact for continuous data, up to the solver's error, and a lower bound for
+        discrete data. With Hutchinson's trace it is an unbiased estimate of these, with its standard error.
 
         Args:
-            x: rows in the data's own values.
-            label: for a model with classes, the class of each row; by default classes are summed out.
+            x: examples in the data's own values.
+            label: for a model with classes, the class of each example; by default classes are marginalised.
             samples: draws from the cell of a discrete row, and random directions of Hutchinson's trace.
             seed: seed of these draws.
-            trace: ``"exact"`` or ``"hutchinson"``; by default what it is trained with.
+            trace: ``"exact"`` or ``"hutchinson"``; by default the one used in training.
         """
         if trace is not None:
             check_choice("trace", trace, get_args(Trace))
@@ -100,7 +99,7 @@ class ContinuousFlow(FlowFamily):
         return replace(found, kind="estimate", how=f"{found.how}, each with Hutchinson's trace")
 
     def _estimate(self, x: Any, label: Any, samples: int, seed: int) -> Likelihood:
-        """The mean over random directions; a row's directions are its own, whatever the other rows are."""
+        """The mean over random directions; an example's directions do not depend on the other examples."""
         rows = self.rows(x)
         labels = check_labels(label, self.classes, len(rows))
         draws = []
@@ -115,7 +114,7 @@ class ContinuousFlow(FlowFamily):
         return Likelihood(values.mean(1), "estimate", self.space, self.dims, how, spread / math.sqrt(samples))
 
     def _row_draws(self, copies: Tensor, label: int | None) -> Tensor:
-        """An estimate ``(samples,)`` for each copy of one row, classes summed out where no label is known."""
+        """An estimate ``(samples,)`` for each copy of one example; unknown classes are marginalised."""
         if self.classes is None:
             return self.density().log_prob(copies)
         classes = range(self.classes) if label is None else (label,)

@@ -1,4 +1,4 @@
-"""What the flows have in common: the program, its guide within the cells of levels, and its density."""
+"""The base of the flows: the program, its guide within the cells of levels, and its density."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _GUIDE: Mapping[str, Any] = {"transforms": 2, "hidden": (256, 256), "bins": 4, "
 
 
 class FlowFamily(ModuleFamily):
-    r"""Noise pushed through an invertible map; a member says which map.
+    r"""Base of the flows: noise pushed through an invertible map that a subclass defines.
 
     .. math:: u \sim p_0, \qquad y = f^{-1}(u), \qquad
         \log p(y) = \log p_0(f(y)) + \log |\det f'(y)|
 
-    Continuous rows are y itself, and their density is exact. Discrete rows are :math:`x = \lfloor y \rfloor`,
-    so that :math:`p(x)` is the integral of the density over a unit cell. The guide draws y in the cell,
-    uniformly or by a flow of its own: what is known as dequantization is this program's ELBO. With classes,
-    the map depends on the label too.
+    Continuous data are y itself, and their density is exact. Discrete data are
+    :math:`x = \lfloor y \rfloor`, so that :math:`p(x)` is the integral of the density over a unit cell. The
+    guide draws y in the cell, uniformly or by its own flow, so that this program's ELBO is known as
+    dequantization. With classes, the map also depends on the label.
 
-    A member makes the map: a module that gives the map from standardised rows ``(..., d)`` to noise when it
-    is called with a context ``(..., classes)``, or with none.
+    A subclass builds the map: a module that, called with a context ``(..., classes)`` or none, returns the
+    map from standardised data ``(..., d)`` to noise.
 
     References:
         Theis, van den Oord and Bethge, *A note on the evaluation of generative models*, 2015,
@@ -56,17 +56,17 @@ class FlowFamily(ModuleFamily):
 
     dequantization: Dequantization = setting(
         default="uniform",
-        doc="how the guide draws y in the cell of discrete rows; ``variational`` by a flow that it learns",
+        doc="how the guide draws y in the cell of discrete data; ``variational`` by a learned flow",
     )
     classes: int | None = CLASSES
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What can train it, the default first."""
+        """The objectives that can train it, the default first."""
         return ("likelihood",) if self.levels is None else ("elbo", "iwae")
 
     def build(self) -> None:
-        """Make the map, and the guide's."""
+        """Build the map, and the guide's."""
         _check_needed(self.dequantization, self.levels)
         self.cell_map: nn.Module | None = None
         if self.levels is not None:
@@ -79,20 +79,20 @@ class FlowFamily(ModuleFamily):
 
     @abstractmethod
     def make_map(self) -> nn.Module:
-        """The map from standardised rows to noise."""
+        """The map from standardised data to noise."""
 
     @property
     def context(self) -> int:
-        """The length of what the map depends on: one number a class."""
+        """The length of the context: one number per class."""
         return self.classes or 0
 
     def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
         """The program: site ``x`` for continuous data, sites ``y`` and ``x = floor(y)`` for discrete data.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         self.register()
         with pyro.plate("rows", n if x is None else len(x)):
@@ -103,7 +103,7 @@ class FlowFamily(ModuleFamily):
             return pyro.sample("x", dist.Delta(level, event_dim=len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, label: Tensor | None = None) -> Tensor | None:
-        """The guide: y in the cell of the levels ``x (n, *shape)``; continuous rows need none."""
+        """The guide: y in the cell of the levels ``x (n, *shape)``; continuous data need none."""
         if self.levels is None:
             return None
         self.register()
@@ -114,7 +114,7 @@ class FlowFamily(ModuleFamily):
             return pyro.sample("y", CellFlow(transform, x, BOUND, len(self.shape)))
 
     def density(self, label: Tensor | None = None) -> PyroDistribution:
-        """The distribution of one continuous row y in the data's units; given labels ``(n,)``, of n rows.
+        """The distribution of one continuous y in the data's units; given labels ``(n,)``, of n of them.
 
         Raises:
             InvalidArgument: if the model has classes and no label is given, or the other way round.
@@ -124,12 +124,13 @@ class FlowFamily(ModuleFamily):
         return Flow(transform, self._base(), self.loc, self.scale, batch, support=self._entry_support())
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
-        """The log density of each row of ``x (n, *shape)``: exact if continuous, a lower bound if discrete.
+        """The log density of each example of ``x (n, *shape)``: exact if continuous, else a lower bound.
 
         Args:
-            x: rows in the data's own values.
-            label: for a model with classes, the class of each row; by default classes are summed out.
-            samples: for discrete data, draws from each row's cell; 1 gives the ELBO, more a tighter bound.
+            x: examples in the data's own values.
+            label: for a model with classes, the class of each example; by default classes are marginalised.
+            samples: for discrete data, draws from each example's cell; 1 gives the ELBO, more a tighter
+                bound.
             seed: seed of these draws.
         """
         if self.levels is not None:
@@ -140,7 +141,7 @@ class FlowFamily(ModuleFamily):
     def _base(self) -> PyroDistribution:
         if self.levels is None or not self.on_a_box:
             return dist.Normal(self.loc.new_zeros(self.dims), 1.0).to_event(1)
-        # Levels fill a box, which the map takes onto itself; a little slack takes up its rounding.
+        # Levels fill a box, which the map takes onto itself; a little slack absorbs rounding.
         edge = torch.full_like(self.loc.flatten(), BOUND + 1e-4)
         return dist.Uniform(-edge, edge, validate_args=False).to_event(1)
 
@@ -151,7 +152,7 @@ class FlowFamily(ModuleFamily):
 
 
 class LayeredFlow(FlowFamily):
-    """A flow of several layers, each with a network of its own."""
+    """Base of flows with several layers, each with its own network."""
 
     transforms: int = setting(default=4, doc="how many layers")
     hidden: tuple[int, ...] = setting(default=(256, 256), doc="widths of each layer's network")
@@ -162,6 +163,6 @@ def _check_needed(dequantization: str, levels: int | None) -> None:
         raise InvalidArgument(
             "dequantization",
             got="'variational' for continuous data",
-            expected="a model with levels: continuous rows are not dequantized",
+            expected="a model with levels: continuous data are not dequantized",
             fix="Leave dequantization out, or write levels=....",
         )

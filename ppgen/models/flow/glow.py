@@ -1,4 +1,4 @@
-"""Glow: a flow on images, at several scales, with channels mixed by learned matrices."""
+"""Glow: a multi-scale flow on images, with channels mixed by learned matrices."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Glow(FlowFamily):
         (h_A, h_B) \to (h_A, \; e^{s(h_A)} \odot (h_B + m(h_A)))
 
     The first acts on each channel, the second on the channels of each pixel, the third by small convolutional
-    networks. At each scale squares of four pixels become four channels first, and half of the channels leave
-    as noise at the end. The first shifts and scales make the training rows' channels have mean 0 and variance
-    1.
+    networks. Each scale begins by turning squares of four pixels into four channels, and ends by splitting
+    off half of the channels as noise. The initial shifts and scales give the channels of the training set
+    mean 0 and variance 1.
 
     Raises:
-        InvalidArgument: if a setting is out of range, rows are no images, or they are too small or odd for
-            the scales.
+        InvalidArgument: if a setting is out of range, the data are not images, or their sides cannot be
+            halved so often.
 
     References:
         Kingma and Dhariwal, *Glow: Generative Flow with Invertible 1x1 Convolutions*, 2018, arXiv:1807.03039.
@@ -62,7 +62,7 @@ class Glow(FlowFamily):
         )
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Fit units and class shares, and the first normalisations, which need a pass of the rows."""
+        """Fit units and class shares, and the initial normalisations, which need one pass over the data."""
         super().standardise(rows, labels)
         with self.evaluation_mode(), seeded(self.seed):
             y = torch.from_numpy(np.asarray(rows)).to(self.loc)
@@ -75,8 +75,8 @@ class Glow(FlowFamily):
 
 
 def _as_image(shape: tuple[int, ...], scales: int) -> tuple[int, int, int]:
-    """An image's ``(channels, height, width)``, if it can be halved so many times."""
-    fix = "Take RealNVP or NeuralSplineFlow for rows that are no images."
+    """Check that an image can be halved so often, and return ``(channels, height, width)``."""
+    fix = "Use RealNVP or NeuralSplineFlow for data that are not images."
     channels, height, width = check_image(shape, fix)
     if height % 2**scales or width % 2**scales:
         most = min((height & -height), (width & -width)).bit_length() - 1  # how often 2 divides both

@@ -16,9 +16,9 @@ class IAF(LayeredFlow):
 
     .. math:: y_i = e^{s_i(u_{<i})} \, u_i + m_i(u_{<i})
 
-    in each layer; every second layer reads the noise backwards. A sample is one pass; the density takes one
-    pass an entry and layer, and so does each row of a training step: meant for few entries, or as a guide.
-    Gradients take none of these passes, but the inverse of a Jacobian for each row.
+    in each layer; every second layer reads the noise in reverse. A sample takes one pass; the density takes
+    one pass per entry and layer, in training too: meant for few entries, or as a guide. Gradients need none
+    of these passes, but the inverse of a Jacobian for each example.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -44,7 +44,7 @@ class IAF(LayeredFlow):
 
     def make_map(self) -> nn.Module:
         """Masked affine layers, from noise to data."""
-        # No dropout: to invert a layer takes several passes, which must all see the same network.
+        # No dropout: inverting a layer takes several passes, which must all use the same network.
         return Inverse(
             masked_affine_map(self.dims, self.context, transforms=self.transforms, hidden=self.hidden)
         )

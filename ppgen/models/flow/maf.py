@@ -15,8 +15,8 @@ class MAF(LayeredFlow):
 
     .. math:: u_i = e^{s_i(y_{<i})} \, y_i + m_i(y_{<i})
 
-    in each layer; every second layer reads the row backwards. The density is one pass, a sample takes one
-    pass an entry and layer.
+    in each layer; every second layer reads the entries in reverse. The density takes one pass, a sample one
+    pass per entry and layer.
 
     Raises:
         InvalidArgument: if a setting is out of range.

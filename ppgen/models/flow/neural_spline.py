@@ -1,4 +1,4 @@
-"""The neural spline flow: each entry goes through a monotone spline whose knots the others set."""
+"""The neural spline flow: monotone splines whose knots depend on the other entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class NeuralSplineFlow(LayeredFlow):
     .. math:: u_i = g_{k_i(y_{<i})}(y_i)
 
     in each layer, where :math:`g_k` is the monotone rational-quadratic spline through the knots k; every
-    second layer reads the row backwards. The splines map a box onto itself, which levels fill exactly.
+    second layer reads the entries in reverse. The splines map a box onto itself, which
+    levels fill exactly.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -44,7 +45,7 @@ class NeuralSplineFlow(LayeredFlow):
     bins: int = setting(default=8, least=2, doc="pieces of each spline")
     coupling: bool = setting(
         default=False,
-        doc="faster sampling, in two passes a layer instead of one an entry, at some loss of fit",
+        doc="faster sampling, in two passes per layer instead of one per entry, at some loss of fit",
     )
     dropout: float = DROPOUT
 

@@ -1,4 +1,4 @@
-"""NICE: layers that shift half of a row by what the other half says, and one scale for each entry."""
+"""NICE: additive coupling layers, and a scale for each entry."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class NICE(LayeredFlow):
     .. math:: f_\ell(y)_A = y_A, \quad f_\ell(y)_B = y_B + m_\ell(y_A), \qquad
         f = e^{s} \odot (f_L \circ \dots \circ f_1)
 
-    A and B are the entries at even and at odd places, and take turns. Shifts keep volumes, so that the
-    log-determinant is :math:`\sum_i s_i`: the same for all rows.
+    A and B are the entries at even and odd positions, and alternate. Shifts preserve volume, so that the
+    log-determinant is :math:`\sum_i s_i`, the same everywhere.
 
     Raises:
         InvalidArgument: if a setting is out of range.
@@ -35,7 +35,7 @@ class NICE(LayeredFlow):
 
     name = "nice"
     summary = (
-        "flow of shifts that keep volumes; exact for continuous data, else a lower bound; fast both ways"
+        "volume-preserving flow of shifts; exact for continuous data, else a lower bound; fast both ways"
     )
 
     dropout: float = DROPOUT

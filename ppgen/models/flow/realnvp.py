@@ -1,4 +1,4 @@
-"""RealNVP: layers that shift and scale half of a row by what the other half says."""
+"""RealNVP: affine coupling layers, which shift and scale half of the entries given the other half."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RealNVP(LayeredFlow):
 
     .. math:: f_\ell(y)_A = y_A, \qquad f_\ell(y)_B = e^{s_\ell(y_A)} \odot y_B + m_\ell(y_A)
 
-    A and B are the entries at even and at odd places, and take turns. Density and samples are one pass each.
+    A and B are the entries at even and odd positions, and alternate. Density and samples take one pass each.
 
     Raises:
         InvalidArgument: if a setting is out of range.

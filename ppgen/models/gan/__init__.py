@@ -1,1 +1,1 @@
-"""Implicit families: rows are a function of noise, learned in a game against a critic. One member a file."""
+"""Implicit families: data are a function of noise, trained against a critic. One family per file."""

@@ -1,4 +1,4 @@
-"""The bidirectional GAN: a guide learns to invert the generator, for the critic sees both."""
+"""The bidirectional GAN: a guide learns to invert the generator, as the critic sees pairs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class BiGAN(ImplicitFamily):
     .. math:: \max_T \; \mathbb{E}_{p_{\text{data}}}[\log \sigma(T(x, E(x)))] +
         \mathbb{E}_z[\log(1 - \sigma(T(G(z), z)))]
 
-    Where no critic can tell the pairs apart, the encoder inverts the generator: G(E(x)) = x. In practice what
-    comes back resembles the row, and need not be close to it.
+    If no critic can tell the pairs apart, the encoder inverts the generator: G(E(x)) = x. In practice the
+    reconstruction resembles the example, but need not be close to it.
 
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.
@@ -57,14 +57,14 @@ class BiGAN(ImplicitFamily):
     joint: ClassVar[bool] = True
 
     def build(self) -> None:
-        """Make generator and critic, and the encoder, with the hidden layers of the critic."""
+        """Build generator and critic, and the encoder, with the hidden layers of the critic."""
         super().build()
         self.encoder = keep_variance(
             encoder(self.networks, self.shape, self.hidden, self.latent_dim, extra=self.classes or 0)
         )
 
     def guide(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """The guide: site ``z``, the one vector that the encoder makes of each row ``x (n, *shape)``."""
+        """The guide: site ``z``, the one vector that the encoder makes of each example ``x (n, *shape)``."""
         self.register()
         with pyro.plate("rows", len(x)):
             return pyro.sample("z", dist.Delta(self._encoded(x, label), event_dim=1))  # (n, latent_dim)
@@ -73,13 +73,13 @@ class BiGAN(ImplicitFamily):
         """The latent vectors ``(n, latent_dim)`` of rows ``x (n, *shape)``.
 
         Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a model with classes.
+            x: examples in the data's own values.
+            label: the class of each example, for a model with classes.
         """
         return self._of_each(self._encoded, x, label)
 
     def reconstruct(self, x: Any, *, label: Any = None) -> np.ndarray:
-        """The rows ``(n, *shape)`` that the generator makes of what :meth:`encode` makes of ``x``."""
+        """Decode what :meth:`encode` returns for ``x``, to ``(n, *shape)``."""
 
         def again(rows: Tensor, label: Tensor | None = None) -> Tensor:
             return self.generate(self._encoded(rows, label), label)

@@ -1,4 +1,4 @@
-"""What the implicit families have in common: a program that makes rows of noise, and a critic of rows."""
+"""The base of the implicit families: a program that maps noise to data, and a critic."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ HIDDEN = {"mlp": (256, 256), "conv": (64, 128)}
 
 
 class ImplicitFamily(ModuleFamily, HasCritic):
-    """A sampler without a density: a latent vector, and a row that is a function of it.
+    """A sampler without a density: a latent vector, and data that are a function of it.
 
     For discrete data the generator emits numbers between the lowest and the highest level, which
-    :meth:`sample` rounds. The critic that training plays against the generator is kept with it.
+    :meth:`sample` rounds. The critic of training is kept with the generator.
     """
 
     objectives: ClassVar[tuple[str, ...]] = ("adversarial",)
@@ -39,7 +39,7 @@ class ImplicitFamily(ModuleFamily, HasCritic):
     hidden: tuple[int, ...] = setting(
         factory=lambda chosen: HIDDEN[chosen.networks],
         at_least=1,
-        doc="widths of the generator's hidden layers, in reverse those of the critic; for ``conv`` the "
+        doc="widths of the generator's hidden layers, the critic's in reverse; for ``conv`` the "
         "channels after each halving of the image. By default ``(256, 256)`` and ``(64, 128)``",
     )
     spectral: bool = setting(
@@ -64,13 +64,13 @@ class ImplicitFamily(ModuleFamily, HasCritic):
         )
 
     def model(self, x: Tensor | None = None, n: int = 1, label: Tensor | None = None) -> Tensor:
-        """The program: site ``z``, and the row ``x`` as a deterministic function of it.
+        """The program: site ``z``, and ``x`` as a deterministic function of it.
 
         Args:
-            x: rows ``(n, *shape)``, as many as are to be sampled. They cannot be observed: a function of z
-                has no density at a given row.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)``, whose number is the number to sample. They cannot be observed: a
+                function of z has no density at a given example.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         self.register()
         with pyro.plate("rows", n if x is None else len(x)):
@@ -78,14 +78,14 @@ class ImplicitFamily(ModuleFamily, HasCritic):
             return pyro.deterministic("x", self.generate(z, label), event_dim=len(self.shape))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """The rows ``(n, *shape)`` that latent vectors ``(n, latent_dim)`` make; levels are not rounded."""
+        """Map latent vectors ``(n, latent_dim)`` to samples ``(n, *shape)``; levels are not rounded."""
         rows = self.generator(self.with_class(z, label)).unflatten(-1, self.shape)
         if self.levels is None:
             return self.loc + self.scale * rows
         return (rows.tanh() + 1) * ((self.levels - 1) / 2)
 
     def log_prob(self, x: Any, *, label: Any = None) -> NoReturn:
-        """There is none.
+        """Raise an error: there is no likelihood.
 
         Raises:
             NoLikelihood: always; it says what can be measured instead.

@@ -1,4 +1,4 @@
-"""The f-GAN: the game for any f-divergence."""
+"""The f-GAN: adversarial training for any f-divergence."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Divergences = Literal["jensen_shannon", "kl", "reverse_kl", "pearson", "squared_
 
 
 class FGAN(ImplicitFamily):
-    r"""A generative adversarial network for an f-divergence of one's choice.
+    r"""A generative adversarial network for a chosen f-divergence.
 
     .. math:: z \sim \mathcal{N}(0, I), \quad x = G(z), \qquad
         D_f(p_{\text{data}} \Vert p_G) = \max_T \; \mathbb{E}_{p_{\text{data}}}[T(x)] -
         \mathbb{E}_z[f^*(T(G(z)))]
 
-    The history of its training has that estimate as ``measures["divergence"]``, in nats. Divergences that
-    weigh what the generator misses (KL, Pearson) make it cover the data; reverse KL makes it avoid
-    what is not there.
+    The training history has that estimate as ``measures["divergence"]``, in nats. Divergences that
+    penalise what the generator misses (KL, Pearson) make it cover the data; reverse KL makes it avoid regions
+    without data.
 
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.

@@ -14,13 +14,13 @@ class GAN(ImplicitFamily):
 
     .. math:: z \sim \mathcal{N}(0, I), \qquad x = G(z)
 
-    It is trained against a critic T whose sigmoid is the probability that a row is real,
+    It is trained against a critic T whose sigmoid is the probability that an example is real,
 
     .. math:: \max_T \; \mathbb{E}_{p_{\text{data}}}[\log \sigma(T(x))] +
         \mathbb{E}_z[\log(1 - \sigma(T(G(z))))],
 
     which estimates the Jensen–Shannon divergence. The generator does not minimise that, but maximises
-    :math:`\mathbb{E}_z[\log \sigma(T(G(z)))]`, which has a gradient where the critic is sure.
+    :math:`\mathbb{E}_z[\log \sigma(T(G(z)))]`, which has a gradient even where the critic is certain.
 
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds
     to levels.

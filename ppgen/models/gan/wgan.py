@@ -1,4 +1,4 @@
-"""The Wasserstein GAN: a critic of bounded slope, so that it measures how far samples have to move."""
+"""The Wasserstein GAN: a critic of bounded slope measures how far samples must move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WGAN(ImplicitFamily):
         W(p_{\text{data}}, p_G) = \max_{\lVert \nabla T \rVert \le 1} \; \mathbb{E}_{p_{\text{data}}}[T(x)] -
         \mathbb{E}_z[T(G(z))]
 
-    The history of its training has that estimate as ``measures["divergence"]``, in units of ``as_input``:
+    The training history has that estimate as ``measures["divergence"]``, in units of ``as_input``:
     standard deviations of each entry, or levels spread over [-1, 1].
 
     There is no likelihood. For discrete data the generator emits numbers, which :meth:`sample` rounds

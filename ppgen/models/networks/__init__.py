@@ -1,1 +1,1 @@
-"""The building blocks of the families: small torch networks that know nothing of probability."""
+"""The building blocks of the families: small torch networks, with no probability in them."""

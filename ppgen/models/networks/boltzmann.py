@@ -41,7 +41,7 @@ class Pairwise(eqx.Module):
     """Couplings between all pairs of units of one layer, with a bias for each.
 
     Attributes:
-        triangle: ``(units, units)``, of which only what is below the diagonal counts.
+        triangle: ``(units, units)``, of which only the part below the diagonal is used.
         bias: ``(units,)``.
     """
 

@@ -1,4 +1,4 @@
-"""An encoder and a decoder of a kind, between flat rows and vectors."""
+"""An encoder and a decoder of a kind, between flat examples and vectors."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def encoder(
     extra: int = 0,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A network from flat rows, with ``extra`` numbers behind them, to outputs.
+    """A network from flat examples, with ``extra`` numbers behind them, to outputs.
 
     Args:
         kind: ``"mlp"`` or ``"conv"``.
-        shape: of a row.
+        shape: the shape of one example.
         hidden: widths of the decoder's layers, or channels from large images to small ones.
         outputs: how many numbers it returns for a row.
-        extra: how many numbers there are behind each row.
+        extra: how many numbers there are behind each example.
         dropout: on the hidden layers, in training.
     """
     if kind == "conv":
@@ -48,7 +48,7 @@ def decoder(
     *,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """A network from vectors to flat rows of ``numbers`` outputs an entry; see :func:`encoder`."""
+    """A network from vectors to flat examples of ``numbers`` outputs an entry; see :func:`encoder`."""
     if kind == "conv":
         return ImageDecoder(shape, hidden, inputs, numbers, dropout=dropout)
     return mlp(inputs, hidden, math.prod(shape) * numbers, dropout)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 __all__ = ["Conditioning"]
 
-FREQUENCIES = 16  # of the waves that tell the time, from 1 to 64 turns over [0, 1]
+FREQUENCIES = 16  # of the sinusoids that encode time, from 1 to 64 periods over [0, 1]
 
 
 class Conditioning(eqx.Module):

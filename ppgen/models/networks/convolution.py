@@ -17,18 +17,18 @@ __all__ = ["ImageDecoder", "ImageEncoder", "halvings"]
 class ImageEncoder(nn.Module):
     """Rows to numbers: one convolution of stride 2 for each width, then an affine map.
 
-    It reads flat rows, perhaps with numbers of another meaning behind them, such as a label's one-hot
+    It reads flat examples, perhaps with numbers of another meaning behind them, such as a label's one-hot
     vector, which go to the affine map as they are: what a multilayer perceptron reads, too.
 
     Args:
         shape: of an image, ``(height, width)`` or ``(height, width, colours)``.
         widths: channels after each halving.
-        outputs: how many numbers to return.
+        outputs: the number of outputs.
         extra: how many numbers there are behind the image.
         dropout: on the channels after each halving, in training.
 
     Raises:
-        InvalidArgument: if the shape is no image's, or too small for so many halvings.
+        InvalidArgument: if the shape is not an image's, or too small for so many halvings.
 
     Example:
         >>> import torch
@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
         self.head = nn.Linear(widths[-1] * height * width + extra, outputs)
 
     def forward(self, rows: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        """Numbers ``(*batch, outputs)`` for flat rows ``(*batch, pixels + extra)``."""
+        """Numbers ``(*batch, outputs)`` for flat examples ``(*batch, pixels + extra)``."""
         height, width, colours = self.image
         pixels = height * width * colours
         image = rows[..., :pixels].reshape(-1, height, width, colours).movedim(-1, 1)
@@ -77,7 +77,7 @@ class ImageDecoder(nn.Module):
         dropout: on the channels after each doubling, in training.
 
     Raises:
-        InvalidArgument: if the shape is no image's, or too small for so many doublings.
+        InvalidArgument: if the shape is not an image's, or too small for so many doublings.
 
     Example:
         >>> import torch
@@ -117,7 +117,7 @@ def halvings(shape: tuple[int, ...], widths: Sequence[int]) -> list[tuple[int, i
     """The height and width of an image before and after each halving, odd ones rounded up.
 
     Raises:
-        InvalidArgument: if the shape is no image's, there is no width, or the image is too small.
+        InvalidArgument: if the shape is not an image's, there is no width, or the image is too small.
 
     Example:
         >>> halvings((28, 28), (32, 64, 128))

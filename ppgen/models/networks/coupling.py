@@ -1,4 +1,4 @@
-"""Coupling maps: half of a row passes as it is, and says how the other half is shifted and scaled."""
+"""Coupling maps: half of the entries pass unchanged, and set the shift and scale of the other half."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["additive_coupling_map", "affine_coupling_map"]
 def additive_coupling_map(
     features: int, context: int = 0, *, transforms: int, hidden: tuple[int, ...], dropout: float = 0.0
 ) -> nn.Module:
-    """Shifts alone, which keep volumes, and at the end a scale for each entry.
+    """Build layers of shifts, which preserve volume, with a scale for each entry at the end.
 
     Args:
-        features: the length of a row.
-        context: the length of what the module is called with; 0 for nothing.
-        transforms: how many coupling layers; they take turns in which half passes.
+        features: the length of one example.
+        context: the length of the module's argument; 0 for none.
+        transforms: how many coupling layers; they alternate in which half passes unchanged.
         hidden: widths of each layer's network.
         dropout: on the hidden layers, in training.
     """
@@ -50,7 +50,7 @@ def affine_coupling_map(
 
 
 class _Scaling(InvertibleMap):
-    """A positive factor for each entry, the same for all rows."""
+    """A positive factor for each entry, the same for all examples."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The critic of a game: a network from rows to one number each, with spectral normalisation if asked."""
+"""The critic of adversarial training: a network from examples to numbers, with spectral normalisation."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["Critic", "spectrally_normalised"]
 
 
 class Critic(nn.Module):
-    r"""Rows to numbers, high where a row looks real: features, and a linear map of them.
+    r"""Map examples to numbers, high where they look real: features, and a linear map of them.
 
-    With classes the map depends on the row's class y by a projection:
+    With classes the map depends on the class y by a projection:
 
     .. math:: T(x, y) = w^\top \phi(x) + b + v_y^\top \phi(x)
 
     Args:
         kind: ``"mlp"`` or ``"conv"``.
-        shape: of a row.
+        shape: the shape of one example.
         hidden: widths of the hidden layers; for ``"conv"`` the channels after each halving of the image.
         latent: how many latent values come with a row.
         classes: how many classes rows have; 0 for none.
         spectral: divide each layer's matrix by its largest singular value, so that it stretches nothing.
-        noise: the width of uniform noise on the rows, in training. Without it the gaps between levels
-            would tell real rows, which never have a value there, from samples.
+        noise: the width of uniform noise on the rows, in training. Without it real data, which never fall
+            between levels, would be easy to tell from samples.
 
     References:
         Miyato et al., *Spectral Normalization for Generative Adversarial Networks*, 2018, arXiv:1802.05957;
@@ -68,14 +68,14 @@ class Critic(nn.Module):
         keep_variance(self)
         self.of_class = nn.Embedding(classes, width) if classes else None
         if self.of_class is not None:
-            nn.init.zeros_(self.of_class.weight)  # no class differs before training says so
+            nn.init.zeros_(self.of_class.weight)  # classes do not differ before training
         if spectral:
             spectrally_normalised(self)
 
     def forward(
         self, x: Float[Tensor, " n *shape"], *latent: Tensor, label: Int[Tensor, " n"] | None = None
     ) -> Float[Tensor, " n"]:
-        """A number for each row, given its latent values and its class."""
+        """A number for each example, given its latent values and its class."""
         rows = x.flatten(1)
         if self.training and self.noise:
             rows = rows + self.noise * (torch.rand_like(rows) - 0.5)

@@ -21,7 +21,7 @@ SMALLEST = 4  # height and width that can be halved
 
 
 class Denoiser(eqx.Module):
-    """A network between rows with several numbers an entry.
+    """A network between rows with several numbers per entry.
 
     Calling it takes ``x (*shape, inputs)``, a time ``t ()`` in [0, 1], a class ``label ()`` where there are
     classes (their number itself for the unconditional one), and a key for dropout; it gives
@@ -77,16 +77,16 @@ def denoiser(
 
     Args:
         kind: ``"mlp"`` for any rows, ``"unet"`` for images ``(height, width[, colours])``.
-        shape: of one row.
-        inputs, outputs: how many numbers an entry are read and returned.
+        shape: the shape of one example.
+        inputs, outputs: how many numbers per entry are read and returned.
         width: of the hidden layers, or channels at the full resolution.
         depth: residual blocks, or how many times height and width are halved.
         dropout: within each block, in training.
-        classes: how many classes there are, if any.
+        classes: the number of classes, if any.
         seed: of the initial weights.
 
     Raises:
-        InvalidArgument: if the rows are no images or too small for the depth, or the width does not fit.
+        InvalidArgument: if the examples are not images or too small for the depth, or the width does not fit.
 
     Example:
         >>> network = denoiser(

@@ -1,4 +1,4 @@
-"""Networks that give a row one number, its energy. (Equinox.)"""
+"""Networks that map an example to its energy. (Equinox.)"""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Architecture = Literal["mlp", "conv"]
 
 
 class DenseEnergy(eqx.Module):
-    """A multilayer perceptron on flat rows, with a smooth activation so that it has second derivatives.
+    """A multilayer perceptron on flat examples, with a smooth activation so that it has second derivatives.
 
     Args:
-        dims: how many entries a row has.
+        dims: the number of entries of an example.
         hidden: widths of the hidden layers.
         key: of the initial weights.
 
@@ -37,7 +37,7 @@ class DenseEnergy(eqx.Module):
         self.layers = tuple(eqx.nn.Linear(inputs, outputs, key=key) for inputs, outputs, key in sizes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The energy ``()`` of one row."""
+        """The energy ``()`` of one example."""
         h = x.reshape(-1)
         for layer in self.layers[:-1]:
             h = jax.nn.silu(layer(h))
@@ -55,7 +55,7 @@ class ConvEnergy(eqx.Module):
         key: of the initial weights.
 
     Raises:
-        InvalidArgument: if rows are no images, or too small to be halved so often.
+        InvalidArgument: if examples are not images, or too small to be halved so often.
 
     Example:
         >>> ConvEnergy((8, 8), (4, 8), jax.random.key(0))(jax.numpy.ones((8, 8))).shape

@@ -22,7 +22,7 @@ def features(levels: int | None) -> int:
 def indicators(values: Shaped[Tensor, "*batch"], levels: int | None) -> Float[Tensor, "*batch features"]:
     """An entry as numbers: one indicator for each level but the first; a continuous entry is its own.
 
-    A binary entry is so its own single feature, as in the papers on binary rows.
+    A binary entry is so its own single feature, as in the papers on binary data.
 
     Example:
         >>> indicators(torch.tensor([0, 1, 2]), levels=3)

@@ -17,8 +17,8 @@ class SigmoidBeliefNetwork(nn.Module):
     .. math:: a_t = b_t + \sum_{s < t} W_{ts} x_s
 
     Args:
-        length: how many entries a row has.
-        levels: how many values an entry takes; with more than two, x is their indicators.
+        length: the number of entries of an example.
+        levels: how many values an entry can take; with more than two, x holds their indicators.
         classes: how many classes there are, each with biases b of its own.
 
     References:

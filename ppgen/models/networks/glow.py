@@ -23,7 +23,7 @@ class GlowMap(InvertibleMap):
 
     Args:
         shape: of an image, ``(channels, height, width)``; each scale halves height and width.
-        context: the length of what the module is called with; 0 for nothing.
+        context: the length of the module's argument; 0 for none.
         scales: how many scales.
         steps: flow steps at each scale.
         channels: of the hidden layers of the coupling networks.

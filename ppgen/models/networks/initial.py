@@ -1,4 +1,4 @@
-"""Initial weights that keep the spread of what goes through a network."""
+"""Initial weights that preserve the spread of activations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["keep_variance"]
 def keep_variance(network: nn.Module) -> nn.Module:
     r"""Draw the weights of linear and convolutional layers from :math:`\mathcal{N}(0, 2 / \text{inputs})`.
 
-    With PyTorch's own weights each layer loses half of the spread or more, so that a generator of some layers
-    begins with rows that are all alike.
+    With PyTorch's default weights each layer loses at least half of the spread, so that the first samples of
+    a deep generator are all alike.
 
     References:
         He et al., *Delving Deep into Rectifiers*, 2015, arXiv:1502.01852.

@@ -17,7 +17,7 @@ def inverse_autoregressive_map(
     Args:
         features: the length of a latent vector.
         context: the length of what the map depends on.
-        transforms: how many layers; every second one reads the vector backwards.
+        transforms: how many layers; every second one reads the vector in reverse.
         hidden: widths of the network that sets each layer's shifts and scales.
 
     References:

@@ -27,13 +27,13 @@ class MaskedPerceptron(nn.Module):
     degree below its own entry's.
 
     Args:
-        length: how many entries a row has.
-        levels: how many values an entry takes; with more than two, x is their indicators.
-        outputs: how many numbers to return for each entry.
+        length: the number of entries of an example.
+        levels: how many values an entry can take; with more than two, x holds their indicators.
+        outputs: the number of outputs per entry.
         hidden: widths of the hidden layers, at least one.
         orders: how many orders; the first is the reading order, the others are drawn.
         dropout: on the hidden layers.
-        classes: how many classes there are.
+        classes: the number of classes.
 
     References:
         Germain, Gregor, Murray and Larochelle, *MADE: Masked Autoencoder for Distribution Estimation*, 2015,

@@ -1,4 +1,4 @@
-"""The masked autoregressive map: each entry is shifted and scaled by what the entries before it say."""
+"""The masked autoregressive map: each entry is shifted and scaled given the entries before it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def masked_affine_map(
 ) -> nn.Module:
     """A module that, called, gives the map ``(..., features)`` to ``(..., features)``.
 
-    One pass forward; to invert it takes one pass an entry, so that its direction is a choice: from data to
-    noise it makes densities fast (MAF), from noise to data samples (IAF).
+    It takes one pass forward, and one pass per entry to invert, so that the direction is a choice: from data
+    to noise for fast densities (MAF), from noise to data for fast samples (IAF).
 
     Args:
-        features: the length of a row.
-        context: the length of what the module is called with; 0 for nothing.
-        transforms: how many layers; every second one reads the row backwards.
+        features: the length of one example.
+        context: the length of the module's argument; 0 for none.
+        transforms: how many layers; every second one reads the entries in reverse.
         hidden: widths of each layer's masked network.
         dropout: on the hidden layers, in training.
     """

@@ -20,9 +20,9 @@ class SharedHidden(nn.Module):
     .. math:: h_t = \sigma\Big(c + \sum_{s < t} W_s x_s\Big), \qquad a_t = b_t + V_t h_t
 
     Args:
-        length: how many entries a row has.
-        levels: how many values an entry takes; with more than two, x is their indicators.
-        outputs: how many numbers to return for each entry.
+        length: the number of entries of an example.
+        levels: how many values an entry can take; with more than two, x holds their indicators.
+        outputs: the number of outputs per entry.
         hidden: how many hidden units.
         dropout: on the hidden units.
         classes: how many classes there are, each with hidden biases c of its own.

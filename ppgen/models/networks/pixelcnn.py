@@ -27,14 +27,14 @@ class GatedConvolutions(nn.Module):
     each other, each by a small network that reads those before it.
 
     Args:
-        levels: how many values an entry takes; ``None`` for continuous data.
+        levels: how many values an entry can take; ``None`` for continuous data.
         shape: channels, height and width.
-        outputs: how many numbers to return for each entry.
+        outputs: the number of outputs per entry.
         width: feature channels of each stack.
         layers: how many gated layers.
         kernel: the width of the convolutions, odd; their height is ``(kernel + 1) / 2``.
         dropout: on what the gates let through, and in the last layers.
-        classes: how many classes there are.
+        classes: the number of classes.
 
     References:
         van den Oord et al., *Conditional Image Generation with PixelCNN Decoders*, 2016, arXiv:1606.05328;

@@ -25,12 +25,12 @@ def spline_map(
     """A module that, called, gives the invertible map from data ``(..., features)`` to noise.
 
     Args:
-        features: the length of a row.
-        context: the length of what the module is called with; 0 for nothing.
-        transforms: how many spline layers; every second one reads the row backwards.
+        features: the length of one example.
+        context: the length of the module's argument; 0 for none.
+        transforms: how many spline layers; every second one reads the entries in reverse.
         hidden: widths of the network that sets each layer's knots.
         bins: pieces of each spline.
-        coupling: two passes to invert a layer instead of one a feature, at some loss of fit.
+        coupling: two passes to invert a layer instead of one per feature, at some loss of fit.
         dropout: on the hidden layers, in training.
     """
     flow = zuko.flows.NSF(

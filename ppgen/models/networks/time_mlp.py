@@ -21,7 +21,7 @@ class TimeMLP(eqx.Module):
         width: of the hidden layers.
         depth: how many residual blocks.
         dropout: within each block, in training.
-        classes: how many classes there are, if any.
+        classes: the number of classes, if any.
         key: of the initial weights; the last layer starts at 0.
 
     Example:
@@ -86,5 +86,5 @@ class _Block(eqx.Module):
 
 
 def _silent(linear: eqx.nn.Linear) -> eqx.nn.Linear:
-    """The same layer, with weights of 0: the network says nothing at first."""
+    """The same layer with zero weights, so that the network's initial output is 0."""
     return jax.tree.map(jnp.zeros_like, linear)

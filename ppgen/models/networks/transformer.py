@@ -1,4 +1,4 @@
-"""The decoder-only transformer: what comes after each prefix of a sequence."""
+"""The decoder-only transformer, which predicts what follows each prefix of a sequence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Decoder", "KeyValue", "Memory"]
 
 
 class KeyValue(NamedTuple):
-    """One attention layer's keys and values, each ``(n, heads, length, size)``; the future's are still 0."""
+    """One attention layer's keys and values, each ``(n, heads, length, size)``; those of the future are 0."""
 
     key: Tensor
     value: Tensor
@@ -29,7 +29,7 @@ class Memory(NamedTuple):
 
 
 class Decoder(nn.Module):
-    r"""A pre-norm transformer that reads :math:`x_{<t}` and speaks about :math:`x_t`, for all t at once.
+    r"""A pre-norm transformer that reads :math:`x_{<t}` and predicts :math:`x_t`, for all t at once.
 
     Args:
         embed: turns values ``(n, t)`` into vectors ``(n, t, width)``.

@@ -28,7 +28,7 @@ class UNet(eqx.Module):
         width: channels at the full resolution, a multiple of 8.
         scales: how many times height and width are halved; channels double the first time.
         dropout: within each block, in training.
-        classes: how many classes there are, if any.
+        classes: the number of classes, if any.
         key: of the initial weights; the last layer starts at 0.
 
     References:
@@ -142,7 +142,7 @@ class _Block(eqx.Module):
 
 
 class _Attention(eqx.Module):
-    """Each pixel looks at all others."""
+    """Self-attention over all pixels."""
 
     norm: _Norm
     heads: eqx.nn.MultiheadAttention

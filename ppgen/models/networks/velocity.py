@@ -14,7 +14,7 @@ from ppgen.models.networks.zuko_parts import zuko
 
 __all__ = ["VelocityMap"]
 
-FREQUENCIES = 3  # of the waves that tell the network the time
+FREQUENCIES = 3  # of the sinusoids that encode time
 
 
 class VelocityMap(InvertibleMap):
@@ -24,16 +24,16 @@ class VelocityMap(InvertibleMap):
         \frac{d \log|\det|}{d t} = \mathrm{tr} \frac{\partial v}{\partial h}, \qquad t \in [0, 1]
 
     The solver takes equal Dormand–Prince steps: their number does not depend on the rows, so a row's density
-    does not depend on the other rows.
+    does not depend on the other examples.
 
     Args:
-        features: the length of a row.
-        context: the length of what the module is called with; 0 for nothing.
+        features: the length of one example.
+        context: the length of the module's argument; 0 for none.
         hidden: widths of the velocity's network.
         steps: of the solver, each of fifth order.
-        exact: take the trace exactly, or estimate it without bias, with one random direction a path
+        exact: take the trace exactly, or estimate it without bias, with one random direction per path
             (Hutchinson). With one or two hidden layers the exact trace is the cheaper one; with more it costs
-            one more pass a feature.
+            one more pass per feature.
 
     References:
         Grathwohl et al., *FFJORD*, 2018, arXiv:1810.01367; Hutchinson, *A stochastic estimator of the trace

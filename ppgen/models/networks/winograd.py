@@ -1,7 +1,6 @@
 """Convolutions of images by matrix products, squares of three pixels by Winograd's. (JAX.)
 
-XLA's own take 25 to 40 times as long on a CPU where they are differentiated inside of a loop, as they are
-in training.
+XLA's own convolutions take 25 to 40 times as long on a CPU when differentiated inside a loop, as in training.
 """
 
 from __future__ import annotations

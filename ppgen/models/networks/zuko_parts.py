@@ -1,4 +1,4 @@
-"""The package zuko, imported without what it does to the rest of torch."""
+"""The package zuko, imported without its side effects on torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["activation", "zuko"]
 _validation = Distribution._validate_args
 import zuko  # noqa: E402
 
-# Importing zuko switches argument validation off for all of torch.distributions; it is put back here.
+# Importing zuko turns off argument validation for all of torch.distributions; this restores it.
 Distribution.set_default_validate_args(_validation)
 
 
 def activation(dropout: float) -> Callable[[], nn.Module]:
-    """What zuko's networks put after each hidden layer: SiLU, and dropout in training."""
+    """The activation of zuko's hidden layers: SiLU, and dropout in training."""
     return nn.SiLU if not dropout else lambda: nn.Sequential(nn.SiLU(), nn.Dropout(dropout))

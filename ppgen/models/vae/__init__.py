@@ -1,1 +1,1 @@
-"""The latent-variable families: what is not seen explains what is, and a guide learns to infer it."""
+"""The latent-variable families: latent variables explain the data, and a guide learns to infer them."""

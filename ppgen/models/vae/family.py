@@ -1,4 +1,4 @@
-"""What the latent-variable families have in common: a decoder that says how rows spread, and a guide."""
+"""The base of the latent-variable families: a decoder, its likelihood, and a guide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["DecodedFamily", "LatentFamily"]
 
 
 class DecodedFamily(ModuleFamily):
-    """Latent variables, and rows given what a member's ``decoder`` makes of them."""
+    """Latent variables, and data given the output of a subclass's ``decoder``."""
 
     likelihood: Likelihoods = setting(
         factory=lambda chosen: default_likelihood(chosen.levels),
@@ -34,7 +34,7 @@ class DecodedFamily(ModuleFamily):
     classes: int | None = CLASSES
 
     def build(self) -> None:
-        """Make the noise between decoder and rows; a member adds its networks."""
+        """Build the likelihood of the decoder; a subclass adds its networks."""
         self.decoder: nn.Module
         self.observation = observation(self.likelihood, self.shape, self.levels, self.noise_scale)
 
@@ -54,12 +54,13 @@ class LatentFamily(DecodedFamily):
     objectives: ClassVar[tuple[str, ...]] = ("elbo", "iwae", "renyi", "wake_sleep")
 
     def log_prob(self, x: Any, *, label: Any = None, samples: int = 64, seed: int = 0) -> Likelihood:
-        """The importance-weighted lower bound on the log density of each row of ``x (n, *shape)``.
+        """The importance-weighted lower bound on the log density of each example of ``x (n, *shape)``.
 
         Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a density given the class; by default classes are summed out.
-            samples: draws from the guide a row; 1 gives the ELBO, more a tighter bound.
+            x: examples in the data's own values.
+            label: the class of each example, for a density given the class; by default classes are
+                marginalised.
+            samples: draws from the guide per example; 1 gives the ELBO, more a tighter bound.
             seed: seed of the draws.
         """
         return self.bound_rows(x, self.guide, samples, seed, label)

@@ -23,15 +23,15 @@ class HierarchicalVAE(LatentFamily):
     .. math:: z_L \sim N(0, I), \qquad z_l \mid z_{>l} \sim N(m_l(z_{>l}), I), \qquad
         x \mid z \sim p(x \mid \mathrm{decoder}(z_1, …, z_L))
 
-    The guide goes down with the program. At each level it corrects what the program predicts by what the row
-    says, which is read on the way up without noise:
+    The guide follows the program downwards. At each level it corrects the program's prediction by what a
+    deterministic upward pass has read from the data:
 
     .. math:: q(z_l \mid z_{>l}, x) = N(m_l(z_{>l}) + d_l(x), \; s_l(x)^2)
 
-    The paper of 2016 multiplies two Gaussians, the prediction and what the row says, where this one adds.
-    There a row's influence on a location is in proportion to its precision: a level that has not yet learned
-    anything cannot begin to, unless training is warmed up. The scale of 1 is there for a like reason: as long
-    as the decoder makes nothing of a latent vector, it is noise to it, and a learned scale would go to zero.
+    The 2016 paper multiplies two Gaussians, the prediction and the evidence, where this one adds. There the
+    evidence counts in proportion to its precision, so that an untrained level cannot start to learn without
+    a warm-up. The fixed scale of 1 is there for a similar reason: while the decoder ignores a latent vector,
+    it is noise, and a learned scale would go to zero.
 
     Raises:
         InvalidArgument: if a setting is out of range, or the likelihood does not fit the levels.
@@ -83,9 +83,9 @@ class HierarchicalVAE(LatentFamily):
         """The program: sites ``zL``, …, ``z1`` and ``x``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         self.register()
         n = n if x is None else len(x)

@@ -1,4 +1,4 @@
-"""What an encoder's outputs say about the latent vector: one small module a kind of guide."""
+"""Distributions of the latent vector given an encoder's outputs: one small module per kind of guide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Posterior", "Posteriors", "posterior"]
 
 Posteriors = Literal["diagonal", "full", "flow"]
 
-CONTEXT = 32  # numbers that the encoder gives the flow, along with location and scale
+CONTEXT = 32  # encoder outputs that the flow reads, besides location and scale
 
 
 class Posterior(nn.Module):

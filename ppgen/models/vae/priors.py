@@ -1,4 +1,4 @@
-"""Where latent vectors come from before a row is seen: one small module a kind of prior."""
+"""Priors of the latent vector: one small module per kind."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _GaussianMixture(Prior):
 
 
 class VampPrior(Prior):
-    r"""A mixture of what the guide infers from learned pseudo-inputs.
+    r"""The VampPrior: a mixture of the guide's posteriors of learned pseudo-inputs.
 
     .. math:: p(z) = \frac1K \sum_{k=1}^K q(z \mid u_k)
 
@@ -98,7 +98,7 @@ class VampPrior(Prior):
         return Mixture(dist.Categorical(logits=inputs.new_zeros(len(inputs))), infer(inputs))
 
     def start_from(self, rows: Tensor) -> None:
-        """Put the pseudo-inputs on rows ``(n, inputs)`` that the encoder could be given, in turn."""
+        """Initialise the pseudo-inputs at encoder inputs ``(n, inputs)``, in turn."""
         with torch.no_grad():
             turns = torch.arange(len(self.pseudo_inputs), device=rows.device) % len(rows)
             self.pseudo_inputs.copy_(rows[turns])

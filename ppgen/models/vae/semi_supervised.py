@@ -1,4 +1,4 @@
-"""The semi-supervised VAE: the label is a latent variable that some rows come with."""
+"""The semi-supervised VAE: the label is a latent variable, observed for some examples."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class SemiSupervisedVAE(VAE):
     .. math:: y \sim \pi, \qquad z \sim p(z), \qquad x \mid y, z \sim p(x \mid \mathrm{decoder}(z, y)), \qquad
         q(y, z \mid x) = q(y \mid x) \, q(z \mid x, y)
 
-    Training rows have labels :math:`0, …, C - 1`, or -1 where they are unknown. A row with a label has the
-    bound :math:`\mathcal{L}(x, y) \le \log p(x \mid y)`. In the bound of a row without one the label is
-    summed out, not sampled:
+    Training rows have labels :math:`0, …, C - 1`, or -1 where they are unknown. An example with a label has
+    the bound :math:`\mathcal{L}(x, y) \le \log p(x \mid y)`. In the bound of an example without one the label
+    is marginalised, not sampled:
 
     .. math:: \mathcal{U}(x) = \sum_y q(y \mid x) \Big(\mathcal{L}(x, y) + \log \frac{\pi_y}{q(y \mid x)}\Big)
         \le \log p(x)
 
-    The program says so with a one-hot site ``y`` and a latent vector for each class: every density in it is
-    linear in y, so its value at :math:`y = q(\cdot \mid x)` is its expectation.
+    The program expresses this with a one-hot site ``y`` and a latent vector for each class: every density in
+    it is linear in y, so its value at :math:`y = q(\cdot \mid x)` is its expectation.
 
     Raises:
         InvalidArgument: if classes are missing, or as for :class:`~ppgen.models.VAE`.
@@ -57,20 +57,20 @@ class SemiSupervisedVAE(VAE):
     name = "semi-supervised-vae"
     summary = "class-conditional VAE for rows of which some have a label; classifies; lower bound"
 
-    # With several draws the sum over classes would stand inside the logarithm's mean.
+    # With several draws the sum over classes would be inside the mean in the logarithm.
     objectives = ("elbo",)
-    semi_supervised: ClassVar[bool] = True  # training may pass it rows without a label
+    semi_supervised: ClassVar[bool] = True  # training may pass it examples without a label
 
     classes: int = setting(least=2, example=10, doc="how many classes there are")
     alpha: float = setting(
         default=50.0,
         above=0.0,
-        doc="weight in training of the classifier's own log q(y | x) on rows with labels, from "
-        "which it would learn nothing otherwise. No bound that is reported has it",
+        doc="weight in training of the classifier's log q(y | x) on labelled examples, from "
+        "which it would otherwise learn nothing. Reported bounds do not include it",
     )
 
     def build(self) -> None:
-        """Make the networks of the VAE, and the classifier."""
+        """Build the networks of the VAE, and the classifier."""
         super().build()
         with seeded(self.seed):
             self.classifier = encoder(
@@ -81,11 +81,11 @@ class SemiSupervisedVAE(VAE):
         """The program: sites ``y (n, classes)``, ``z (n, classes, latent_dim)`` and ``x``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, -1 where it is unknown. In evaluation mode, where all are
-                known, the program is that of the class-conditional VAE: the same density, and one class to
-                decode instead of all.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, -1 where it is unknown. In evaluation mode, where all
+                are known, the program is that of the class-conditional VAE: the same density, and one class
+                to decode instead of all.
         """
         if self._all_known(label):
             return super().model(x, n, label)
@@ -106,15 +106,15 @@ class SemiSupervisedVAE(VAE):
         """The guide: ``y`` is the classifier's probabilities, or one-hot where the label is known; ``z``.
 
         Args:
-            x: rows ``(n, *shape)``.
-            label: the class of each row ``(n,)``, -1 where it is unknown.
+            x: examples ``(n, *shape)``.
+            label: the class of each example ``(n,)``, -1 where it is unknown.
         """
         if self._all_known(label):
             return super().guide(x, label)
         self.register()
         logits = self._class_logits(x)
         probs = self._where_known(label, logits.exp())
-        # Minus the entropy of q(y | x), which a known label has none of.
+        # Minus the entropy of q(y | x), which is 0 for a known label.
         log_q = (probs * logits).sum(-1)
         log_q = log_q if label is None else torch.where(label >= 0, 0.0, log_q)
         inputs = self.as_input(x).flatten(1)[:, None].expand(-1, probs.shape[-1], -1)
@@ -130,10 +130,10 @@ class SemiSupervisedVAE(VAE):
             return self._by_chunks(lambda rows: self._class_logits(rows).exp(), self.rows(x), None)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Take units from the training rows, and the share of each class from the labels that are known."""
+        """Take units from the training set, and the share of each class from the labels that are known."""
         super().standardise(rows, None)
         known = np.empty(0, int) if labels is None else labels[labels >= 0]
-        # One more of each: a class that no label names may still be among the other rows.
+        # Add-one smoothing: a class without labels may still occur among unlabelled examples.
         counts = 1 + np.bincount(known, minlength=self.classes)
         self.class_weights.copy_(torch.from_numpy(counts / counts.sum()))
 
@@ -156,6 +156,6 @@ class SemiSupervisedVAE(VAE):
         return torch.where((label >= 0)[:, None], one_hot, probs)
 
     def _with_each_class(self, vectors: Tensor) -> Tensor:
-        """Vectors ``(n, classes, size)``, each with the one-hot vector of its class behind it."""
+        """Vectors ``(n, classes, size)``, each followed by the one-hot vector of its class."""
         one_hot = torch.eye(vectors.shape[-2], dtype=vectors.dtype, device=vectors.device)
         return torch.cat([vectors, one_hot.expand(len(vectors), -1, -1)], -1)

@@ -28,7 +28,7 @@ class VAE(LatentFamily):
     .. math:: z \sim p(z), \qquad x \mid z \sim p(x \mid \mathrm{decoder}(z)), \qquad
         q(z \mid x) = q(z \mid \mathrm{encoder}(x))
 
-    With ``classes`` decoder and encoder read the row's label too.
+    With ``classes`` decoder and encoder also read the label.
 
     Raises:
         InvalidArgument: if a setting is out of range, the likelihood does not fit the levels, or the image
@@ -60,14 +60,14 @@ class VAE(LatentFamily):
     latent_dim: int = setting(default=16, least=1, doc="the length of z")
     prior: Priors = setting(
         default="normal",
-        doc="of z: standard normal, a learned Gaussian mixture, ``vamp`` (the mixture of what the guide "
-        "infers from learned pseudo-inputs) or a neural spline flow",
+        doc="of z: standard normal, a learned Gaussian mixture, ``vamp`` (a mixture of the guide's "
+        "posteriors of learned pseudo-inputs) or a neural spline flow",
     )
     components: int = setting(default=50, least=1, doc="of the mixture, or pseudo-inputs of the VampPrior")
     posterior: Posteriors = setting(
         default="diagonal",
         doc="the guide: Gaussian with diagonal or full covariance, or an inverse autoregressive flow. Its "
-        "densities of values not its own are slow, which VampPrior needs",
+        "density of values that it did not draw, which VampPrior needs, is slow",
     )
     beta: float = setting(
         default=1.0,
@@ -78,14 +78,14 @@ class VAE(LatentFamily):
     networks: Networks = setting(default="mlp", doc="``conv`` for images")
     hidden: tuple[int, ...] = setting(
         factory=lambda chosen: HIDDEN[chosen.networks],
-        doc="widths of the decoder's hidden layers, in reverse those of the guide; ``()`` makes both affine, "
+        doc="widths of the decoder's hidden layers, the guide's in reverse; ``()`` makes both affine, "
         "and the VAE with Gaussian noise a probabilistic principal component analysis. For ``conv`` the "
         "channels after each halving of the image. By default ``(512, 512)`` and ``(64, 128)``",
     )
     dropout: float = setting(default=0.2, least=0.0, below=1.0, doc="on the hidden layers, in training")
 
     def build(self) -> None:
-        """Make decoder, encoder, prior and posterior."""
+        """Build decoder, encoder, prior and posterior."""
         super().build()
         extra, dropout = self.classes or 0, self.dropout
         self.latent_posterior = posterior(self.posterior, self.latent_dim)
@@ -109,9 +109,9 @@ class VAE(LatentFamily):
         """The program: sites ``z`` and ``x``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         self.register()
         with pyro.plate("rows", n if x is None else len(x)):
@@ -127,7 +127,7 @@ class VAE(LatentFamily):
             return pyro.sample("z", self._posterior(self._as_inputs(x, label)))  # (n, latent_dim)
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Take units from the training rows, and the VampPrior's first pseudo-inputs."""
+        """Take units from the training set, and the VampPrior's initial pseudo-inputs."""
         super().standardise(rows, labels)
         if isinstance(self.latent_prior, VampPrior):
             self.latent_prior.start_from(self.as_input(self.rows(rows)).flatten(1))

@@ -1,4 +1,4 @@
-"""The vector-quantised VAE: a row becomes a sequence of codes, whose prior is autoregressive."""
+"""The vector-quantised VAE: an example becomes a sequence of codes, whose prior is autoregressive."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class VQVAE(DecodedFamily):
     .. math:: c \sim p(c) = \prod_{t=1}^T p(c_t \mid c_{<t}), \qquad
         x \mid c \sim p(x \mid \mathrm{decoder}(e_{c_1}, …, e_{c_T}))
 
-    The guide puts all its weight on one sequence of codes: for each vector :math:`v_t` of the encoder's
-    output that of the nearest vector in the codebook. One term of a sum over all sequences is a lower bound:
+    The guide puts all its mass on one sequence of codes: for each output vector :math:`v_t` of the encoder,
+    the code of the nearest vector in the codebook. One term of the sum over all sequences is a lower bound:
 
     .. math:: \log p(x) = \log \sum_c p(c) \, p(x \mid c) \ge \log p(c(x)) + \log p(x \mid c(x))
 
-    Prior, decoder and encoder learn at once, in one call: codes are whole numbers, through which the prior
-    has no gradient to the encoder, and as the learning rate falls they come to rest for the prior to learn.
-    The decoder's gradient goes straight through the codes to the encoder. A loss that draws the codebook to
-    the encoder's vectors, and these to the codebook, is part of training alone:
+    Prior, decoder and encoder train jointly, in one call: codes are integers, through which no gradient of
+    the prior reaches the encoder, and as the learning rate falls they settle, so that the prior can learn
+    them. The decoder's gradient passes straight through the codes to the encoder. A loss that pulls the
+    codebook towards the encoder's vectors, and these towards the codebook, is used in training only:
 
     .. math:: \sum_t \|\mathrm{sg}[v_t] - e_{c_t}\|^2 + \kappa \, \|v_t - \mathrm{sg}[e_{c_t}]\|^2
 
@@ -69,12 +69,12 @@ class VQVAE(DecodedFamily):
     objectives = ("elbo",)
 
     codes: int = setting(default=64, least=2, doc="how many vectors there are in the codebook")
-    positions: int = setting(default=16, doc="the number T of codes for a row")
+    positions: int = setting(default=16, doc="the number T of codes per example")
     code_dim: int = setting(default=8, doc="the length of a vector")
     commitment: float = setting(
         default=0.25,
         above=0.0,
-        doc="κ, the weight of the loss that draws the encoder's vectors to the codebook",
+        doc="κ, the weight of the loss that pulls the encoder's vectors to the codebook",
     )
     networks: Networks = setting(default="mlp", doc="``conv`` for images")
     hidden: tuple[int, ...] = setting(
@@ -88,11 +88,11 @@ class VQVAE(DecodedFamily):
     prior_layers: int = setting(default=2, doc="of the transformer")
 
     def build(self) -> None:
-        """Make decoder, encoder, codebook and prior."""
+        """Build decoder, encoder, codebook and prior."""
         super().build()
         size, numbers = self.positions * self.code_dim, self.observation.numbers
         self.decoder = decoder(self.networks, self.shape, self.hidden, size, numbers, dropout=self.dropout)
-        # Without dropout: the guide and the straight-through step have to see the same vectors.
+        # Without dropout: the guide and the straight-through step must see the same vectors.
         self.encoder = encoder(self.networks, self.shape, self.hidden, size)
         self.vector_loc: Tensor
         self.vector_scale: Tensor
@@ -114,9 +114,9 @@ class VQVAE(DecodedFamily):
         """The program: sites ``codes (n, positions)`` and ``x``.
 
         Args:
-            x: rows ``(n, *shape)`` to observe.
-            n: how many rows to sample, where none are given.
-            label: the class of each row ``(n,)``, for a model with classes.
+            x: examples ``(n, *shape)`` to observe.
+            n: how many examples to sample if ``x`` is not given.
+            label: the class of each example ``(n,)``, for a model with classes.
         """
         self.register()
         n = n if x is None else len(x)
@@ -137,11 +137,12 @@ class VQVAE(DecodedFamily):
             return pyro.sample("codes", dist.Delta(self._nearest(self._vectors(x)), event_dim=1))
 
     def log_prob(self, x: Any, *, label: Any = None) -> Likelihood:
-        """A lower bound, without noise, on the log density of each row of ``x (n, *shape)``.
+        """A lower bound, without noise, on the log density of each example of ``x (n, *shape)``.
 
         Args:
-            x: rows in the data's own values.
-            label: the class of each row, for a density given the class; by default classes are summed out.
+            x: examples in the data's own values.
+            label: the class of each example, for a density given the class; by default classes are
+                marginalised.
         """
 
         def score(rows: Tensor, label: Tensor | None = None) -> Tensor:
@@ -151,15 +152,15 @@ class VQVAE(DecodedFamily):
         return Likelihood(self.score_rows(x, score, label), "lower_bound", self.space, self.dims, how)
 
     def encode(self, x: Any) -> np.ndarray:
-        """The codes ``(n, positions)`` of rows ``x (n, *shape)``, each a place in the codebook."""
+        """The codes ``(n, positions)`` of rows ``x (n, *shape)``, each an index into the codebook."""
         with self.evaluation_mode():
             return self._nearest(self._vectors(self.rows(x))).cpu().numpy()
 
     def standardise(self, rows: RowArray, labels: np.ndarray | None = None) -> None:
-        """Take units from the training rows, for the encoder's vectors too, and the first codebook.
+        """Take units from the training set, for the encoder's vectors too, and the first codebook.
 
-        An encoder says nearly the same of all rows at first. In units of how it varies from row to row, every
-        code is in use from the start (Łańcucki et al. 2020, arXiv:2005.08520, do this at every step).
+        An untrained encoder returns nearly the same for all examples. In units of its variation, every code
+        is in use from the start (Łańcucki et al. 2020, arXiv:2005.08520, do this at every step).
         """
         super().standardise(rows, labels)
         with self.evaluation_mode(), seeded(self.seed):

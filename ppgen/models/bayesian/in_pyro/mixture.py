@@ -13,7 +13,7 @@ __all__ = ["gaussian_mixture"]
 
 
 def gaussian_mixture(y: Any) -> None:
-    r"""Two normal distributions, which of the two each value came from being summed out.
+    r"""Two normal distributions, which of the two each value came from being marginalised.
 
     .. math::
         \mu_1 < \mu_2 \sim N(0, 2), \quad \sigma_1, \sigma_2 \sim N^+(0, 2), \quad
