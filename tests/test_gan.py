@@ -505,7 +505,7 @@ BAD_CALLS = [
         "'critic_steps'",
     ),
     (lambda: train(tiny(), ROWS, critic=lambda x: x), InvalidArgument, "critic", "torch module"),
-    (lambda: train(tiny(), ROWS, critic=nn.Linear(2, 2)), InvalidArgument, "critic", "one number a row"),
+    (lambda: train(tiny(), ROWS, critic=nn.Linear(2, 2)), InvalidArgument, "critic", "one number per row"),
     (lambda: train(GAN((2,), 3, **SMALL), ROWS), DataError, "data", "integers 0 … 2"),
     (lambda: train(tiny(), ROWS[:1]), DataError, "data", "at least 2"),
     (lambda: Adversarial(f="total_variation"), UnknownName, "f", "'pearson'"),

@@ -1,7 +1,7 @@
 """R-hat, effective sample sizes and Monte Carlo errors of plain arrays, by arviz-stats.
 
-Its array functions need NumPy and SciPy alone; all of ArviZ takes longer to import than a small posterior
-takes to draw.
+Its array functions need only NumPy and SciPy; importing all of ArviZ takes longer than sampling a small
+posterior.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def mcse_sd(draws: np.ndarray) -> float:
 
 
 def shortest_interval(draws: np.ndarray, prob: float = 0.94) -> tuple[float, float]:
-    """The shortest interval that holds a share of the draws of one quantity ``(chain, draw)``.
+    """The shortest interval that contains a share of the draws of one quantity ``(chain, draw)``.
 
     Example:
         >>> low, high = shortest_interval(np.random.default_rng(0).exponential(size=(4, 5000)))

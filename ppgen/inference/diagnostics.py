@@ -1,4 +1,4 @@
-"""Whether draws can be trusted: the numbers, and findings that say what is wrong and what to do."""
+"""Whether draws can be trusted: the numbers, and findings that say what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ppgen.style.entries import entries_of
 __all__ = ["Diagnostics", "diagnose_chains", "diagnose_draws", "drifting_sites", "scalars_of"]
 
 _LARGEST_RHAT = 1.01
-_SLIGHT_RHAT = 1.05  # below it, longer chains are most often enough
+_SLIGHT_RHAT = 1.05  # below it, longer chains usually suffice
 _SMALLEST_ESS_PER_CHAIN = 100
 _SMALLEST_SHARE_OF_MOVES = 0.1
 _FEW_DIVERGENCES = 0.001  # a smaller share is a warning
 _SMALLEST_BFMI = 0.3
-# Chains start within 2 of the origin. What has gone so far, and disagrees so much, is on no way back.
+# Chains start within 2 of the origin. Those that went this far, and disagree so much, will not return.
 _FAR = 1e6
 _DRIFTING_RHAT = 1.1
 # A guide is said to be off from here on, in sd of the mean and in the logarithm of the sd.
@@ -32,18 +32,18 @@ _LARGEST_STRETCH = 0.1
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What the draws say about themselves.
+    """Diagnostics of the draws.
 
     Attributes:
         rhat_max: the largest rank-normalised split R-hat; 1 when the chains agree, NaN for methods
-            whose draws are no Markov chains.
+            whose draws are not Markov chains.
         ess_bulk_min, ess_tail_min: the smallest effective sample sizes, in the bulk and the tails; for
             weighted draws, what the weights leave of their number.
-        divergences: how many trajectories left the typical set after warm-up.
+        divergences: how many trajectories diverged after warm-up.
         acceptance_rate: the mean over all draws; NaN for methods that accept or reject nothing.
         khat: the Pareto shape of the importance weights, for methods that have them.
-        worst: the quantity with the largest R-hat; empty without one.
-        findings: all that was looked at, as data: what is wrong, and what is not.
+        worst: the quantity with the largest R-hat; empty if there is none.
+        findings: everything that was checked, as data, passed or not.
     """
 
     rhat_max: float
@@ -57,12 +57,12 @@ class Diagnostics:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found wrong."""
+        """Whether no problem was found."""
         return worst_of(self.findings) == "ok"
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, each a sentence with its remedy; empty if nothing is."""
+        """The problems, each as a sentence with its remedy; empty if there are none."""
         return problems_of(self.findings)
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ def diagnose_chains(
         stats: the sampler's statistics, ``(chain, draw)``, under ArviZ's names: ``lp``; and those of
             ``acceptance_rate``, ``diverging``, ``tree_depth`` and ``energy`` that it has.
         max_tree_depth: the depth at which trajectories were cut off.
-        findings: what the sampler itself has found wrong.
+        findings: problems that the sampler itself found.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -144,17 +144,17 @@ def diagnose_draws(
     findings: tuple[Finding, ...] = (),
     remedy: str = "",
 ) -> Diagnostics:
-    """Diagnose draws that are no Markov chains: a guide's, or a resampled population's.
+    """Diagnose draws that are not Markov chains: a guide's, or a resampled population's.
 
     Draws with importance weights are compared with their own weighted means and standard deviations,
-    if the Pareto shape of the weights allows that (arXiv:1802.02538).
+    if the Pareto shape of the weights allows it (arXiv:1802.02538).
 
     Args:
         draws: the latent sites, ``(chain, draw, *event)``.
-        log_weights: ``(chain, draw)``, for draws of another density than the posterior.
+        log_weights: ``(chain, draw)``, for draws from a density other than the posterior.
         khat: the Pareto shape of the weights.
         ess: how many independent draws these are worth; ``None`` for all.
-        findings: what the method itself has found wrong.
+        findings: problems that the method itself found.
         remedy: what to do if the weights cannot be trusted, as a sentence.
 
     Example:
@@ -190,7 +190,7 @@ def diagnose_draws(
 
 
 def scalars_of(draws: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """Each entry of each site as ``(chain, draw)``; entries that never change say nothing."""
+    """Each entry of each site as ``(chain, draw)``; constant entries are left out."""
     for name, values in draws.items():
         for index, label in entries_of(name, values.shape[2:]):
             entry = values[(slice(None), slice(None), *index)]
@@ -227,7 +227,7 @@ def _moving(log_density: np.ndarray) -> Iterator[Finding]:
 
 
 def drifting_sites(density: Density, positions: np.ndarray) -> Iterator[Finding]:
-    """Sites whose chains have left every scale, each on a way of its own: nothing holds them there.
+    """Report sites whose chains drift away, each in its own direction.
 
     Args:
         density: the program's.
@@ -292,7 +292,7 @@ def _odd_chain_out(values: np.ndarray) -> tuple[int, float] | None:
 
 
 def _trajectories(stats: Mapping[str, np.ndarray], max_tree_depth: int | None) -> Iterator[Finding]:
-    """What the trajectories of Hamiltonian Monte Carlo say, as far as there are any."""
+    """Findings from the trajectories of Hamiltonian Monte Carlo, if there are any."""
     if "diverging" in stats:
         yield _divergences(stats["diverging"])
     if max_tree_depth is not None:

@@ -27,15 +27,15 @@ from ppgen.program.density import Density
 __all__ = ["Laplace", "LaplaceFit"]
 
 _REMEDY = 'Take a richer guide (method="svi", guide="nsf"), or method="nuts".'
-# Other modes may hold so much of the mass before the Gaussian at one of them is said to be wrong.
+# Largest share of the mass in other modes before the Gaussian at one of them is reported as wrong.
 _LARGEST_ELSEWHERE = 0.01
-# Of many data sets so many are drawn from together, unless their Hessians side by side would take too much.
+# How many data sets are fitted together, unless their Hessians would take too much memory.
 _DATA_SETS = 64
 _LARGEST_DIM_TOGETHER = 60
 
 
 class LaplaceFit(NamedTuple):
-    """The Gaussian that was fitted.
+    """The fitted Gaussian.
 
     Attributes:
         mode: ``(dim,)``, where the unconstrained density is largest.
@@ -58,8 +58,8 @@ class Laplace:
     resamples by them where their Pareto shape allows it. The log evidence is the log of the mean weight.
 
     Attributes:
-        starts: from so many points the mode is climbed to; of several modes, the one with the largest
-            mass is taken, and a second that holds more than 1 % is reported.
+        starts: how many starting points to search for the mode from; of several modes, the one with the
+            largest mass is used, and others with more than 1 % of the mass are reported.
 
     References:
         Tierney and Kadane (1986), doi:10.1080/01621459.1986.10478240.
@@ -96,17 +96,17 @@ class Laplace:
         return replace(drawn, findings=drawn.findings + drift)
 
     def batching(self, density: Density, request: Request) -> Batching:
-        """Newton's method climbs from all starts of all data sets at once."""
+        """Run Newton's method from all starts of all data sets at once."""
         if density.dim > _LARGEST_DIM_TOGETHER:
             return one_by_one(f"more than {_LARGEST_DIM_TOGETHER} unconstrained dimensions")
         how = f"{_DATA_SETS} data sets at a time: Newton's method from all starts as one vectorised loop."
-        # Hundreds of Hessians are solved side by side, which XLA shares among the cores itself.
+        # Hundreds of Hessians are solved in one batch, which XLA itself spreads over the cores.
         return Batching(_DATA_SETS, 1, how)
 
     def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
         """Draw from the Gaussians at the modes; where no climb finds one, as :meth:`draw` does.
 
-        Whether the draws drift is not looked at: that takes longer than the rest.
+        The draws are not checked against their weighted moments: that takes longer than the rest.
         """
         modes = find_modes_together(batch, [request.seed for request in requests], self.starts)
         return [
@@ -132,7 +132,7 @@ class Laplace:
 
 
 def _draw_at(density: Density, modes: list[Mode], request: Request) -> Drawn:
-    """Draw at the heaviest mode, and say what is known of the others."""
+    """Draw at the heaviest mode, and report the others."""
     best = modes[0]
     # A triangular root of the covariance: the inverse of the precision's reversed factor.
     reverse = np.linalg.cholesky(best.precision[::-1, ::-1])[::-1, ::-1]
@@ -158,7 +158,7 @@ def _other_modes(modes: int, elsewhere: float) -> Finding:
 
 
 def _draw_from(density: Density, fit: LaplaceFit, request: Request, before: np.ndarray | None) -> Drawn:
-    """Draw from the Gaussian; ``before (chain, draw)`` are the log weights of the draws so far."""
+    """Draw from the Gaussian; ``before (chain, draw)`` are the log weights of the earlier draws."""
     shape = (request.chains, request.draws)
     earlier = np.zeros((request.chains, 0)) if before is None else before
     noise = np.random.default_rng([request.seed, earlier.shape[1]]).normal(size=(*shape, density.dim))

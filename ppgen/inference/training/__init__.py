@@ -1,4 +1,4 @@
-"""Training: one loop, one file an objective, one learner an engine."""
+"""Training: one loop, one file per objective, one learner per array library."""
 
 from ppgen.inference.training.run import EpochRecord, TrainingRun
 from ppgen.inference.training.train import train

@@ -1,4 +1,4 @@
-"""A game as a learner: two players, each with an optimizer of its own."""
+"""Adversarial training as a learner: two players, each with its own optimizer."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = ["AdversarialLearner"]
 class AdversarialLearner:
     """Trains a critic on every minibatch, and a program on every ``critic_steps``-th.
 
-    The program's parameters are averaged if that is asked for; the critic's are not.
+    The program's parameters are averaged if requested; the critic's are not.
 
     Args:
-        objective: what the players want, such as ``Adversarial``.
+        objective: the players' losses, such as ``Adversarial``.
         game: the players. It must be used inside the parameter store that is to be trained.
         job: the rows, the plan and the optimizer's settings.
 
     Raises:
-        InvalidArgument, ProgramError: if program or critic do not fit the rows.
+        InvalidArgument, ProgramError: if program or critic do not fit the data.
     """
 
     def __init__(self, objective: Any, game: Game, job: Any) -> None:
@@ -81,7 +81,7 @@ class AdversarialLearner:
         return Steps(losses, measures)
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
-        """The energy distance of held-out rows; the critic's loss if there is no program to train."""
+        """The energy distance of held-out examples; the critic's loss if there is no program to train."""
         if self.program is None:
             return self.critic.evaluate(x, label)
         return self.program.evaluate(x, label)
@@ -96,7 +96,7 @@ class AdversarialLearner:
             player.restore(_under(name, snapshot))
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that either player's next step depends on."""
+        """Everything that either player's next step depends on."""
         return self._of_players(lambda player: player.state())
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
@@ -127,7 +127,7 @@ class AdversarialLearner:
 
     def _program_loss(self, batch: Batch) -> Tensor:
         fake = self.game.fake(batch)
-        # Only a guide has a part in how real rows look to the critic.
+        # The critic's view of real examples depends on the program only through a guide.
         real = None if self.game.guide is None else self.game.real(batch)
         with _fixed(self.critic.parameters):
             return self.objective.generator_loss(

@@ -1,4 +1,4 @@
-"""What a long training leaves behind every few minutes, so that the next call can resume."""
+"""Checkpoints of a training run, from which a later call can resume."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Checkpoint:
     """One file in a folder, replaced whole every few minutes.
 
     Args:
-        folder: where; made if it is not there. ``None`` keeps nothing.
-        run: what the training is, as JSON values: only a training of the same description may resume.
-        minutes: between two writes, at least.
+        folder: where; created if missing. ``None`` keeps nothing.
+        run: a description of the training run, as JSON values: only a run with the same one may resume.
+        minutes: the least time between two writes.
         resume: continue from what the folder holds.
 
     Raises:
@@ -52,7 +52,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def load(self) -> Stored | None:
-        """What an earlier call left, or ``None``."""
+        """The state that an earlier call left, or ``None``."""
         return self._stored
 
     def is_due(self) -> bool:
@@ -68,7 +68,7 @@ class Checkpoint:
 
     def _find(self, resume: bool) -> Stored | None:
         if self._path is None or not self._path.exists():
-            return None  # a run that was killed before its first checkpoint starts afresh
+            return None  # a run killed before its first checkpoint starts from scratch
         if not resume:
             raise StorageError(
                 "checkpoint",
@@ -89,12 +89,12 @@ class Checkpoint:
                 "checkpoint",
                 got=f"{self._path}, of a training with {name}={before.get(name)!r}",
                 expected=f"{name}={now.get(name)!r}, as in this call",
-                fix="Resume with the settings it was begun with, or give another folder.",
+                fix="Resume with the original settings, or pass another folder.",
             )
 
 
 def digest(*arrays: RowArray | None) -> str:
-    """A short digest of arrays, by which to know them again."""
+    """A short digest of arrays, to recognise them by."""
     digest = hashlib.sha256()
     for array in arrays:
         if array is not None:

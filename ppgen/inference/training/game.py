@@ -1,4 +1,4 @@
-"""A program that samples rows and a critic that judges them, as a game between the two."""
+"""The two players of adversarial training: a program that samples, and a critic that judges."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ppgen.program.languages.rows.pyro import modules_of
 
 __all__ = ["Game"]
 
-SAMPLES = 512  # that held-out rows are compared with
+SAMPLES = 512  # compared with held-out examples
 
 
 class Game:
-    """What an adversarial objective asks of a program and a critic.
+    """The interface that adversarial objectives use for a program and a critic.
 
     Args:
         rows: how their language runs programs on rows.
-        model: a program that returns as many rows as there are in its first argument, whatever they hold.
-        guide: of the same arguments, with a site for each latent one of the program that the critic is to
-            see; ``None`` for none.
-        critic: gives a number for each row, together with its latent values if there is a guide.
+        model: a program that returns as many examples as there are in its first argument, whatever they hold.
+        guide: of the same arguments, with a site for each latent site that the critic reads; ``None`` for
+            none.
+        critic: gives a number for each example, together with its latent values if there is a guide.
         as_input: rows as the critic reads them; by default as they are.
 
     Raises:
@@ -52,7 +52,7 @@ class Game:
 
     @classmethod
     def of(cls, subject: Subject, critic: Any = None) -> Game:
-        """The game of a family, or of a program with its guide; ``critic`` instead of the family's own."""
+        """The players for a family, or for a program with its guide; ``critic`` replaces the family's own."""
         rows, family = subject.language.rows, subject.family
         guide = subject.guide if isinstance(subject, HasGuide) else None
         if not isinstance(family, HasCritic):
@@ -60,7 +60,7 @@ class Game:
         return cls(rows, subject.model, guide, family.critic if critic is None else critic, family.as_input)
 
     def real(self, batch: Batch) -> list[Tensor]:
-        """What the critic reads of real rows: ``(n, *shape)``, and what the guide infers of them."""
+        """What the critic reads of real examples: ``(n, *shape)``, and what the guide infers of them."""
         rows = [self._read(batch.x)]
         if self.guide is None:
             return rows
@@ -74,27 +74,27 @@ class Game:
         return [self._read(run.returned), *(run.sites[name].value for name in self._names)]
 
     def score(self, rows: Sequence[Tensor], label: Tensor | None) -> Tensor:
-        """The critic's number for each row ``(n,)``."""
+        """The critic's number for each example ``(n,)``."""
         numbers = self.critic(*rows) if label is None else self.critic(*rows, label=label)
         return numbers.reshape(len(rows[0]))
 
     def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The critic's numbers for real rows and for as many samples, ``(n,)`` each."""
+        """The critic's numbers for real examples and for as many samples, ``(n,)`` each."""
         return self.score(self.real(batch), batch.label), self.score(self.fake(batch), batch.label)
 
     def energy_distance(self, batch: Batch) -> Tensor:
-        r"""How far samples are from real rows, without any critic: the part of each row ``(n,)``.
+        r"""How far samples are from real examples, without any critic: the part of each example ``(n,)``.
 
         .. math:: D = 2\, \mathbb{E}\lVert x - \tilde x \rVert - \mathbb{E}\lVert x - x' \rVert -
             \mathbb{E}\lVert \tilde x - \tilde x' \rVert
 
-        It is 0 where the two distributions are one, and else positive. Latent values that a guide infers
-        count with the rows, and so do classes, as vectors as long as the rows are spread.
+        It is 0 if the two distributions are equal, else positive. Latent values from a guide are appended to
+        the examples, and so are classes, as vectors as long as the examples are spread.
 
         References:
             Székely and Rizzo, *Energy Statistics: A Class of Statistics Based on Distances*, 2013.
         """
-        # As many samples as give a steady figure, of classes as frequent as those of the rows.
+        # Enough samples for a stable value, with the class frequencies of the data.
         several = torch.arange(max(SAMPLES, len(batch.x)), device=batch.x.device) % len(batch.x)
         copies = Batch(batch.x[several], None if batch.label is None else batch.label[several])
         real, fake = self.real(batch), self.fake(copies)
@@ -104,7 +104,7 @@ class Game:
             real.append(length * F.one_hot(batch.label, classes))
             fake.append(length * F.one_hot(copies.label, classes))
         between, of_real, of_fake = _distances(real, fake), _distances(real, real), _distances(fake, fake)
-        # A row is no other row's equal: the mean is over the others.
+        # The mean is over pairs of different samples.
         return (
             2 * between.mean(1)
             - of_real.sum(1) / max(len(of_real) - 1, 1)
@@ -118,11 +118,11 @@ class Game:
         return owners if id(self.critic) in inside else (*owners, self.critic)
 
     def check(self, batch: Batch) -> None:
-        """Refuse a program or a critic that does not fit the rows.
+        """Reject a program or a critic that does not fit the data.
 
         Raises:
             ProgramError: if the program does not return rows of numbers, or not as many.
-            InvalidArgument: if the critic does not give a number for each row.
+            InvalidArgument: if the critic does not give a number for each example.
         """
         self._find_names(batch)
         fake = self.fake(batch)
@@ -138,7 +138,7 @@ class Game:
             raise InvalidArgument(
                 "critic",
                 got=f"an output of shape {tuple(numbers.shape)} for {len(batch.x)} rows",
-                expected="one number a row",
+                expected="one number per row",
                 fix="End it with nn.Linear(width, 1).",
             )
 
@@ -153,7 +153,7 @@ class Game:
                 "guide",
                 got=f"a site {missing[0]!r} that the program lacks",
                 expected=f"sites of the program: {', '.join(map(repr, known))}",
-                fix="Call a site in the guide as it is called in the program.",
+                fix="Use the program's site names in the guide.",
             )
 
     def _read(self, x: Any) -> Tensor:
@@ -169,5 +169,5 @@ class Game:
 
 def _distances(rows: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     first, second = (torch.cat([part.flatten(1) for part in parts], 1) for parts in (rows, others))
-    # The faster way by products of matrices gives a row a distance from itself.
+    # The faster formula by matrix products gives an example a nonzero distance from itself.
     return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")

@@ -27,10 +27,10 @@ from ppgen.program.languages.rows import Batch
 
 __all__ = ["JaxLearner", "learn", "parameterised"]
 
-CHUNK = 256  # held-out rows in one pass
+CHUNK = 256  # held-out examples in one pass
 MOST_STEPS = 256  # in one call of the compiled loop
 MOST_BYTES = 2**25  # that its minibatches may take
-SECONDS_A_CALL = 0.3  # so that the bar moves and Ctrl-C is heard
+SECONDS_A_CALL = 0.3  # so that the bar moves and Ctrl-C is handled
 
 
 def learn(subject: Subject, objective: Objective, job: Job) -> Trained:
@@ -55,7 +55,7 @@ def learn(subject: Subject, objective: Objective, job: Job) -> Trained:
 
 
 def parameterised(subject: Subject, example: tuple[np.ndarray, np.ndarray | None], seed: int) -> Subject:
-    """A subject apart from its parameters: the arrays of a family's network, or what a program declares.
+    """Split a subject from its parameters: the arrays of a family's network, or what a program declares.
 
     Raises:
         TrainingError: if a program declares none.
@@ -119,7 +119,7 @@ def _on_device(job: Job) -> AbstractContextManager[Any]:
 
 
 class _Carry(NamedTuple):
-    """What one step hands to the next."""
+    """The state passed from one step to the next."""
 
     parameters: Any
     optimizer: Any
@@ -134,11 +134,11 @@ class JaxLearner:
 
     Args:
         subject: has ``parameters``, and ``with_parameters`` to try others.
-        objective: the loss of each row of a batch.
+        objective: the loss of each example of a batch.
         example: a minibatch, from which a stateful objective makes its memory.
         optimizer: the optimizer's settings.
         steps: how many updates are planned; the learning rate's schedule runs over them.
-        steps_an_epoch: no call is handed more.
+        steps_an_epoch: the most steps per call.
         seed: seed of the noise.
     """
 
@@ -176,7 +176,7 @@ class JaxLearner:
         self._calls = 0
 
     def batches_per_call(self) -> int:
-        """As many as take some tenths of a second; a few where that is not known yet."""
+        """As many as take a few tenths of a second; a few while the speed is unknown."""
         if self._seconds_a_step is None:
             return min(2, self._room)
         return int(np.clip(SECONDS_A_CALL / self._seconds_a_step, 1, self._room))
@@ -194,7 +194,7 @@ class JaxLearner:
         return Steps(given)
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
-        """The mean loss of held-out rows, with the same noise at each call."""
+        """The mean loss of held-out examples, with the same noise at each call."""
         total = 0.0
         for i, (rows, labels, count) in enumerate(_chunks(x, label)):
             key = jax.random.fold_in(jax.random.fold_in(self._key, 2**31 - 1), i)
@@ -268,7 +268,7 @@ def _make_loop(
             decay = jnp.minimum(optimizer.average, (1 + done) / (10 + done))
             average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, parameters)
         moved = _Carry(parameters, moments, average, memory, carry.done + 1, jnp.ones((), bool))
-        # A step that is not finite changes nothing, and is the last.
+        # A non-finite step changes nothing, and is the last.
         still = carry._replace(alive=jnp.zeros((), bool))
         carry = jax.tree.map(lambda new, old: jnp.where(fine, new, old), moved, still)
         return carry, jnp.where(fine, value, jnp.nan)
@@ -297,7 +297,7 @@ def _make_held_out(subject: Any, objective: Any) -> Callable[..., jax.Array]:
 
 
 def _chunks(x: RowArray, label: np.ndarray | None) -> Iterator[tuple[jax.Array, jax.Array | None, int]]:
-    """Chunks of one size, the last filled up, with the number of rows that count."""
+    """Chunks of one size, the last padded, with the number of real examples."""
     size = min(CHUNK, len(x))
     for start in range(0, len(x), size):
         rows = np.asarray(x[start : start + size])

@@ -1,4 +1,4 @@
-"""One training, checked: the rows, the plan and the settings that any engine needs."""
+"""A checked training job: the data, the plan and the settings that any language needs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["Job", "Trained", "no_parameters"]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Everything that one training needs.
+    """Everything that a training run needs.
 
     Attributes:
-        title: what is trained, for the progress bar.
-        rows: to train on and to validate with.
-        plan: how long.
-        optimizer: by what steps.
+        title: the title of the progress bar.
+        rows: the data to train on and to validate with.
+        plan: how long to train.
+        optimizer: its settings.
         objective: a name, an objective of the user's own, or ``None`` for the first choice.
         options: the settings of the objective.
-        checkpoint: where to leave the state of the run.
+        checkpoint: where to store the state of the run.
         log: where to write the history, epoch by epoch.
         progress: whether to show a bar.
         device, precision: where to compute, and how exactly.
@@ -57,7 +57,7 @@ class Job:
         return self.plan.steps(len(self.rows.train))
 
     def example(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """A minibatch to try things on: rows ``(batch, *shape)`` and labels ``(batch,)``."""
+        """A minibatch for trial runs: examples ``(batch, *shape)`` and labels ``(batch,)``."""
         x, label = self.rows.batches(np.arange(self.plan.batch_size)[None] % len(self.rows.train))
         return x[0], None if label is None else label[0]
 
@@ -72,7 +72,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What came of a job: the fit, and the parameters of a user's own program."""
+    """The result of a job: the fit, and the parameters of a user's own program."""
 
     objective: str
     fit: Fit
@@ -81,7 +81,7 @@ class Trained:
 
 
 def no_parameters(declare: str) -> TrainingError:
-    """What is said of a program with nothing to learn."""
+    """The error for a program without parameters."""
     return TrainingError(
         "program",
         got="no parameters",

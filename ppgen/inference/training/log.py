@@ -18,7 +18,7 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Where the history goes: a ``.csv`` file, or a folder for TensorBoard.
+    """The destination of the history: a ``.csv`` file, or a folder for TensorBoard.
 
     Args:
         path: a path ending in ``.csv``, a folder, or ``None`` for no log.
@@ -37,7 +37,7 @@ class Log:
 
     @contextmanager
     def reporting(self, bar: Reporter) -> Iterator[Reporter]:
-        """A reporter that tells the bar, and writes each epoch down."""
+        """A reporter that updates the bar and logs each epoch."""
         if self._path is None:
             yield bar
         elif self._path.suffix == ".csv":
@@ -51,7 +51,7 @@ class Log:
 
 
 class _Csv:
-    """A line an epoch; a resumed run continues below what is there."""
+    """One line per epoch; a resumed run appends to the file."""
 
     def __init__(self, bar: Reporter, path: Path) -> None:
         self._bar, self._path = bar, path

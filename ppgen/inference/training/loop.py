@@ -1,6 +1,6 @@
 """The training loop: epochs of minibatches, validation, early stopping, the best parameters kept.
 
-It knows nothing of arrays. A :class:`Learner` does: one file for each library.
+It is independent of the array library; a :class:`Learner` is not: there is one file for each library.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["Fit", "Learner", "Reporter", "Steps", "fit"]
 
 
 class Steps(NamedTuple):
-    """What some updates gave.
+    """The results of some updates.
 
     Attributes:
-        losses: ``(k,)``, the loss before each; NaN at the one that had to be skipped, and after it.
+        losses: ``(k,)``, the loss before each; NaN at a skipped update, and after it.
         measures: further figures ``(k,)`` by name, such as an estimated divergence.
     """
 
@@ -37,14 +37,14 @@ class Steps(NamedTuple):
 
 @runtime_checkable
 class Learner(Protocol):
-    """A program with its parameters and optimizer, in arrays of its own."""
+    """A program with its parameters and optimizer, in one array library."""
 
     @property
     def keeps_last(self) -> bool:
-        """Whether the last parameters are kept, not the best: the players of a game have no best moment."""
+        """Whether to keep the last parameters, not the best: adversarial training has no best epoch."""
 
     def batches_per_call(self) -> int:
-        """How many minibatches it takes at once: some tenths of a second's worth."""
+        """How many minibatches it takes per call: a few tenths of a second's worth."""
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
         """Update the parameters on minibatches ``(k, batch, *shape)``, labels ``(k, batch)``, in their order.
@@ -53,7 +53,7 @@ class Learner(Protocol):
         """
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
-        """The mean loss of held-out rows, with the same noise at each call."""
+        """The mean loss of held-out examples, with the same noise at each call."""
 
     def snapshot(self) -> Mapping[str, np.ndarray]:
         """A copy of the parameters that are validated."""
@@ -62,7 +62,7 @@ class Learner(Protocol):
         """Go back to a copy."""
 
     def state(self) -> Mapping[str, np.ndarray]:
-        """All that the next step depends on: parameters, the optimizer's memory, the noise's state."""
+        """Everything that the next step depends on: parameters, the optimizer's state, the noise's state."""
 
     def resume(self, state: Mapping[str, np.ndarray]) -> None:
         """Resume from such a state, bit for bit."""
@@ -73,15 +73,15 @@ class Reporter(Protocol):
     """Receives progress events."""
 
     def step(self, count: int) -> None:
-        """So many minibatches are done."""
+        """Report that this many minibatches are done."""
 
     def epoch(self, record: EpochRecord) -> None:
-        """An epoch is done."""
+        """Report that an epoch is done."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the loop did; the learner holds the parameters of ``best_epoch``."""
+    """The result of the loop; the learner holds the parameters of ``best_epoch``."""
 
     history: tuple[EpochRecord, ...]
     best_epoch: int
@@ -100,7 +100,7 @@ class _Best:
 
 @dataclass
 class _Epoch:
-    """Where in which epoch the loop is, and the sums of what its steps gave."""
+    """The position within an epoch, and the sums of its steps' results."""
 
     number: int = 1
     step: int = 0
@@ -120,10 +120,10 @@ def fit(learner: Learner, rows: Rows, plan: Plan, reporter: Reporter, checkpoint
 
     Args:
         learner: the program to train.
-        rows: what to train on; ``rows.valid`` may be empty.
-        plan: how long.
+        rows: the data to train on; ``rows.valid`` may be empty.
+        plan: how long to train.
         reporter: receives each step and epoch.
-        checkpoint: keeps what is needed to resume, and may hold what an earlier one left.
+        checkpoint: stores what is needed to resume, and may hold an earlier run's state.
 
     Raises:
         TrainingError: if a loss is not finite; the learner is back at its last good parameters.
@@ -142,7 +142,7 @@ def fit(learner: Learner, rows: Rows, plan: Plan, reporter: Reporter, checkpoint
 
 
 class _Run:
-    """A run of the loop, with all that it remembers."""
+    """A run of the loop, with its state."""
 
     def __init__(
         self, learner: Learner, rows: Rows, plan: Plan, reporter: Reporter, checkpoint: Checkpoint
@@ -158,7 +158,7 @@ class _Run:
         self._resume()
 
     def seconds(self) -> float:
-        """Of this call and of those that it resumes."""
+        """Seconds of this call and of those that it resumes."""
         return self._seconds_before + time.perf_counter() - self._start
 
     def go(self) -> None:

@@ -1,7 +1,7 @@
-"""A Pyro program that learns on JAX: its loss recorded once, and its steps one compiled loop.
+"""A Pyro program that trains on JAX: its loss is recorded once, and its steps are one compiled loop.
 
-Pyro's handlers, and Python with them, cost a millisecond or more a step. They run once here, while the
-loss is recorded; what is left is arithmetic.
+Pyro's handlers cost a millisecond or more per step. Here they run once, while the loss is recorded; only
+arithmetic remains.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOLERANCE = 1e-3  # of recorded gradients, relative to the largest entry, in sin
 
 @runtime_checkable
 class _Eager(Protocol):
-    """What is lowered: a learner in torch, whose steps Python takes."""
+    """A learner in torch, which is to be lowered."""
 
     loss: Any
     parameters: list[Tensor]
@@ -42,7 +42,7 @@ class _Eager(Protocol):
     seed: int
 
     def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch:
-        """Rows as the loss takes them."""
+        """Data as the loss takes them."""
 
     def training(self, on: bool) -> None:
         """Switch the training mode."""
@@ -56,8 +56,8 @@ class LoweredLearner(JaxLearner):
         job: holds the rows and the plan.
 
     Raises:
-        UnsupportedProgram: if the loss cannot be recorded, or the record does not do what the loss does: it
-            keeps a state of its own from step to step, or has gradients that its operations do not show.
+        UnsupportedProgram: if the loss cannot be recorded, or the record does not reproduce it: the loss
+            keeps state from step to step, or has gradients that its operations do not show.
     """
 
     def __init__(self, learner: _Eager, job: Job) -> None:
@@ -85,12 +85,12 @@ class LoweredLearner(JaxLearner):
             return super().steps(x, label)
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
-        """The mean loss of held-out rows, with the same noise at each call."""
+        """The mean loss of held-out examples, with the same noise at each call."""
         with jax.enable_x64(True):
             return super().evaluate(x, label)
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Go back to a copy, and leave it in torch's own parameters."""
+        """Go back to a copy, and write it to torch's parameters."""
         with jax.enable_x64(True):
             super().restore(snapshot)
         with torch.no_grad():
@@ -102,7 +102,7 @@ class LoweredLearner(JaxLearner):
         with jax.enable_x64(True):
             super().resume(state)
 
-    # -- recording, and the proof that the record is right -----------------------------------------------
+    # -- recording, and checking the record --------------------------------------------------------------
 
     def _record(self, x: RowArray, label: np.ndarray | None, size: int) -> Recording:
         """Record the loss of a minibatch in training mode, and compare it with torch."""
@@ -167,7 +167,7 @@ class LoweredLearner(JaxLearner):
 
 @dataclass(frozen=True, eq=False)
 class _Subject:
-    """The parameters that a replay is tried with."""
+    """The parameters of a trial replay."""
 
     parameters: tuple[jax.Array, ...]
 

@@ -13,8 +13,8 @@ class TrainingProgress(ProgressBar):
 
     Args:
         title: what is trained.
-        epochs, steps: how many in all.
-        show: ``False`` keeps quiet.
+        epochs, steps: how many in total.
+        show: whether to show it.
     """
 
     def __init__(self, title: str, *, epochs: int, steps: int, show: bool) -> None:
@@ -22,7 +22,7 @@ class TrainingProgress(ProgressBar):
         self._epochs = epochs
 
     def step(self, count: int) -> None:
-        """Report that so many minibatches are done."""
+        """Report that this many minibatches are done."""
         self.advance(count)
 
     def epoch(self, record: EpochRecord) -> None:

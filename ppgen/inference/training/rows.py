@@ -1,4 +1,4 @@
-"""The rows to train on: checked against the family, and split into train and valid."""
+"""The data to train on: checked against the family, and split into train and valid."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HELD_OUT = 0.1  # of an array that comes without splits
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows ``(n, *shape)`` and the class of each row ``(n,)`` where rows have one; valid may be empty.
+    """Examples ``(n, *shape)`` and the class of each ``(n,)``, if there are classes; valid may be empty.
 
-    The rows are arrays, or lie on the disk and are read a few minibatches at a time.
+    They are arrays, or stay on disk and are read a few minibatches at a time.
     """
 
     train: RowArray
@@ -32,14 +32,14 @@ class Rows:
     valid_labels: np.ndarray | None = None
 
     def batches(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The minibatches ``(k, batch, *shape)`` of training rows by their indices ``(k, batch)``."""
+        """The minibatches ``(k, batch, *shape)`` of training examples by their indices ``(k, batch)``."""
         labels = None if self.train_labels is None else self.train_labels[order]
         x = np.asarray(self.train[order.reshape(-1)])
         return x.reshape(*order.shape, *x.shape[1:]), labels
 
 
 def rows_for_family(family: TrainableFamily, data: Any, labels: Any, seed: int) -> Rows:
-    """A dataset's own splits, or an array split by ``seed``; refused if the family is not made for them."""
+    """A dataset's own splits, or an array split by ``seed``; rejected if the family is not built for them."""
     dataset = _with_labels(data, labels) if isinstance(data, Dataset) else None
     dataset = dataset or _as_dataset(family, data, labels, seed)
     _check_shape(family, dataset)
@@ -64,7 +64,10 @@ def rows_for_program(data: Any, labels: Any, seed: int) -> Rows:
     known = as_labels(labels, None, argument="labels")
     if len(known) != len(rows):
         raise DataError(
-            "labels", got=f"{len(known)} labels", expected=f"{len(rows)}, one a row", fix="Select both alike."
+            "labels",
+            got=f"{len(known)} labels",
+            expected=f"{len(rows)}, one per row",
+            fix="Select both alike.",
         )
     return _at_least_two(Rows(select(rows, train), select(rows, valid), known[train], known[valid]))
 
@@ -148,6 +151,6 @@ def _at_least_two(rows: Rows) -> Rows:
             "data",
             got=f"{len(rows.train)} rows to train on",
             expected="at least 2",
-            fix="Give more rows; one says nothing about how they vary.",
+            fix="Pass more rows; one row says nothing about how they vary.",
         )
     return rows

@@ -1,4 +1,4 @@
-"""What a training run did: its history, when it was best, and why it stopped."""
+"""The result of a training run: its history, its best epoch, and why it stopped."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Stopped = Literal["epochs", "early", "interrupted"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One pass over the training rows.
+    """One pass over the training set.
 
     Attributes:
         epoch: counted from 1.
-        train, valid: the loss in nats a row; ``valid`` is ``None`` where no rows are held out.
+        train, valid: the loss in nats per example; ``valid`` is ``None`` if nothing is held out.
         seconds: since the start of training.
-        measures: further figures by name, such as an estimated divergence; means over the epoch.
+        measures: further measures by name, such as an estimated divergence; means over the epoch.
     """
 
     epoch: int
@@ -36,10 +36,10 @@ class TrainingRun:
 
     Attributes:
         objective: what was minimised, by its name: ``"likelihood"``, ``"elbo"``, ….
-        history: a record an epoch.
-        best_epoch: whose parameters were kept: of the lowest validation loss, or the last without one;
-            0 if training was interrupted before the first epoch was over.
-        seconds: in all.
+        history: one record per epoch.
+        best_epoch: the epoch whose parameters were kept: that of the lowest validation loss, or the last
+            without one; 0 if training was interrupted before the first epoch was over.
+        seconds: in total.
         stopped: ``"epochs"`` when all were done, ``"early"`` when patience ran out, ``"interrupted"`` by
             Ctrl-C.
         params: a program's fitted parameters by their names, constrained; empty for a family, which keeps

@@ -19,14 +19,14 @@ WARMUP = 0.05  # the share of all steps over which the learning rate rises
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW's settings, the course of its learning rate, and the averaging of what it learns.
+    """AdamW's settings, its learning-rate schedule, and parameter averaging.
 
     Attributes:
         learning_rate: at its highest.
         weight_decay: decoupled.
         clip: the largest norm of a gradient.
         schedule: of the learning rate after a short rise.
-        average: the decay of an exponential average of the parameters, which is what is validated and
+        average: the decay of an exponential moving average of the parameters, which is then validated and
             kept; 0 for none.
     """
 
@@ -49,13 +49,13 @@ class Optimizer:
         return rise if self.schedule == "constant" else rise * 0.5 * (1 + math.cos(math.pi * progress))
 
     def decay(self, step: int) -> float:
-        """The decay of the average at a step, lower at first so that the start is soon forgotten."""
+        """The decay of the average at a step, lower at first to forget the start quickly."""
         return min(self.average, (1 + step) / (10 + step))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train: at most ``epochs``, until ``patience`` epochs have brought no better validation."""
+    """How long to train: at most ``epochs``, or until ``patience`` epochs without improvement."""
 
     epochs: int
     batch_size: int
@@ -70,7 +70,7 @@ class Plan:
         check_integer("seed", self.seed, least=0)
 
     def steps_an_epoch(self, rows: int) -> int:
-        """How many updates one pass over the rows makes."""
+        """How many updates one pass over the data makes."""
         return math.ceil(rows / self.batch_size)
 
     def steps(self, rows: int) -> int:
@@ -78,10 +78,10 @@ class Plan:
         return self.epochs * self.steps_an_epoch(rows)
 
     def order(self, rows: int, epoch: int) -> np.ndarray:
-        """Which rows each minibatch of an epoch takes, ``(steps, batch_size)``.
+        """The indices of each minibatch of an epoch, ``(steps, batch_size)``.
 
-        Every row is seen; the last minibatch is filled up with the epoch's first rows, so that all
-        have one size.
+        Every example is used; the last minibatch is padded with the epoch's first examples, so that all have
+        one size.
         """
         shuffled = np.random.default_rng((self.seed, epoch)).permutation(rows)
         return np.resize(shuffled, (self.steps_an_epoch(rows), self.batch_size))

@@ -1,4 +1,4 @@
-"""What an objective is read off: a program with its guide, and the family that they are of."""
+"""What an objective evaluates: a program with its guide, and the family they belong to."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Subject:
     """A program that is trained.
 
     Attributes:
-        language: that it is written in.
+        language: the language it is written in.
         model: a program whose first argument is the minibatch, and whose ``label`` is its classes.
-        family: what it is the program of, with all that the family can do; ``None`` for a user's own program.
-        parameters: in JAX, what is learnt: a tree of unconstrained arrays.
+        family: the family it belongs to; ``None`` for a user's own program.
+        parameters: in JAX, the learned parameters: a tree of unconstrained arrays.
         put: in JAX, from parameters to the attributes of the subject that has them.
-        constrain: in JAX, from parameters to what a program declares them to be.
+        constrain: in JAX, from unconstrained parameters to those that the program declares.
     """
 
     language: Language
@@ -41,7 +41,7 @@ class Subject:
         return {"model": self.model}
 
     def log_density(self, batch: Batch) -> Any:
-        """The log density of each row ``(n,)``, without its constant where the program has none."""
+        """The log density of each example ``(n,)``, up to a constant if the program is unnormalised."""
         return bounds.log_density(self.language.rows, self.model, batch)
 
     def with_parameters(self, parameters: Any) -> Any:

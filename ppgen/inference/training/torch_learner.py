@@ -26,16 +26,16 @@ __all__ = ["Loss", "TorchLearner", "as_batch", "device_of", "learn"]
 
 Loss = Callable[[Batch], Tensor]
 
-CHUNK = 512  # held-out rows in one pass
-WORTH_COMPILING = 2000  # steps; a compilation takes some seconds, and saves a millisecond or two a step
+CHUNK = 512  # held-out examples in one pass
+WORTH_COMPILING = 2000  # steps; compilation takes a few seconds, and saves a millisecond or two per step
 
 
 def learn(subject: Subject, objective: Objective, job: Job) -> Trained:
-    """Train a family in place, or a user's own program in a parameter store of its own."""
+    """Train a family in place, or a user's own program in a separate parameter store."""
     modules = modules_of(*subject.programs.values())
     if isinstance(subject.family, nn.Module):
         subject.family.to(_asked_device(job.device))
-    # Pyro's checks were made on a few rows before; a NaN is the loop's to report.
+    # Pyro's checks ran on a few examples before; the loop reports NaNs.
     with (
         pyro.get_param_store().scope(),
         torch.random.fork_rng(devices=[]),
@@ -58,16 +58,16 @@ class TorchLearner:
     """AdamW steps on a loss of rows, for its modules' parameters and those that it registers with Pyro.
 
     Args:
-        loss: the loss of each row of a batch ``(n,)``; it must be called inside the parameter store that is
-            to be trained.
-        modules: whose training mode to switch on for steps, and off for evaluation.
+        loss: the loss of each example of a batch ``(n,)``; it must be called inside the parameter store that
+            is to be trained.
+        modules: those whose training mode is switched on for steps, and off for evaluation.
         example: a minibatch, on which the loss is called once to find its parameters.
         optimizer: the optimizer's settings.
         steps: how many updates are planned; the learning rate's schedule runs over them.
         seed: seed of the noise in evaluation.
         bf16: compute the loss in bfloat16 where torch's autocast deems it safe.
         parameters: to learn; by default all that the loss has.
-        monitor: what held-out rows are evaluated by; by default the loss.
+        monitor: the validation loss; by default the training loss.
         betas: Adam's.
 
     Raises:
@@ -107,7 +107,7 @@ class TorchLearner:
         self.done = 0
 
     def batches_per_call(self) -> int:
-        """One: a step of torch is work enough for a call."""
+        """One: a torch step is enough work for a call."""
         return 1
 
     def steps(self, x: np.ndarray, label: np.ndarray | None) -> Steps:
@@ -120,7 +120,7 @@ class TorchLearner:
         return Steps(losses)
 
     def evaluate(self, x: RowArray, label: np.ndarray | None) -> float:
-        """The mean loss of held-out rows, with the same noise at each call."""
+        """The mean loss of held-out examples, with the same noise at each call."""
         self.training(False)
         kept = self._swap(self.average)
         try:
@@ -195,7 +195,7 @@ class TorchLearner:
         return list(found.values())
 
     def batch(self, x: np.ndarray, label: np.ndarray | None) -> Batch:
-        """Rows ``(n, *shape)`` and labels ``(n,)`` as the loss takes them."""
+        """Examples ``(n, *shape)`` and labels ``(n,)`` as the loss takes them."""
         return as_batch(self.device, x, label)
 
     def _chunks(self, x: RowArray, label: np.ndarray | None) -> Iterable[Batch]:
@@ -204,7 +204,7 @@ class TorchLearner:
             yield self.batch(np.asarray(x[start:stop]), None if label is None else label[start:stop])
 
     def _swap(self, values: list[Tensor] | None) -> list[Tensor] | None:
-        """Put values in the parameters' place, and give back what was there."""
+        """Replace the parameters' values, and return the old ones."""
         if values is None:
             return None
         with torch.no_grad():
@@ -223,7 +223,7 @@ class TorchLearner:
 
 
 def _learner(subject: Subject, objective: Objective, modules: Sequence[nn.Module], job: Job) -> Learner:
-    if isinstance(objective, BringsLearner):  # a game, with an optimizer for each player
+    if isinstance(objective, BringsLearner):  # adversarial training, with an optimizer for each player
         player: Learner = objective.learner(subject, job)
         return player
     learner = TorchLearner(
@@ -239,7 +239,7 @@ def _learner(subject: Subject, objective: Objective, modules: Sequence[nn.Module
 
 
 def _compiled(learner: TorchLearner, job: Job) -> Learner:
-    """The same steps on JAX, where that was asked for or pays."""
+    """The same steps on JAX, if requested or worthwhile."""
     possible = learner.device.type == "cpu" and not learner.bf16
     if job.compile == "never" or (job.compile == "auto" and not (possible and _pays(learner, job))):
         return learner
@@ -257,13 +257,13 @@ def _compiled(learner: TorchLearner, job: Job) -> Learner:
     except UnsupportedProgram:
         if job.compile == "always":
             raise
-        return learner  # torch can do it; compilation was only for speed
+        return learner  # torch can run it; compilation was only for speed
 
 
 def _pays(learner: TorchLearner, job: Job) -> bool:
-    """Whether the steps that are planned save more than a compilation costs.
+    """Whether the planned steps save more than compilation costs.
 
-    A rule of the plan and the network, not a race: the same call must make the same choice.
+    A fixed rule instead of a timing, so that the same call always makes the same choice.
     """
     convolutions = any(
         isinstance(part, nn.modules.conv._ConvNd) for module in learner.modules for part in module.modules()
@@ -283,12 +283,12 @@ def _asked_device(name: str | None) -> torch.device:
 
 
 def as_batch(device: torch.device, x: np.ndarray, label: np.ndarray | None) -> Batch:
-    """Rows ``(n, *shape)`` and labels ``(n,)`` as a loss takes them."""
+    """Examples ``(n, *shape)`` and labels ``(n,)`` as a loss takes them."""
     return Batch(as_tensor(x).to(device), None if label is None else torch.from_numpy(label).to(device))
 
 
 def device_of(modules: Sequence[nn.Module]) -> torch.device:
-    """Where modules compute."""
+    """The device of the modules."""
     parameters = (parameter for module in modules for parameter in module.parameters())
     return next((parameter.device for parameter in parameters), torch.device("cpu"))
 

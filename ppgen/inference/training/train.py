@@ -1,4 +1,4 @@
-"""``ppgen.train``: learn the parameters of a neural program from rows of data."""
+"""``ppgen.train``: learn the parameters of a neural program from data."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 
-_BATCH = 32  # rows a step, where nothing else is asked for
-_EXAMPLE = 3  # rows that a program is tried with
+_BATCH = 32  # default minibatch size
+_EXAMPLE = 3  # examples in a trial run of a program
 _LEARNERS = {
     "jax": "ppgen.inference.training.jax_learner",
     "torch": "ppgen.inference.training.torch_learner",
@@ -75,7 +75,7 @@ def train(
     engine: Engine | None = None,
     **options: Any,
 ) -> TrainingRun:
-    r"""Fit the parameters of a program to rows of data, by AdamW on minibatches.
+    r"""Fit the parameters of a program to data, by AdamW on minibatches.
 
     .. math:: \min_\theta \; \frac1n \sum_{i=1}^n \mathcal{L}_\theta(x_i)
 
@@ -91,41 +91,41 @@ def train(
         program: a family of ``ppgen.models``; or a Pyro or NumPyro program whose first argument is the
             minibatch.
         data: a :class:`ppgen.data.Dataset`; or an array ``(n, *shape)``, a tenth of which is held out.
-        labels: the class of each row of an array ``(n,)``, for class-conditional families, and for programs
-            with an argument ``label``.
+        labels: the class of each example of an array ``(n,)``, for class-conditional families, and for
+            programs with an argument ``label``.
         guide: for a user's own program with latent sites, the guide with the same sites.
         objective: the name of one; by default the first that the family declares (its ``objectives``), for
             a program ``"elbo"`` with a guide and ``"likelihood"`` without.
-        epochs: at most so many passes over the training rows.
-        batch_size: rows a step; by default 32, or all rows if there are fewer.
+        epochs: the maximum number of passes over the training set.
+        batch_size: examples per step; by default 32, or all if there are fewer.
         learning_rate: of AdamW at its highest.
         weight_decay: of AdamW.
         clip: the largest norm of a gradient.
         schedule: of the learning rate after a short rise: ``"cosine"`` falls to 0 at the last epoch.
-        average: the decay of an exponential average of the parameters, such as 0.999, which is then what is
+        average: the decay of an exponential moving average of the parameters, such as 0.999, which is then
             validated and kept; 0 for none.
-        patience: stop after so many epochs without a better validation loss; ``None`` never does.
+        patience: stop after this many epochs without a better validation loss; ``None`` never stops early.
         seed: of shuffling, noise and dropout.
         progress: show a bar with losses, speed and time left.
         log: write the history epoch by epoch: a path ending in ``.csv``, or a folder for TensorBoard.
-        checkpoint: a folder that is kept up to date with what is needed to resume.
-        checkpoint_minutes: how often.
-        resume: continue from the checkpoint, if it holds something.
-        device: ``"cpu"`` or ``"cuda"``; by default where the engine computes by itself.
+        checkpoint: a folder in which to save what is needed to resume.
+        checkpoint_minutes: the minutes between saves.
+        resume: continue from the checkpoint, if there is one.
+        device: ``"cpu"`` or ``"cuda"``; by default the array library's default.
         precision: ``"bf16"`` computes losses of torch programs in bfloat16 where autocast deems it safe.
-        compile: of a Pyro program on the CPU, run the steps on JAX: ``"auto"`` where that pays (long plans,
-            no convolutions) and can be done, ``"always"``, or ``"never"``. The noise is then JAX's.
-        engine: the language of a program, where it cannot be found out.
-        options: settings of the objective, for example ``samples=8`` draws from the guide a row.
+        compile: whether to run the steps of a Pyro program on the CPU in JAX: ``"auto"`` when worthwhile
+            (long runs, no convolutions) and possible, ``"always"``, or ``"never"``. The noise is then JAX's.
+        engine: the language of a program, if it cannot be detected.
+        options: settings of the objective, for example ``samples=8`` draws from the guide per example.
 
     Returns:
         The :class:`TrainingRun`, with the history.
 
     Raises:
         InvalidArgument: if a setting is out of range.
-        DataError: if the rows do not fit the family, or are too few.
+        DataError: if the data do not fit the family, or are too few.
         ProgramError: if guide and program do not match.
-        StorageError: if checkpoint or log cannot be written, or are another run's.
+        StorageError: if checkpoint or log cannot be written, or belong to another run.
         TrainingError: if there is nothing to train, or the loss stops being finite.
 
     References:
@@ -189,10 +189,10 @@ def _train(subject: Subject, job: Job) -> Trained:
         possible = (first, *(name for name in OBJECTIVES if name != first))
     objective = make_objective(job.objective, possible, job.options)
     check_requirements(objective, subject)
-    # A family that was trained before resumes in the units that it learned in.
+    # A family that was trained before keeps the units that it was trained in.
     if family is not None and family.trained is None:
         family.standardise(job.rows.train, job.rows.train_labels)
-    # A game asks for samples, not for densities: its learner makes checks of its own.
+    # Adversarial objectives need samples, not densities: their learner has its own checks.
     if family is None and not isinstance(objective, BringsLearner):
         _check_program(subject, objective, job)
     learn: Callable[..., Trained] = import_module(_LEARNERS[subject.language.arrays]).learn
@@ -200,7 +200,7 @@ def _train(subject: Subject, job: Job) -> Trained:
 
 
 def _check_program(subject: Subject, objective: Objective, job: Job) -> None:
-    """Refuse a user's own program that cannot be trained, on a few rows before any training."""
+    """Reject a user's own program that cannot be trained, by a trial run on a few examples."""
     rows, (x, label) = subject.language.rows, job.example()
     with rows.seeded(job.plan.seed) as key:
         few = Batch(
@@ -254,7 +254,7 @@ def _description(
     rows: Rows,
     checkpoint: Any,
 ) -> dict[str, Any]:
-    """What decides how a training goes, by which a checkpoint knows it again."""
+    """Everything that determines a training run, by which a checkpoint recognises it."""
     if checkpoint is None:
         return {}
     what = (

@@ -1,4 +1,4 @@
-"""What training can minimise: one file an objective, each usable on a program of the user's own."""
+"""Training objectives: one file each, all usable on a user's own program."""
 
 from ppgen.inference.training.objectives.catalog import OBJECTIVES, make_objective
 from ppgen.inference.training.objectives.objective import (

@@ -1,4 +1,4 @@
-"""Training by a game: a critic estimates a divergence between data and samples, the sampler lowers it."""
+"""Adversarial training: a critic estimates a divergence between data and samples, the sampler lowers it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Divergence:
     .. math:: D_f(P \Vert Q) = \int q \, f(p / q) = \max_v \; \mathbb{E}_P[g(v)] - \mathbb{E}_Q[f^*(g(v))]
 
     Attributes:
-        on_data: :math:`g(v)`, which takes any number to where :math:`f^*` is defined.
+        on_data: :math:`g(v)`, which maps any number into the domain of :math:`f^*`.
         on_samples: :math:`f^*(g(v))`, with the convex conjugate :math:`f^*`.
     """
 
@@ -59,31 +59,33 @@ DIVERGENCES: Mapping[str, Divergence] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Adversarial:
-    r"""Minimise an f-divergence between the rows and a program's samples, as a critic estimates it.
+    r"""Minimise a critic's estimate of an f-divergence between data and a program's samples.
 
     .. math:: \min_\theta \max_T \; \mathbb{E}_{p_{\text{data}}}[T(x)] - \mathbb{E}_{p_\theta}[f^*(T(x))]
         \;\le\; D_f(p_{\text{data}} \Vert p_\theta)
 
-    The program samples as many rows as it is given, and returns them; its density is never asked for. With a
-    guide the critic judges rows with their latent values, :math:`T(x, z)`: those that the guide infers from
-    real rows against those that the program made its rows of. A program without parameters stays as it is:
-    then the critic alone learns, and the history's ``divergence`` estimates how far it is from the data.
+    The program samples as many examples as it is given, and returns them; its density is never evaluated.
+    With a guide the critic judges pairs of examples and latent values, :math:`T(x, z)`: those that the guide
+    infers from real examples, and those that the program generated its samples from. A program without
+    parameters
+    does not change: then only the critic learns, and the history's ``divergence`` estimates how far it is
+    from the data.
 
-    ``measures`` in the history are ``divergence``, the value of the game, a lower bound but for its noise and
-    for rows that the critic knows by heart, and the losses ``critic`` and ``generator``; ``train`` is the
-    divergence. No loss of a game says how good its samples are, since each depends on the opponent. ``valid``
-    is therefore the energy distance between held-out rows and samples, which knows no critic, and cares more
-    for the right modes than for sharp ones; or, where the program has no parameters, the critic's own loss.
+    ``measures`` in the history are ``divergence``, a lower bound apart from noise and overfitting of the
+    critic, and the losses ``critic`` and ``generator``; ``train`` is the divergence. Adversarial losses do
+    not measure sample quality, since each depends on the opponent. ``valid`` is therefore the energy distance
+    between held-out examples and samples, which needs no critic, and rewards covering the modes more than
+    sharp samples; or, if the program has no parameters, the critic's own loss.
 
     Attributes:
         f: ``"jensen_shannon"``, ``"kl"``, ``"reverse_kl"``, ``"pearson"`` or ``"squared_hellinger"``; by
             default the family's own, else the first.
-        critic: a torch module that gives a number for each row, ``critic(x) -> (n,)``, with a guide
+        critic: a torch module that gives a number for each example, ``critic(x) -> (n,)``, with a guide
             ``critic(x, z)``, with classes ``critic(x, label=label)``; families have their own.
         critic_steps: how many minibatches train the critic for each that trains the program.
-        penalty: weight of the squared slope of the critic at real rows (R1); 0 for none.
-        saturating: let the program follow the gradient of the bound itself. That vanishes while the critic is
-            sure; by default the program instead maximises what the critic takes real rows for.
+        penalty: weight of the squared slope of the critic at real examples (R1); 0 for none.
+        saturating: let the program follow the gradient of the bound itself. It vanishes while the critic is
+            certain; by default the program instead maximises the critic's score of samples as real.
         critic_rate: the critic's learning rate, in units of the program's.
 
     References:
@@ -112,7 +114,7 @@ class Adversarial:
         check_number("critic_rate", self.critic_rate, above=0.0, example=1.0)
 
     def __call__(self, subject: Game, batch: Batch) -> Tensor:
-        """The value of the game at each row and a sample next to it ``(n,)``, in nats."""
+        """The critic's objective at each example and a paired sample ``(n,)``, in nats."""
         return self.value(*subject.scores(batch))
 
     def learner(self, subject: Any, job: Any) -> AdversarialLearner:
@@ -126,17 +128,17 @@ class Adversarial:
         return self._divergence.on_data(real) - self._divergence.on_samples(fake)
 
     def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """What the program minimises ``(n,)``; ``real`` matters only where a guide has a part in it."""
+        """The program's loss ``(n,)``; ``real`` matters only with a guide."""
         reward, cost = self._divergence.on_data, self._divergence.on_samples
         if self.saturating:
             return -cost(fake) if real is None else reward(real) - cost(fake)
-        # The roles are swapped: samples are to be taken for real rows, and real ones for samples.
+        # The roles are swapped: samples should pass as real, and real examples as samples.
         return -reward(fake) if real is None else cost(real) - reward(fake)
 
     def critic_loss(
         self, score: Score, real: Sequence[Tensor], fake: Sequence[Tensor], value: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What the critic minimises ``(n,)``, and its estimate of the divergence."""
+        """The critic's loss ``(n,)``, and its estimate of the divergence."""
         cost = self.penalty * r1_penalty(score, real) if self.penalty else 0.0
         return cost - value, value.mean()
 

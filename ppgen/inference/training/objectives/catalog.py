@@ -1,4 +1,4 @@
-"""The objectives by name, each imported at first use."""
+"""The objectives by name, each imported on first use."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ OBJECTIVES: Mapping[str, tuple[str, str]] = MappingProxyType(
 def make_objective(
     choice: str | Objective | None, possible: Sequence[str], options: Mapping[str, Any]
 ) -> Any:
-    """The objective that was asked for, with its options.
+    """Return the requested objective, with its options.
 
     Args:
         choice: a name, an objective of the user's own, or ``None`` for the first that is possible.
-        possible: the names that what is trained can do, its own first choice first.
+        possible: the names of the objectives that suit the subject, its default first.
         options: the settings of the objective.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Contrastive divergence: energies fall at the rows, and rise where chains of the model go."""
+"""Contrastive divergence: energies fall at the data, and rise where chains of the model go."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ __all__ = ["ContrastiveDivergence", "PersistentContrastiveDivergence", "gibbs"]
 
 @dataclass(frozen=True)
 class ContrastiveDivergence:
-    r"""CD-k: minimise :math:`E(x) - E(x_k)`, where a chain took k steps from the row x to :math:`x_k`.
+    r"""CD-k: minimise :math:`E(x) - E(x_k)`, where a chain takes k steps from the example x to :math:`x_k`.
 
-    The gradient is that of the log likelihood but for how far the chains are from the model's own
-    draws; no gradient runs through them. The chains are a family's Gibbs steps (its ``transition``). A
-    program of one's own, its density known up to a constant, is trained with Metropolis-adjusted Langevin
-    steps, whose size follows the rate of acceptance, or on whole numbers with Gibbs sweeps over all entries.
+    The gradient approximates that of the log likelihood, better the closer the chains are to draws from the
+    model; no gradient flows through them. The chains are a family's Gibbs steps (its ``transition``). A
+    user's own unnormalised program is trained with Metropolis-adjusted Langevin steps, whose size adapts to
+    the acceptance rate, or on whole numbers with Gibbs sweeps over all entries.
 
-    The loss itself says little. What validation shows instead is minus the pseudo log likelihood of
-    discrete rows, and for continuous ones the sliced score-matching loss, which is least for the true
-    density and needs no constant either.
+    The loss itself says little. Validation instead reports minus the log pseudo-likelihood of discrete data,
+    and for continuous data the sliced score-matching loss, which is minimal for the true density; neither
+    needs the constant.
 
     Attributes:
         steps: k, of the chains before each update.
         step_size: the first of the Langevin steps; a family's in its standardised units.
-        levels: how many values an entry takes, for programs of discrete rows.
+        levels: how many values an entry can take, for programs of discrete data.
 
     References:
         Hinton, *Training Products of Experts by Minimizing Contrastive Divergence*, Neural Computation
@@ -69,21 +69,21 @@ class ContrastiveDivergence:
 
     def begin(self, subject: Any, batch: Batch) -> Any:
         """The log step size."""
-        _points(subject, batch, self.levels)  # refuses what has no kernel
+        _points(subject, batch, self.levels)  # rejects data without a kernel
         return jnp.asarray(math.log(self.step_size))
 
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
-        """The loss of each row ``(n,)``, and the log step size."""
+        """The loss of each example ``(n,)``, and the log step size."""
         points = _points(subject, batch, self.levels)
         chains, log_step = _move(subject, batch, points.z, memory, self.steps, self.levels)
         return _contrast(points, chains), log_step
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, with Langevin steps of the first size."""
+        """The loss of each example ``(n,)``, with Langevin steps of the first size."""
         return self.advance(subject, batch, self.begin(subject, batch))[0]
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """What validation shows of each row ``(n,)``."""
+        """The validation loss of each example ``(n,)``."""
         return _monitor(subject, batch, self.levels)
 
 
@@ -91,8 +91,8 @@ class ContrastiveDivergence:
 class PersistentContrastiveDivergence:
     r"""Stochastic maximum likelihood: as ``"cd"``, but the chains continue where the last update left them.
 
-    As the parameters change slowly the chains stay close to the model's own draws, however far from the
-    rows those are. What validation shows is as for ``"cd"``.
+    As the parameters change slowly the chains stay close to the model's own draws, however far those are from
+    the data. Validation is as for ``"cd"``.
 
     Attributes:
         steps: of the chains before each update.
@@ -100,7 +100,7 @@ class PersistentContrastiveDivergence:
         restart: the share of chains that restart at each update, which helps where modes are far apart
             (a replay buffer).
         step_size: the first of the Langevin steps; a family's in its standardised units.
-        levels: how many values an entry takes, for programs of discrete rows.
+        levels: how many values an entry can take, for programs of discrete data.
 
     References:
         Younes, *On the convergence of Markovian stochastic algorithms with rapidly decreasing ergodicity
@@ -141,7 +141,7 @@ class PersistentContrastiveDivergence:
         return self._fresh(subject, batch), jnp.asarray(math.log(self.step_size))
 
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
-        """The loss of each row ``(n,)``, and the chains and log step size after the update."""
+        """The loss of each example ``(n,)``, and the chains and log step size after the update."""
         chains, log_step = memory
         if self.restart:
             restarted = jax.random.bernoulli(jax.random.fold_in(batch.key, 2), self.restart, (len(chains),))
@@ -151,11 +151,11 @@ class PersistentContrastiveDivergence:
         return _contrast(_points(subject, batch, self.levels), chains), (chains, log_step)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, with chains that begin at the rows."""
+        """The loss of each example ``(n,)``, with chains that begin at the rows."""
         return ContrastiveDivergence(self.steps, self.step_size, self.levels)(subject, batch)
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """What validation shows of each row ``(n,)``."""
+        """The validation loss of each example ``(n,)``."""
         return _monitor(subject, batch, self.levels)
 
     def _fresh(self, subject: Any, batch: Batch) -> jax.Array:

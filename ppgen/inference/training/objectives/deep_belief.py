@@ -1,4 +1,4 @@
-"""The two trainings of a deep belief network: layer by layer, then up and down."""
+"""The two training stages of a deep belief network: greedy layers, then up-down."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ __all__ = ["Greedy", "UpDown"]
 
 @dataclass(frozen=True)
 class Greedy:
-    r"""Each pair of layers learns as an RBM, by CD-k, from what the layer below infers for the rows.
+    r"""Train each pair of layers as an RBM, by CD-k, on the states that the layer below infers.
 
-    All pairs learn at once unless one is named: those higher up follow what those below have come to, and
-    no gradient passes between them. Naming one after the other, in as many trainings, is Hinton's own
-    recipe.
+    All pairs learn at once unless one is named: higher ones track the lower ones, and no gradient passes
+    between them. Naming one after the other, in separate training runs, is Hinton's original recipe.
 
     Attributes:
         steps: k, of the chains before each update.
@@ -43,7 +42,7 @@ class Greedy:
         check_integer("steps", self.steps)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The sum of the layers' contrastive losses, of each row ``(n,)``."""
+        """The sum of the layers' contrastive losses, of each example ``(n,)``."""
         machines, fixed = subject.family.machines(), stop_gradient(subject).family.machines()
         if self.layer is not None:
             check_integer("layer", self.layer, least=0, most=len(machines) - 1)
@@ -57,17 +56,17 @@ class Greedy:
         return losses
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """Minus the bound on the log density of each row ``(n,)``, its constant roughly estimated."""
+        """Minus the bound on the log density of each example ``(n,)``, its constant roughly estimated."""
         return -subject.family.rough_log_prob(batch.key, batch.x)
 
 
 @dataclass(frozen=True)
 class UpDown:
-    r"""Contrastive wake-sleep: the layers learn together, and the two ways apart.
+    r"""Contrastive wake-sleep: all layers learn together, upward and downward weights separately.
 
-    Awake, layers are inferred from the rows, and the way down learns to generate each from the one above.
-    The RBM on top continues from there for k steps, and learns from the difference. What it dreams falls
-    through the layers, and the way up learns to infer it.
+    In the wake phase, layers are inferred from the data, and the downward weights learn to generate each from
+    the one above. The RBM on top runs for k steps from there, and learns from the difference. In the sleep
+    phase its samples pass down through the layers, and the upward weights learn to infer them.
 
     Attributes:
         steps: k.
@@ -87,7 +86,7 @@ class UpDown:
         check_integer("steps", self.steps, example=5)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The sum of the three losses, of each row ``(n,)``."""
+        """The sum of the three losses, of each example ``(n,)``."""
         family, fixed = subject.family, stop_gradient(subject).family
         up, move, down = jax.random.split(batch.key, 3)
         awake = fixed.rise(up, batch.x)
@@ -101,5 +100,5 @@ class UpDown:
         return losses
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """Minus the bound on the log density of each row ``(n,)``, its constant roughly estimated."""
+        """Minus the bound on the log density of each example ``(n,)``, its constant roughly estimated."""
         return -subject.family.rough_log_prob(batch.key, batch.x)

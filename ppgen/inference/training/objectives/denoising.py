@@ -1,4 +1,4 @@
-"""Training to undo noise of all strengths at once, for diffusion models. (JAX.)"""
+"""Training to denoise at all noise levels at once, for diffusion models. (JAX.)"""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Weighting = Literal["noise", "likelihood"]
 
 @dataclass(frozen=True)
 class VariationalBound:
-    r"""Maximise a lower bound on :math:`\log p(x)`, of which each step draws one random part.
+    r"""Maximise a lower bound on :math:`\log p(x)`, of which each step draws one random term.
 
-    For a chain of many steps it is the ELBO at a fraction of its cost. The family says which: it has
+    For a chain of many steps it is the ELBO at a fraction of its cost. The family provides
     ``bound(x, key, label, dropout_key) -> (n,)``, an unbiased draw.
 
     References:
@@ -32,7 +32,7 @@ class VariationalBound:
     requires: ClassVar[type] = HasVariationalBound
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
+        """The loss of each example ``(n,)``, in nats."""
         key, label, dropout_key = with_some_labels(subject, batch)
         return -subject.family.bound(batch.x, key, label, dropout_key)
 
@@ -45,11 +45,11 @@ class VariationalBound:
 class NoisePrediction:
     r"""Minimise :math:`\lVert \epsilon - \epsilon_\theta(\alpha_t x + \sigma_t \epsilon, t) \rVert^2`.
 
-    Times t are spread evenly. It is the variational bound without its weights, which look hardest at the
-    smallest noise: better pictures, a looser bound.
+    Times t are spread evenly. It is the variational bound without its weights, which
+    emphasise the weakest noise: better images, a looser bound.
 
     The family has ``standard_rows(x, key)``, ``random_times(key, n)``, ``diffused(x, t, noise)`` and
-    ``noise(z, t, label, dropout_key)``, each of rows ``(n, *shape)`` and times ``(n,)``.
+    ``noise(z, t, label, dropout_key)``, each of examples ``(n, *shape)`` and times ``(n,)``.
 
     References:
         Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, 2020, arXiv:2006.11239.
@@ -59,7 +59,7 @@ class NoisePrediction:
     requires: ClassVar[type] = HasNoisePrediction
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, summed over its entries."""
+        """The loss of each example ``(n,)``, summed over its entries."""
         key, label, dropout_key = with_some_labels(subject, batch)
         return _noise_errors(subject.family, batch.x, key, label, dropout_key)[0]
 
@@ -70,13 +70,13 @@ class NoisePrediction:
 
 @dataclass(frozen=True)
 class MultilevelDenoising:
-    r"""Match the scores of data under noise of all strengths, by denoising.
+    r"""Match the scores of data at all noise levels, by denoising.
 
     .. math:: \mathbb{E}_t \, \lambda(t) \, \lVert s_\theta(z_t, t) - \nabla \log q(z_t \mid x) \rVert^2,
         \qquad \nabla \log q(z_t \mid x) = -\epsilon / \sigma_t
 
-    with :math:`\lambda = \sigma_t^2`, which weighs all strengths equally, or :math:`\lambda = g(t)^2`, the
-    squared diffusion coefficient, which makes it a bound on minus the log likelihood but for a constant.
+    with :math:`\lambda = \sigma_t^2`, which weights all levels equally, or :math:`\lambda = g(t)^2`, the
+    squared diffusion coefficient, which makes it a bound on minus the log likelihood up to a constant.
 
     The family has what :class:`NoisePrediction` needs; for the likelihood's weights also ``diffusion(t)``,
     which is g, and ``spread(t)``, which is :math:`\sigma_t`, each ``(n,)``.
@@ -103,7 +103,7 @@ class MultilevelDenoising:
         return HasNoisePrediction if self.weighting == "noise" else HasDiffusion
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, summed over its entries."""
+        """The loss of each example ``(n,)``, summed over its entries."""
         key, label, dropout_key = with_some_labels(subject, batch)
         return self._weighted(
             subject.family, *_noise_errors(subject.family, batch.x, key, label, dropout_key)
@@ -120,7 +120,7 @@ class MultilevelDenoising:
 
 
 def _noise_errors(family: Any, x: Any, key: Any, label: Any, dropout_key: Any = None) -> tuple[Any, Any]:
-    """The squared error of the noise ``(n,)`` that the family sees in rows, and the times ``(n,)``."""
+    """The squared error ``(n,)`` of the family's noise prediction, and the times ``(n,)``."""
     time_key, noise_key, row_key = jax.random.split(key, 3)
     rows = family.standard_rows(x, row_key)
     t = family.random_times(time_key, len(rows))
@@ -130,7 +130,7 @@ def _noise_errors(family: Any, x: Any, key: Any, label: Any, dropout_key: Any = 
 
 
 def with_some_labels(subject: Any, batch: Batch) -> tuple[Any, Any, Any]:
-    """Keys of noise and dropout, and labels of which the family leaves some out."""
+    """Keys of noise and dropout, and labels, some of which the family drops."""
     label_key, key, dropout_key = jax.random.split(batch.key, 3)
     label = batch.label
     if label is not None and isinstance(subject.family, DropsLabels):

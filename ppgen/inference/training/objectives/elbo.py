@@ -20,7 +20,7 @@ class Bound(ABC):
 
     Attributes:
         fixed_draws: whether draws are constants, through which no gradient runs.
-        samples: draws from the guide for each row and step.
+        samples: draws from the guide per example and step.
     """
 
     name: ClassVar[str]
@@ -33,12 +33,12 @@ class Bound(ABC):
         check_integer("samples", self.samples, example=8)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
+        """The loss of each example ``(n,)``, in nats."""
         return -self.bound(subject.log_joints(batch, self.samples, fixed_draws=self.fixed_draws))
 
     @abstractmethod
     def bound(self, joints: bounds.LogJoints) -> Any:
-        """What is maximised, of each row ``(n,)``."""
+        """The bound of each example ``(n,)``."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ELBO(Bound):
     r"""Maximise :math:`\mathbb{E}_q[\log p(x, z) - \log q(z \mid x)]` over program and guide together.
 
     Attributes:
-        samples: draws from the guide for each row and step.
+        samples: draws from the guide per example and step.
 
     References:
         Kingma and Welling, *Auto-Encoding Variational Bayes*, 2013, arXiv:1312.6114.
@@ -57,7 +57,7 @@ class ELBO(Bound):
     samples: int = 1
 
     def bound(self, joints: bounds.LogJoints) -> Any:
-        """What is maximised, of each row ``(n,)``."""
+        """The bound of each example ``(n,)``."""
         return bounds.elbo(joints)
 
 
@@ -66,7 +66,7 @@ class ImportanceWeighted(Bound):
     r"""Maximise the importance-weighted bound :math:`\log \frac1S \sum_s p(x, z_s) / q(z_s \mid x)`.
 
     Attributes:
-        samples: draws from the guide for each row and step.
+        samples: draws from the guide per example and step.
 
     References:
         Burda, Grosse and Salakhutdinov, *Importance Weighted Autoencoders*, 2015, arXiv:1509.00519.
@@ -75,7 +75,7 @@ class ImportanceWeighted(Bound):
     name: ClassVar[str] = "iwae"
 
     def bound(self, joints: bounds.LogJoints) -> Any:
-        """What is maximised, of each row ``(n,)``."""
+        """The bound of each example ``(n,)``."""
         return bounds.importance_weighted(joints)
 
 
@@ -86,7 +86,7 @@ class Renyi(Bound):
     It lies between the importance-weighted bound (:math:`\alpha = 0`) and the ELBO (:math:`\alpha \to 1`).
 
     Attributes:
-        samples: draws from the guide for each row and step.
+        samples: draws from the guide per example and step.
         alpha: the order, in [0, 1).
 
     References:
@@ -102,7 +102,7 @@ class Renyi(Bound):
         check_number("alpha", self.alpha, least=0.0, below=1.0, example=0.5)
 
     def bound(self, joints: bounds.LogJoints) -> Any:
-        """What is maximised, of each row ``(n,)``."""
+        """The bound of each example ``(n,)``."""
         return bounds.renyi(joints, self.alpha)
 
 
@@ -112,10 +112,10 @@ class WakeSleep(Bound):
 
     The program follows :math:`\sum_s \bar w_s \nabla \log p(x, z_s)`, the guide
     :math:`\sum_s \bar w_s \nabla \log q(z_s \mid x)`, with constant importance weights :math:`\bar w`.
-    The loss that is shown is the importance-weighted bound.
+    The reported loss is the importance-weighted bound.
 
     Attributes:
-        samples: draws from the guide for each row and step.
+        samples: draws from the guide per example and step.
 
     References:
         Bornschein and Bengio, *Reweighted Wake-Sleep*, 2014, arXiv:1406.2751.
@@ -125,5 +125,5 @@ class WakeSleep(Bound):
     fixed_draws: ClassVar[bool] = True
 
     def bound(self, joints: bounds.LogJoints) -> Any:
-        """What is maximised, of each row ``(n,)``."""
+        """The bound of each example ``(n,)``."""
         return bounds.wake_sleep(joints)

@@ -21,17 +21,17 @@ Pairing = Literal["independent", "optimal"]
 
 @dataclass(frozen=True)
 class FlowMatching:
-    r"""Regress the velocity on that of the straight path from a noise to a row.
+    r"""Regress the velocity on that of the straight path from a noise draw to an example.
 
     .. math:: \lVert v_\theta(z_t, t) - (x - \epsilon) \rVert^2, \qquad
         z_t = (1 - t) \, \epsilon + t \, x, \qquad t \sim U(0, 1), \; \epsilon \sim N(0, I)
 
-    Paths of independent noises and rows cross, and the field learns their mean, which is curved. With optimal
-    pairing, the noises of a minibatch go to its rows so that the sum of squared distances is smallest. Rows
-    of one class share the noises drawn for that class, so that noise does not tell the class.
+    Independently paired paths cross, and the field learns their mean, which is curved. With optimal pairing,
+    the noise draws of a minibatch are matched to its examples to minimise the sum of squared distances,
+    within each class, so that the noise does not reveal the class.
 
     The family has a ``network``, as every family in NumPyro, and computes with it
-    ``velocity(z, t, label, key=dropout_key)`` of rows ``(n, *shape)`` at times ``(n,)``; and it has
+    ``velocity(z, t, label, key=dropout_key)`` of examples ``(n, *shape)`` at times ``(n,)``; and it has
     ``standard_rows(x, key)``, rows in units of about 1, and ``random_times(key, n)`` in [0, 1].
 
     Attributes:
@@ -52,7 +52,7 @@ class FlowMatching:
         check_choice("pairing", self.pairing, get_args(Pairing))
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, summed over its entries."""
+        """The loss of each example ``(n,)``, summed over its entries."""
         key, label, dropout_key = with_some_labels(subject, batch)
         return self._errors(subject.family, batch, key, label, dropout_key)
 
@@ -79,7 +79,7 @@ def optimal_pairs(rows: jax.Array, noise: jax.Array, label: Any = None) -> jax.A
 
     Args:
         rows, noise: ``(n, *shape)`` each.
-        label: the class of each row ``(n,)``; a noise stays within the class of its place.
+        label: the class of each example ``(n,)``; a noise stays within the class of its place.
 
     Returns:
         The permutation :math:`\pi` ``(n,)``. It is found by SciPy, on the host.
@@ -92,7 +92,7 @@ def optimal_pairs(rows: jax.Array, noise: jax.Array, label: Any = None) -> jax.A
     x, e = rows.reshape(n, -1), noise.reshape(n, -1)
     cost = -2 * x @ e.T  # the squares' own sums are the same for every permutation
     if label is not None:
-        apart = 1 + 2 * jnp.abs(cost).max() * n  # dearer than any saving
+        apart = 1 + 2 * jnp.abs(cost).max() * n  # costs more than any saving
         cost = cost + apart * (label[:, None] != label[None, :])
     result = jax.ShapeDtypeStruct((n,), jnp.int32)
     return jax.pure_callback(_assignment, result, jax.lax.stop_gradient(cost), vmap_method="sequential")

@@ -1,4 +1,4 @@
-"""Training by maximum likelihood, for programs that sample nothing but the rows."""
+"""Training by maximum likelihood, for programs without latent sites."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class MaximumLikelihood:
     requires: ClassVar[type] = object
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, in nats."""
+        """The loss of each example ``(n,)``, in nats."""
         return -subject.log_density(batch)

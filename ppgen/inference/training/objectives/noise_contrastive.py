@@ -1,4 +1,4 @@
-"""Noise-contrastive estimation: tell rows from noise, and so learn the density with its constant."""
+"""Noise-contrastive estimation: classify data and noise, and so learn the density with its constant."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class NoiseContrastiveEstimation:
     .. math:: -\log \sigma(G(x)) - \sum_{j=1}^{\nu} \log(1 - \sigma(G(y_j))), \qquad
         G(u) = \log p(u) - \log q(u) - \log \nu
 
-    At its least p is normalised by itself: a program needs a parameter for the constant, such as
+    At the minimum p is self-normalised: a program needs a parameter for the constant, such as
     ``numpyro.param("log_z", 0.0)``, which the loss learns too. The noise is fitted to the rows seen so far:
     a Gaussian with their mean and covariance (diagonal above 128 entries), or for whole numbers
     independent entries with their frequencies.
 
     Attributes:
-        noise_samples: :math:`\nu`, draws of the noise for each row.
-        levels: how many values an entry takes, for programs of discrete rows.
+        noise_samples: :math:`\nu`, draws of the noise for each example.
+        levels: how many values an entry can take, for programs of discrete data.
 
     References:
         Gutmann and Hyvärinen, *Noise-contrastive estimation: A new estimation principle for unnormalized
@@ -55,12 +55,12 @@ class NoiseContrastiveEstimation:
             check_integer("levels", self.levels, example=2)
 
     def begin(self, subject: Any, batch: Batch) -> Any:
-        """What is known of the rows: counts, or moments."""
+        """Statistics of the data: counts, or moments."""
         rows, _ = self._read(subject, batch)
         return _Counts.of(rows, self.levels) if self.levels else _Moments.of(rows)
 
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
-        """The loss of each row ``(n,)``, and what is known of the rows with these."""
+        """The loss of each example ``(n,)``, and what is known of the rows with these."""
         rows, log_density = self._read(subject, batch)
         memory = memory.with_rows(lax.stop_gradient(rows))
         noise = memory.noise()
@@ -76,7 +76,7 @@ class NoiseContrastiveEstimation:
         return jax.nn.softplus(-log_odds(rows)) + rejected, memory
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``, against noise fitted to these rows alone."""
+        """The loss of each example ``(n,)``, against noise fitted to these rows alone."""
         return self.advance(subject, batch, self.begin(subject, batch))[0]
 
     def _read(self, subject: Any, batch: Batch) -> Points:
@@ -120,7 +120,7 @@ class _Moments(NamedTuple):
         if self.scatter.ndim == 1:
             return _Gaussian(self.mean, jnp.sqrt(self.scatter / self.number + 1e-12))
         covariance = self.scatter / self.number
-        # Few rows say little about correlations, which are trusted as more are seen.
+        # Few examples say little about correlations, which get more weight as more are seen.
         trust = self.number / (self.number + dims)
         variances = jnp.diag(covariance) + 1e-12
         return _Gaussian(

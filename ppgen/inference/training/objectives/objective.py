@@ -1,4 +1,4 @@
-"""What an objective is: the loss of each row of a minibatch, read off whatever is trained."""
+"""The interface of objectives: a loss for each example of a minibatch."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ __all__ = [
 class Objective(Protocol):
     """A loss with settings: a frozen dataclass, whose fields are the settings.
 
-    It may say what it needs: ``requires``, a capability of what is trained, and ``arrays``, the library that
-    it computes with.
+    It may declare what it needs: ``requires``, a capability of the subject, and ``arrays``, its array
+    library.
 
     Attributes:
-        name: as ``ppgen.train(..., objective=name)`` calls it.
+        name: its name in ``ppgen.train(..., objective=name)``.
     """
 
     name: ClassVar[str]
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)`` under the subject with its trial parameters."""
+        """The loss of each example ``(n,)`` under the subject with its trial parameters."""
 
 
 @runtime_checkable
 class StatefulObjective(Objective, Protocol):
-    """A loss with a memory from step to step, such as persistent chains. (JAX.)"""
+    """A loss with state from step to step, such as persistent chains. (JAX.)"""
 
     def begin(self, subject: Any, batch: Batch) -> Any:
-        """The memory before the first step: a tree of arrays, whose shapes never change."""
+        """The state before the first step: a tree of arrays, whose shapes never change."""
 
     def advance(self, subject: Any, batch: Batch, memory: Any) -> tuple[Any, Any]:
-        """The loss of each row ``(n,)`` and the memory after the step."""
+        """The loss of each example ``(n,)`` and the memory after the step."""
 
 
 @runtime_checkable
 class HasMonitor(Protocol):
-    """A loss that validation shows by another figure. (JAX.)"""
+    """A loss with a different validation measure. (JAX.)"""
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
-        """What validation shows of each row ``(n,)``."""
+        """The validation loss of each example ``(n,)``."""
 
 
 @runtime_checkable
 class BringsLearner(Protocol):
-    """A loss that takes a learner of its own, such as the two players of a game. (torch.)"""
+    """A loss with its own learner, such as the two players of adversarial training. (torch.)"""
 
     def learner(self, subject: Any, job: Any) -> Any:
         """The learner."""
@@ -74,7 +74,7 @@ class _OnArrays(Protocol):
 
 
 def check_requirements(objective: Objective, subject: Subject) -> None:
-    """Refuse an objective that the subject cannot be trained by.
+    """Reject an objective that cannot train the subject.
 
     Raises:
         TrainingError: naming what the subject lacks.

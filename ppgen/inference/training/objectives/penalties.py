@@ -1,4 +1,4 @@
-"""Penalties on a critic's gradient, which keep the game between sampler and critic stable."""
+"""Penalties on a critic's gradient, which stabilise adversarial training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Score = Callable[..., Tensor]
 
 
 def r1_penalty(score: Score, real: Sequence[Tensor]) -> Float[Tensor, " n"]:
-    r"""Half the squared gradient of the critic at each real row.
+    r"""Half the squared gradient of the critic at each real example.
 
     .. math:: \tfrac12 \lVert \nabla_x T(x) \rVert^2, \qquad x \sim p_{\text{data}}
 
-    With it the game converges near its solution, where without it the players can circle for ever.
+    With it training converges near a solution, where without it the players can cycle forever.
 
     Args:
         score: the critic.
-        real: what it reads: rows ``(n, *shape)``, and perhaps latent values of them.
+        real: what it reads: examples ``(n, *shape)``, and perhaps latent values of them.
 
     References:
         Mescheder, Geiger and Nowozin, *Which Training Methods for GANs do actually Converge?*, 2018,
@@ -39,7 +39,7 @@ def r1_penalty(score: Score, real: Sequence[Tensor]) -> Float[Tensor, " n"]:
 def slopes_between(
     score: Score, real: Sequence[Tensor], fake: Sequence[Tensor], share: Float[Tensor, " n"] | None = None
 ) -> Float[Tensor, " n"]:
-    r"""The slope of the critic at a random point between each real row and a sampled one.
+    r"""The slope of the critic at a random point between each real example and a sampled one.
 
     .. math:: \lVert \nabla T(\hat x) \rVert, \qquad \hat x = \epsilon x + (1 - \epsilon) \tilde x, \quad
         \epsilon \sim U(0, 1)
@@ -48,8 +48,8 @@ def slopes_between(
 
     Args:
         score: the critic.
-        real, fake: what it reads: rows ``(n, *shape)``, and perhaps latent values of them.
-        share: the share of the real row in each point ``(n,)``; drawn if it is not given.
+        real, fake: what it reads: examples ``(n, *shape)``, and perhaps latent values of them.
+        share: the share of the real example in each point ``(n,)``; drawn if it is not given.
 
     References:
         Gulrajani et al., *Improved Training of Wasserstein GANs*, 2017, arXiv:1704.00028.
@@ -68,7 +68,7 @@ def slopes_between(
 
 def squared_slope(score: Score, points: Sequence[Tensor]) -> Float[Tensor, " n"]:
     """The squared norm of the critic's gradient at each point ``(n,)``, itself differentiable."""
-    with torch.enable_grad():  # in validation gradients are off
+    with torch.enable_grad():  # validation turns gradients off
         points = [point.detach().requires_grad_() for point in points]
         # A row's score depends on that row alone, so the gradient of the sum holds the rows' own gradients.
         gradients = torch.autograd.grad(score(*points).sum(), points, create_graph=True)

@@ -1,7 +1,7 @@
 r"""Score matching: the gradient of the log density in x is fitted, which needs no constant.
 
 Half the expected squared distance between the model's score :math:`s(x) = \nabla_x \log p(x)` and that of
-the data is, but for what the model cannot change, an expectation over the data alone.
+the data is, up to a term that the model cannot change, an expectation over the data alone.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ __all__ = ["DenoisingScoreMatching", "ScoreMatching", "SlicedScoreMatching", "sl
 class ScoreMatching:
     r"""Minimise :math:`\tfrac12 \lVert s(x) \rVert^2 + \operatorname{tr} \nabla s(x)`.
 
-    The trace takes one Jacobian-vector product an entry: for rows of some tens of entries. A family's
-    rows count in its standardised units. The data's density must vanish smoothly at the edge of where it
-    lives.
+    The trace takes one Jacobian-vector product per entry: for data with some tens of entries. A family's data
+    are in its standardised units. The data's density must vanish smoothly at the boundary of its support.
 
     References:
         Hyvärinen, *Estimation of Non-Normalized Statistical Models by Score Matching*, JMLR 2005.
@@ -36,7 +35,7 @@ class ScoreMatching:
     arrays: ClassVar[str] = "jax"
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``."""
+        """The loss of each example ``(n,)``."""
         z, log_density = as_points(subject, batch)
         score = _score(log_density)
 
@@ -57,7 +56,7 @@ class SlicedScoreMatching:
     Jacobian-vector product, however many entries a row has.
 
     Attributes:
-        projections: directions for each row and step.
+        projections: directions for each example and step.
 
     References:
         Song, Garg, Shi and Ermon, *Sliced Score Matching: A Scalable Approach to Density and Score
@@ -74,7 +73,7 @@ class SlicedScoreMatching:
         check_integer("projections", self.projections)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``."""
+        """The loss of each example ``(n,)``."""
         return sliced(as_points(subject, batch), batch.key, self.projections)
 
     def monitor(self, subject: Any, batch: Batch) -> Any:
@@ -86,7 +85,7 @@ class SlicedScoreMatching:
 class DenoisingScoreMatching:
     r"""Minimise :math:`\tfrac12 \lVert \sigma s(x + \sigma \epsilon) + \epsilon \rVert^2` over noise.
 
-    What is learnt is the density of the noisy rows, smoothed by :math:`\sigma`.
+    This learns the density of the noisy data, smoothed by :math:`\sigma`.
 
     Attributes:
         noise: :math:`\sigma`, in the data's units; for a family in standard deviations of each entry.
@@ -106,7 +105,7 @@ class DenoisingScoreMatching:
         check_number("noise", self.noise, above=0.0, example=0.1)
 
     def __call__(self, subject: Any, batch: Batch) -> Any:
-        """The loss of each row ``(n,)``."""
+        """The loss of each example ``(n,)``."""
         z, log_density = as_points(subject, batch)
         epsilon = jax.random.normal(jax.random.fold_in(batch.key, 4), z.shape, z.dtype)
         wrong = self.noise * _score(log_density)(z + self.noise * epsilon) + epsilon
@@ -132,5 +131,5 @@ def _score(log_density: LogDensity) -> LogDensity:
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The inner products ``(n,)`` of rows ``(n, *shape)``."""
+    """The inner products ``(n,)`` of examples ``(n, *shape)``."""
     return (a * b).reshape(len(a), -1).sum(1)

@@ -1,4 +1,4 @@
-"""A density known up to a constant, as the objectives read it: rows as points, and its log at any point."""
+"""An unnormalised density as the objectives use it: data as points, and the log density at any point."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 LogDensity = Callable[[jax.Array], jax.Array]
-"""The log density ``(n,)`` of points ``(n, *shape)``, without its constant."""
+"""The log density ``(n,)`` of points ``(n, *shape)``, up to a constant."""
 
 
 class Points(NamedTuple):
-    """Rows as points of a space in which the log density has a gradient.
+    """Data as points of a space in which the log density has a gradient.
 
     Attributes:
         z: ``(n, *shape)``; those of a family in its own standardised units.
@@ -39,7 +39,7 @@ class Points(NamedTuple):
 
 
 def log_density_of(subject: Any, batch: Batch) -> LogDensity:
-    """The log density of rows without its constant, of a family with an energy or of a program."""
+    """The log density of rows up to a constant, of a family with an energy or of a program."""
     family = subject.family
     if isinstance(family, HasEnergy):
         return lambda x: -family.energy(x)
@@ -65,7 +65,7 @@ def as_points(subject: Any, batch: Batch) -> Points:
 
 
 def as_levels(subject: Any, batch: Batch, levels: int, otherwise: str) -> Points:
-    """The rows of a batch as points of a grid, for programs of discrete rows.
+    """The rows of a batch as points of a grid, for programs of discrete data.
 
     Args:
         subject, batch: what is trained, and the rows.

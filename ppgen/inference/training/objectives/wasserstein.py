@@ -19,17 +19,17 @@ __all__ = ["Wasserstein"]
 
 @dataclass(frozen=True)
 class Wasserstein:
-    r"""Minimise the Wasserstein distance between the rows and a program's samples, as a critic estimates it.
+    r"""Minimise a critic's estimate of the Wasserstein distance between data and a program's samples.
 
     .. math:: W(p_{\text{data}}, p_\theta) = \max_{\lVert \nabla T \rVert \le 1} \;
         \mathbb{E}_{p_{\text{data}}}[T(x)] - \mathbb{E}_{p_\theta}[T(x)]
 
-    The bound on the slope is kept by a penalty on its deviation from 1 between real rows and samples. The
+    A penalty on the deviation of the slope from 1, between real examples and samples, enforces the bound. The
     estimate is in the units that the critic reads: the data's own for a program, those of ``as_input`` for a
     family. Programs, guides, the history and validation are as for :class:`Adversarial`.
 
     Attributes:
-        critic: a torch module that gives a number for each row, ``critic(x) -> (n,)``, with a guide
+        critic: a torch module that gives a number for each example, ``critic(x) -> (n,)``, with a guide
             ``critic(x, z)``, with classes ``critic(x, label=label)``; families have their own.
         critic_steps: how many minibatches train the critic for each that trains the program.
         penalty: weight of the penalty on slopes other than 1.
@@ -55,7 +55,7 @@ class Wasserstein:
         check_number("critic_rate", self.critic_rate, above=0.0, example=1.0)
 
     def __call__(self, subject: Game, batch: Batch) -> Tensor:
-        """The value of the game at each row and a sample next to it ``(n,)``."""
+        """The critic's objective at each example and a paired sample ``(n,)``."""
         return self.value(*subject.scores(batch))
 
     def learner(self, subject: Any, job: Any) -> AdversarialLearner:
@@ -67,13 +67,13 @@ class Wasserstein:
         return real - fake
 
     def generator_loss(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """What the program minimises ``(n,)``; ``real`` matters only where a guide has a part in it."""
+        """The program's loss ``(n,)``; ``real`` matters only with a guide."""
         return -fake if real is None else real - fake
 
     def critic_loss(
         self, score: Score, real: Sequence[Tensor], fake: Sequence[Tensor], value: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What the critic minimises ``(n,)``, and its estimate of the distance.
+        """The critic's loss ``(n,)``, and its estimate of the distance.
 
         Against a penalty of weight c the best critic of a distance W has the slope 1 + W / 2c, and a value
         larger by that factor: the estimate is the value over the mean slope, where that is above 1.
