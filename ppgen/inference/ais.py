@@ -54,15 +54,15 @@ class AIS:
 
     .. math:: \log w = \sum_k (\beta_k - \beta_{k-1}) \log \frac{\pi(z_{k-1})}{q(z_{k-1})}
 
-    makes it count for the posterior however few the temperatures are; the mean weight estimates the
-    evidence without bias. Temperatures, step sizes and metrics are learnt from a pilot run of
-    sequential Monte Carlo, of other particles. The draws are the chains' ends, resampled by their weights.
+    is valid however few the temperatures are; the mean weight estimates the evidence without bias.
+    Temperatures, step sizes and metrics are learnt from a pilot run of sequential Monte Carlo with separate
+    particles. The draws are the chains' ends, resampled by their weights.
 
     Attributes:
         temperatures: K; when not given, enough for weights whose logarithms vary by about 0.5.
-        samples: how many chains; one a draw when not given.
+        samples: how many chains; by default one per draw.
         start: what the path begins with, as for :class:`~ppgen.inference.smc.SMC`.
-        resample: ``False`` gives the ends as they are, with their weights.
+        resample: ``False`` returns the ends unchanged, with their weights.
 
     References:
         Neal (2001), *Annealed importance sampling*, arXiv:physics/9803008.
@@ -126,13 +126,13 @@ class AIS:
 def anneal(
     path: Path, positions: np.ndarray, schedule: Schedule, report: Callable[[int], None] = lambda chains: None
 ) -> Proposals:
-    """Take chains from draws ``(chain, dim)`` of the start of a path to its end.
+    """Move chains from draws ``(chain, dim)`` of the start of a path to its end.
 
     Args:
         path: between any two densities.
         positions: draws of the first.
         schedule: the temperatures, learnt from other draws than these.
-        report: told how many chains more have come to their end, in effect.
+        report: receives the number of chains completed since the last call.
     """
     particles = positions[None]  # one run
     log_weights = np.zeros(len(positions))

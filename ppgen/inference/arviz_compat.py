@@ -1,4 +1,4 @@
-"""The one place that knows which ArviZ is installed.
+"""Compatibility with both major versions of ArviZ, in one place.
 
 ArviZ 0.x keeps its groups in an ``InferenceData`` and takes them as keywords; 1.x keeps them in an
 xarray ``DataTree`` and takes one nested dictionary.
@@ -27,7 +27,7 @@ Groups = Mapping[str, Mapping[str, np.ndarray]]
 
 @cache
 def _arviz() -> Any:
-    """ArviZ, imported when it is first needed: with its plots that takes a second or two."""
+    """Import ArviZ on first use: with its plots that takes a second or two."""
     with warnings.catch_warnings():  # 0.x announces 1.x each time it is imported
         warnings.simplefilter("ignore", FutureWarning)
         import arviz

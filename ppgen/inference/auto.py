@@ -1,4 +1,4 @@
-"""The cheapest method that its own diagnostics vouch for."""
+"""The cheapest method that passes its own diagnostics."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["Auto"]
 class Auto:
     """Try methods from cheap to thorough: ``ppgen.infer(..., method="auto")``.
 
-    The first is taken whose own diagnostics find no problem: Pathfinder, a flow fitted by variational
+    The first whose own diagnostics find no problem is used: Pathfinder, a flow fitted by variational
     inference and corrected by its importance weights, the No-U-Turn sampler, and that sampler in the
-    flow's space. If none is without problems, the No-U-Turn draws come back with theirs.
+    flow's space. If all have problems, the No-U-Turn draws are returned with theirs.
     ``Posterior.method`` and ``Posterior.how`` say which it was and why.
 
     Attributes:

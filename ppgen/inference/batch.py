@@ -1,4 +1,4 @@
-"""Many data sets of one program, drawn from together: what a method offers for it."""
+"""Fitting many data sets of one program together: the interface for methods."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = [
 
 
 class Batch(NamedTuple):
-    """Data sets of one program, whose densities are one graph that reads other arrays.
+    """Data sets of one program, whose densities are one graph with different arrays.
 
     Attributes:
-        densities: one a data set.
+        densities: one per data set.
         inputs: what the graph reads; the arrays that differ are ``(data set, *shape)``.
         varies: which of ``inputs.arrays`` differ between data sets.
     """
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 def make_batch(densities: Sequence[Density], places: Sequence[int]) -> Batch:
-    """Densities that differ in the input arrays at some places alone."""
+    """Densities that differ only in some input arrays."""
     first = densities[0].inputs
     varies = tuple(place in places for place in range(len(first.arrays)))
     arrays = list(first.arrays)
@@ -80,7 +80,7 @@ class Batching(NamedTuple):
 
     Attributes:
         size: how many data sets at a time; 1 for one after another.
-        at_once: how many such batches may run side by side, in threads.
+        at_once: how many such batches may run at once, in threads.
         how: that as a sentence.
     """
 
@@ -96,19 +96,19 @@ def one_by_one(reason: str) -> Batching:
 
 @runtime_checkable
 class BatchMethod(Protocol):
-    """A method that draws from many data sets together faster than from one after another."""
+    """A method that can draw for many data sets together, faster than one after another."""
 
     def batching(self, density: Density, request: Request) -> Batching:
         """How it would draw, given one of the densities and what each is asked for."""
         ...
 
     def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
-        """Draw from every data set, or say why there are no draws; requests differ in their seeds alone."""
+        """Draw for every data set, or return the error; requests differ only in their seeds."""
         ...
 
 
 def draw_or_error(method: Method, density: Density, request: Request) -> Drawn | PpgenError:
-    """Draw from one data set; what the method raises because of the data takes the place of draws."""
+    """Draw for one data set; errors caused by the data are returned in place of draws."""
     try:
         return method.draw(density, request)
     except (InferenceError, DataError) as error:

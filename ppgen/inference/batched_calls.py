@@ -1,4 +1,4 @@
-"""Calls of compiled functions that many threads make, carried out together as vectorised ones."""
+"""Batching of calls to compiled functions from many threads into vectorised calls."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class BatchedCalls:
     """Runs a procedure in many threads, whose calls meet and are made as one.
 
     A procedure that is written for one data set, with decisions in Python between its calls of a compiled
-    function, serves many so: each thread waits at its call until all others that are still going on have made
-    theirs; calls of the same function are stacked. Who meets whom depends on the procedures alone and not on
-    time, so that results are the same in every run.
+    function, thus serves many: each thread waits at its call until all other running threads have made
+    theirs, and calls to the same function are stacked. The grouping depends only on the procedures and not on
+    timing, so that results are the same in every run.
 
     Args:
         functions: compiled functions by name, whose arguments and results all have a leading axis.

@@ -1,4 +1,4 @@
-"""What to cite for a posterior: the papers of the methods that drew it."""
+"""Citations for a posterior: the papers of the methods that drew it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def cite(posterior: Posterior) -> str:
     """BibTeX for the methods and libraries that a posterior came from.
 
     Args:
-        posterior: what ``ppgen.infer`` returned.
+        posterior: the result of ``ppgen.infer``.
 
     Returns:
-        BibTeX entries, one a paper; print it.
+        BibTeX entries, one per paper, as one string to print.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist, ppgen

@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that the next process does not compile them again."""
+"""A disk cache of compiled programs, shared between processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CACHE_VARIABLE = "PPGEN_COMPILATION_CACHE"
 
 
 def use_persistent_cache() -> Path | None:
-    """Keep what XLA compiles in the user's cache directory, unless the user says otherwise.
+    """Cache what XLA compiles in the user's cache directory, unless configured otherwise.
 
-    The environment variable ``PPGEN_COMPILATION_CACHE`` names another directory, or switches the
-    cache off with ``off``. A directory that the user has already given to JAX is left as it is.
+    The environment variable ``PPGEN_COMPILATION_CACHE`` names another directory, or turns the
+    cache off with ``off``. A directory already set in JAX is kept.
 
     Returns:
         The directory in use, or ``None``.

@@ -1,4 +1,4 @@
-"""How many threads can run side by side."""
+"""How many threads can run in parallel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGEST_ALONE = 50_000
 
 
 def available_cores() -> int:
-    """The cores that this process may use, which on a shared machine can be fewer than it has.
+    """The number of cores that this process may use, which on a shared machine can be fewer than it has.
 
     Example:
         >>> available_cores() >= 1
@@ -21,17 +21,17 @@ def available_cores() -> int:
 
 
 def concurrent_runs(rows: int, batch: int) -> int:
-    """How many compiled computations may run at once, one a core.
+    """How many compiled computations may run at once, one per core.
 
-    One core is left free if they factor or solve matrices that are not small. XLA's LAPACK calls hand parts
-    of their work to the threads that computations themselves run in, one a core, and wait. Where every
-    thread waits none is left to do the parts, and all wait for ever: with jaxlib 0.10.2 on two cores, two
-    batches of two chains that solve 60×60 matrices never came back, nor did two of 32 chains with a dense
+    One core is left free if they factor or solve matrices that are not small. XLA's LAPACK calls hand
+    parts of their work to the threads that run the computations, one per core, and wait. If every thread
+    waits, none is left to do the parts, which is a deadlock: with jaxlib 0.10.2 on two cores, two
+    batches of two chains that solve 60×60 matrices never returned, nor did two of 32 chains with a dense
     metric of 24 dimensions.
 
     Args:
         rows: of the largest matrix, as ``Graph.largest_matrix`` says; 0 for none.
-        batch: how many matrices of that size one computation treats side by side.
+        batch: how many matrices of that size one computation treats at once.
 
     Example:
         >>> concurrent_runs(0, 1) == available_cores()

@@ -32,15 +32,15 @@ _PROPOSALS = ("prior", "laplace", "pathfinder", *GUIDES)
 class Importance:
     r"""Options of ``ppgen.infer(..., method="importance")``.
 
-    Proposals :math:`z_s \sim q` stand for the posterior when each counts :math:`w_s = \pi(z_s) / q(z_s)`;
+    Proposals :math:`z_s \sim q` represent the posterior with weights :math:`w_s = \pi(z_s) / q(z_s)`;
     the mean weight estimates the evidence without bias. The draws are resampled from the proposals in
     proportion to the Pareto-smoothed weights.
 
     Attributes:
         proposal: ``"prior"``, for which all priors must be proper; ``"laplace"`` or ``"pathfinder"``; or
             a guide for ``method="svi"``, by name or as a callable in the program's language.
-        samples: how many proposals; ten a draw when not given.
-        resample: ``False`` gives the first of the proposals as they are, with their weights.
+        samples: how many proposals; by default ten per draw.
+        resample: ``False`` returns the first proposals unchanged, with their weights.
 
     References:
         Vehtari, Simpson, Gelman, Yao and Gabry, *Pareto smoothed importance sampling*, arXiv:1507.02646.
@@ -91,7 +91,7 @@ class Importance:
     def _draw(self, density: Density, request: Request, before: np.ndarray, seed: int) -> Drawn:
         size = request.chains * request.draws
         samples = _PROPOSALS_A_DRAW * size if self.samples is None else self.samples
-        check_integer("samples", samples, least=size, example=_PROPOSALS_A_DRAW * size)  # one a draw
+        check_integer("samples", samples, least=size, example=_PROPOSALS_A_DRAW * size)  # one per draw
         found = _propose(self.proposal, density, request._replace(seed=seed), samples)
         drawn = draw_from(found.pool, request, resample=self.resample, seed=seed, before=before)
         drift = () if len(before) else find_drift(density, found.pool.positions, found.pool.log_weights, seed)

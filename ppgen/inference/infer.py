@@ -1,4 +1,4 @@
-"""The front door to the posterior methods."""
+"""``ppgen.infer``: draw from the posterior of a program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ppgen.program.read import read_density
 
 __all__ = ["infer"]
 
-_MOST_CHAINS = 1000  # more of them say nothing more: longer ones do
+_MOST_CHAINS = 1000  # more add nothing: longer ones do
 
 
 def infer(
@@ -47,26 +47,26 @@ def infer(
         data: its keyword arguments; arrays, lists and pandas columns become arrays.
         method: ``"nuts"``, the No-U-Turn sampler; ``"svi"``, a guide fitted by variational inference;
             ``"laplace"``, ``"pathfinder"``, ``"importance"``, ``"rejection"``, ``"smc"``, ``"ais"``; or
-            ``"auto"``, the cheapest of them whose own diagnostics vouch for it. Or an object: one of these
-            with its options, ``ppgen.inference.NUTS(target_accept=0.95)``, or a
-            :class:`~ppgen.inference.Method` of your own.
-        draws, tune, chains: draws a chain after warm-up, length of the warm-up, number of chains.
+            ``"auto"``, the cheapest method that passes its own diagnostics. Or an object: one of these
+            with its options, ``ppgen.inference.NUTS(target_accept=0.95)``, or your own
+            :class:`~ppgen.inference.Method`.
+        draws, tune, chains: draws per chain after warm-up, length of the warm-up, number of chains.
         seed: the same seed gives the same draws on the same machine.
         coords, dims: names for the entries of sites, as ArviZ takes them; plates give theirs.
-        engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
-        backend: ``"native"`` has a Pyro program run by Pyro at every step, where it cannot be lowered.
+        engine: ``"numpyro"`` or ``"pyro"``, if it cannot be detected from the program.
+        backend: ``"native"`` lets Pyro run a Pyro program at every step, if it cannot be lowered.
         progress: show a progress bar.
-        **options: those of a method that is given by name, the fields of its class:
+        **options: options of a method given by name, the fields of its class:
             :class:`ppgen.inference.NUTS`, :class:`ppgen.inference.SVI` and so on.
 
     Returns:
-        A :class:`Posterior`. What its diagnostics find wrong is also raised as an
+        A :class:`Posterior`. Problems found by its diagnostics are also issued as an
         :class:`~ppgen.errors.InferenceWarning`.
 
     Raises:
         ProgramError, UnsupportedProgram: if the program is wrong or cannot be fitted.
         DataError: if the data is empty, not finite, or outside a site's support.
-        InvalidArgument, UnknownName: if an argument, option or method is not possible.
+        InvalidArgument, UnknownName: if an argument, option or method is invalid.
         InferenceError: if the log density is not finite anywhere near 0.
 
     Example:

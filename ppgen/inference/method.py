@@ -1,4 +1,4 @@
-"""What a posterior method is: it draws from a density, and says what it knows of the draws."""
+"""The interface of posterior methods: they draw from a density, and report on the draws."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Drawn", "Extendable", "Method", "Request"]
 
 
 class Request(NamedTuple):
-    """What every method is asked for.
+    """The request to a method.
 
     Attributes:
-        draws: draws a chain, after warm-up.
+        draws: draws per chain, after warm-up.
         tune: length of the warm-up, for methods that have one.
-        chains: number of chains; methods whose draws are independent just split them so.
+        chains: number of chains; methods with independent draws only split them.
         seed: the same seed gives the same draws on the same machine.
         progress: whether to show a progress bar.
     """
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What a method drew, and what it knows about it.
+    """A method's draws, and what it reports about them.
 
     Attributes:
         positions: ``(chain, draw, dim)``, in unconstrained space.
@@ -50,12 +50,12 @@ class Drawn:
         khat: the Pareto shape of the importance weights, for methods that have them.
         ess: how many independent draws these are worth, where weights or resampling make that fewer
             than there are; ``None`` for Markov chains and for independent draws.
-        findings: what the method itself has found wrong.
-        how: what the method did, where that is not plain from its options.
+        findings: problems that the method itself found.
+        how: what the method did, if its options do not say.
         warmup: the draws of the warm-up, if they were to be kept.
-        state: the arrays that are needed to resume.
-        fit: what was fitted on the way, such as a guide with its history.
-        by: the method that drew, where the one that was asked for chose among others.
+        state: the arrays needed to resume.
+        fit: what was fitted, such as a guide with its history.
+        by: the method that drew, if the requested one chose among others.
         cites: keys of :mod:`ppgen.inference.citations`.
     """
 
@@ -75,13 +75,13 @@ class Drawn:
 
     @property
     def weights(self) -> Weights | None:
-        """The importance weights ``(chain * draw,)``; ``None`` where all draws count alike."""
+        """The importance weights ``(chain * draw,)``; ``None`` if the draws are unweighted."""
         if self.log_weights is None or np.ptp(self.log_weights) == 0:
             return None
         return Weights(self.log_weights.ravel())
 
     def corrected(self, seed: int) -> Drawn:
-        """The same draws, resampled by their weights; themselves, if all count alike.
+        """The same draws, resampled by their weights; unchanged, if unweighted.
 
         Raises:
             InferenceError: if the Pareto shape of the weights does not allow it.
@@ -136,8 +136,8 @@ class Drawn:
 class Method(Protocol):
     """A posterior method with its options: a frozen dataclass, whose fields are the options.
 
-    One of your own is a class with a ``name`` and a ``draw``; as a subclass of this protocol it has a
-    ``diagnose`` as well. An instance of it is what ``ppgen.infer(method=...)`` takes, without registration.
+    Your own is a class with a ``name`` and a ``draw``; as a subclass of this protocol it also has a
+    ``diagnose``. An instance of it is what ``ppgen.infer(method=...)`` takes, without registration.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist, ppgen
@@ -169,7 +169,7 @@ class Method(Protocol):
         ...
 
     def diagnose(self, draws: Mapping[str, np.ndarray], drawn: Drawn) -> Diagnostics:
-        """Judge the latent sites ``(chain, draw, *event)`` that were drawn.
+        """Diagnose the drawn latent sites ``(chain, draw, *event)``.
 
         Draws with importance weights are judged by these, others as Markov chains.
         """

@@ -18,11 +18,11 @@ from ppgen.program.jaxprs.graph import Graph, Inputs
 __all__ = ["Ends", "climb_together"]
 
 _STEPS = 300
-_GAIN = 1e-15  # nats that another step would gain; far below what counts, as the last step is all but free
+_GAIN = 1e-15  # nats that another step would gain; far below what matters, as the last step costs little
 
 
 class Ends(NamedTuple):
-    """Where climbs ended, ``(data set, start, …)``: JAX arrays while climbing, NumPy arrays after.
+    """The ends of runs, ``(data set, start, …)``: JAX arrays during the run, NumPy arrays after.
 
     Attributes:
         position: ``(…, dim)``.
@@ -91,7 +91,7 @@ def _next_damping(damping: jax.Array, better: jax.Array, scale: jax.Array) -> ja
 
 
 def _gain(gradient: jax.Array, precision: jax.Array) -> jax.Array:
-    """What another step would gain, in nats; infinite where the precision is not positive definite."""
+    """The gain of another step, in nats; infinite if the precision is not positive definite."""
     curvatures, directions = jnp.linalg.eigh(precision)
     gain = jnp.sum((directions.T @ gradient) ** 2 / curvatures) / 2
     return jnp.where((curvatures > 0).all() & jnp.isfinite(gain), gain, jnp.inf)

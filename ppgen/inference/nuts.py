@@ -1,7 +1,7 @@
 """The No-U-Turn sampler, for any density, and for those of many data sets together.
 
 Chains that run as one batch wait for the longest trajectory among them at every draw, but share the cost of
-each operation. On eight schools (17 leapfrog steps a draw on average, heavy tails), with 128 data sets and
+each operation. On eight schools (17 leapfrog steps per draw on average, heavy tails), with 128 data sets and
 two cores, batches of 2, 8, 32 and 128 chains took 19.2, 17.6, 11.9 and 16.6 s for two chains a data set;
 batches of 16, 32 and 64 took 7.0, 7.1 and 13.4 s for one. So a batch has 32 chains.
 """
@@ -38,7 +38,7 @@ from ppgen.style.bar import ProgressBar
 
 __all__ = ["NUTS"]
 
-# A dense metric costs dim² a leapfrog step and needs a few draws a dimension to be estimated.
+# A dense metric costs dim² a leapfrog step and needs a few draws per dimension to be estimated.
 _LARGEST_DENSE_DIM = 100
 _CHAINS_OF_A_BATCH = 32
 
@@ -49,8 +49,8 @@ class NUTS:
 
     Multinomial NUTS (Hoffman and Gelman 2014, arXiv:1111.4246; Betancourt 2017, arXiv:1701.02434) on
     BlackJAX's kernel, with Stan's windowed warm-up: the step size by dual averaging, the metric from the
-    chain's own history. A chain that gets lost early in the warm-up, where by its own count next to nothing
-    of the posterior is, restarts from another point; ``Posterior.how`` says so.
+    chain's own history. A chain that is lost early in the warm-up, in a region with almost no posterior mass
+    by its own estimate, restarts from another point; ``Posterior.how`` says so.
 
     Attributes:
         target_accept: the acceptance rate that the step size is adapted to; nearer 1 means smaller
@@ -64,11 +64,11 @@ class NUTS:
         start: ``"uniform"`` starts on (-2, 2) in unconstrained space, ``"pathfinder"`` where Pathfinder
             leads from there.
         until_ess: keep drawing until the smallest bulk and tail effective sample size reach this.
-        max_draws: but no more draws a chain than this.
+        max_draws: the most draws per chain with ``until_ess``.
         guide: the name of a flow (``"nsf"``, ``"realnvp"``, ``"iaf"``) that is fitted first; the chains then
             move in its space, where the posterior is nearly a standard normal (NeuTra, arXiv:1903.03704).
         keep_warmup: keep the draws of the warm-up as well.
-        checkpoint: a file that is kept up to date with all that was drawn; a later call with the same
+        checkpoint: a file in which all draws are saved regularly; a later call with the same
             program, data, options and seed resumes from it.
     """
 
@@ -198,7 +198,7 @@ class NUTS:
         return LoopSettings(self.target_accept, self.max_tree_depth, metric, memory)
 
     def _missing(self, space: Space, record: Record) -> int:
-        """How many more draws a chain it seems to take until the effective sample sizes suffice."""
+        """How many more draws per chain it seems to take until the effective sample sizes suffice."""
         count = record.lp.shape[1]
         if self.until_ess is None or count >= self.max_draws:
             return 0

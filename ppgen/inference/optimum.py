@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 Part = Literal["posterior", "likelihood"]
-"""What is climbed: log π(z), or log π(z) less the log density of the prior."""
+"""The objective: log π(z), or log π(z) minus the log density of the prior."""
 
 _CLIMB_STEPS = 2000
 _NEWTON_STEPS = 100
-# What another Newton step would gain at a maximum, in nats: a number without units, unlike a gradient.
+# The most that another Newton step may gain at a maximum, in nats: unit-free, unlike a gradient.
 _GAIN = 1e-9
 _LARGEST_DIM = 2000
-# Two climbs ended at the same maximum if they differ by less than this, in posterior sd.
+# Two runs ended at the same maximum if they differ by less than this, in posterior sd.
 _SAME = 0.05
 
 
@@ -63,16 +63,15 @@ class Mode(NamedTuple):
 
 
 def find_modes(density: Density, seed: int, starts: int) -> list[Mode]:
-    r"""The maxima of the posterior density that climbs from several starts reach, the heaviest first.
+    r"""Find maxima of the posterior density from several starts, the largest mass first.
 
-    Each climb is L-BFGS from a start uniform on (-2, 2), then Newton's method with a trust region until
+    Each run is L-BFGS from a start uniform on (-2, 2), then Newton's method with a trust region until
     another step would gain less than 1e-9 nats. The mass of a mode is Laplace's estimate,
 
     .. math:: \log \pi(z^*) + \tfrac{d}{2} \log 2\pi - \tfrac12 \log \det H
 
     Raises:
-        InferenceError: if no climb ends at a maximum: the density rises without end, or is flat in
-            some direction.
+        InferenceError: if no run ends at a maximum: the density is unbounded, or flat in some direction.
         DataError: if an observation lies outside the support of its site.
 
     Example:
@@ -92,7 +91,7 @@ def find_modes(density: Density, seed: int, starts: int) -> list[Mode]:
             expected=f"at most {_LARGEST_DIM}, for a full Hessian",
             fix='Take method="svi", guide="mean_field", or method="nuts".',
         )
-    with float64(), np.errstate(all="ignore"):  # a climb may leave all numbers behind; its end is checked
+    with float64(), np.errstate(all="ignore"):  # a run may overflow; its end is checked
         begin = starting_points(density, seed, starts)
         ends = [_polish(density, climb(density, start)[-1].position) for start in begin]
     modes = _distinct(ends)
@@ -102,11 +101,11 @@ def find_modes(density: Density, seed: int, starts: int) -> list[Mode]:
 
 
 def find_modes_together(batch: Batch, seeds: Sequence[int], starts: int) -> list[list[Mode]]:
-    """The maxima of each density of a batch, by Newton's method from all starts at once; none, maybe.
+    """Find the maxima, if any, of each density of a batch, by Newton's method from all starts at once.
 
     Args:
         batch: the densities.
-        seeds: of the starts, one a data set.
+        seeds: of the starts, one per data set.
         starts: how many for each.
     """
     shape = (starts, batch.dim)
@@ -116,7 +115,7 @@ def find_modes_together(batch: Batch, seeds: Sequence[int], starts: int) -> list
 
 
 def _distinct(ends: Iterable[_End]) -> list[Mode]:
-    """The maxima among ends, each once, the heaviest first."""
+    """The distinct maxima among end points, the largest mass first."""
     modes: list[Mode] = []
     for end in ends:
         mode = _as_mode(end)
@@ -126,11 +125,11 @@ def _distinct(ends: Iterable[_End]) -> list[Mode]:
 
 
 class ClimbStep(NamedTuple):
-    """A point on the way up.
+    """A point on an optimisation path.
 
     Attributes:
         position: ``(dim,)``.
-        value: what is climbed, there.
+        value: the objective there.
         gradient: its gradient ``(dim,)``.
     """
 
@@ -140,7 +139,7 @@ class ClimbStep(NamedTuple):
 
 
 def starting_points(density: Density, seed: int, n: int) -> np.ndarray:
-    """Points ``(n, dim)`` of finite log density to climb from, uniform on (-2, 2).
+    """Points ``(n, dim)`` of finite log density, uniform on (-2, 2), to start from.
 
     Raises:
         InferenceError: if no finite log density is found.
@@ -152,10 +151,10 @@ def starting_points(density: Density, seed: int, n: int) -> np.ndarray:
 
 @contextmanager
 def explain_no_start(density: Density, seed: int) -> Iterator[None]:
-    """Where a method finds no finite log density, say which site forbids it, if it is so everywhere.
+    """Explain a method's failure to find a finite log density: name the site at fault, if there is one.
 
     Raises:
-        InferenceError, DataError: those of :func:`starting_points`; else what the method raised.
+        InferenceError, DataError: those of :func:`starting_points`; otherwise the method's own error.
     """
     try:
         yield
@@ -203,7 +202,7 @@ def site_of(density: Density, direction: np.ndarray) -> str:
 
 
 class _End(NamedTuple):
-    """Where a climb ended: NaN where the density has no derivatives there."""
+    """The end of a run; NaN if the density has no derivatives there."""
 
     position: np.ndarray
     value: float
@@ -212,7 +211,7 @@ class _End(NamedTuple):
 
 
 def _polish(density: Density, start: np.ndarray) -> _End:
-    """Newton's method, with a trust region as long as the Hessian is not definite or steps are long."""
+    """Newton's method, with a trust region while the Hessian is not definite or steps are long."""
     end = _look(density, start)
     if not np.isfinite(end.precision).all():
         return end
@@ -226,7 +225,7 @@ def _polish(density: Density, start: np.ndarray) -> _End:
             found = look(z)
             return -found.value if _usable(found) else math.inf
 
-        with suppress(ValueError, np.linalg.LinAlgError):  # numbers ran out: the climb ended at no maximum
+        with suppress(ValueError, np.linalg.LinAlgError):  # overflow: the run did not end at a maximum
             found = minimize(
                 value,
                 start,
@@ -259,7 +258,7 @@ def _usable(end: _End) -> bool:
 
 
 def _gain(end: _End) -> float:
-    """What a Newton step would gain, in nats, to second order; infinite where there is no maximum near."""
+    """The gain of a Newton step, in nats, to second order; infinite if no maximum is near."""
     factor = _factor(end.precision)
     if factor is None:
         return math.inf
@@ -271,7 +270,7 @@ def _factor(precision: np.ndarray) -> np.ndarray | None:
     scale = np.sqrt(np.abs(np.diag(precision)))
     if not np.isfinite(precision).all() or not (scale > 0).all():
         return None
-    # In units of the scale of each coordinate, so that unlike units are not taken for a flat direction.
+    # In units of each coordinate's scale, so that different units do not look like a flat direction.
     if np.linalg.eigvalsh(precision / np.outer(scale, scale)).min() < 1e-12:
         return None
     return np.linalg.cholesky(precision)
@@ -292,7 +291,7 @@ def _same(mode: Mode, other: Mode) -> bool:
 
 
 def _no_maximum(density: Density, ends: list[_End]) -> InferenceError:
-    """Say whether the density rises without end or is flat, and along which site."""
+    """Report whether the density is unbounded or flat, and along which site."""
     end = max(ends, key=lambda end: end.value if math.isfinite(end.value) else -math.inf)
     if np.isfinite(end.precision).all():
         scale = np.maximum(np.sqrt(np.abs(np.diag(end.precision))), 1e-100)

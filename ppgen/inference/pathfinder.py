@@ -28,7 +28,7 @@ __all__ = ["Gaussian", "Pathfinder", "PathfinderFit"]
 
 _REMEDY = 'Take more paths (paths=20), a guide (method="svi", guide="nsf"), or method="nuts".'
 _ELBO_DRAWS = 10  # at each step of each path; the authors found 5 enough
-_POOL = 4  # proposals a draw
+_POOL = 4  # proposals per draw
 
 
 class Gaussian(NamedTuple):
@@ -68,10 +68,10 @@ class Gaussian(NamedTuple):
 
 
 class PathfinderFit(NamedTuple):
-    """What was found along the paths.
+    """The Gaussians found along the paths.
 
     Attributes:
-        gaussians: one a path that succeeded.
+        gaussians: one per path that succeeded.
         failed: how many paths were dropped, with no finite log density along them.
     """
 
@@ -89,13 +89,13 @@ class Pathfinder:
 
     .. math:: w(z) = \pi(z) \Big/ \tfrac1K \textstyle\sum_k q_k(z)
 
-    The article weighs each draw by its own path's :math:`q_k`; with their mixture, modes that several
-    paths have found do not count several times, and the mean weight estimates the evidence.
+    The paper weights each draw by its own path's :math:`q_k`; with their mixture, modes found by several
+    paths do not count several times, and the mean weight estimates the evidence.
 
     Attributes:
         paths: how many paths.
-        steps: an optimisation has at most so many.
-        memory: how many steps the estimate of a covariance looks back.
+        steps: the most steps of an optimisation.
+        memory: how many past steps the covariance estimate uses.
         resample: ``False`` gives draws of the mixture with their weights instead.
 
     References:
@@ -125,7 +125,7 @@ class Pathfinder:
         check_integer("memory", self.memory, example=10)
 
     def draw(self, density: Density, request: Request) -> Drawn:
-        """Follow the paths, and draw from what they found.
+        """Follow the paths, and draw from their Gaussians.
 
         Raises:
             InferenceError: if no path found a Gaussian.

@@ -1,4 +1,4 @@
-"""What every posterior method returns."""
+"""The posterior, which every method returns."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ __all__ = ["Posterior", "make_posterior"]
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Draws from a program's posterior, with everything needed to judge and to use them.
+    """Draws from a program's posterior, with everything needed to judge and use them.
 
     Attributes:
         draws: each latent and deterministic site as ``(chain, draw, *event)``, in its own support.
         diagnostics: whether the draws can be trusted.
-        drawn: what the method drew, in unconstrained space, and what it says of it.
+        drawn: the method's draws in unconstrained space, with its own statistics.
         settings: the method with its options.
-        request: what it was asked for: draws, tune, chains, seed.
-        seconds: how long the method took, compilation included.
+        request: the requested draws, tune, chains and seed.
+        seconds: how long the method took, including compilation.
         density: the program's density.
         data: the program's data.
         coords, dims: names for the entries of sites, as ArviZ takes them; plates give theirs.
@@ -72,7 +72,7 @@ class Posterior:
 
     @property
     def how(self) -> str:
-        """What the method did and why, where its options leave that open; else empty."""
+        """What the method chose and why, if its options left a choice; else empty."""
         return self.drawn.how
 
     @property
@@ -92,9 +92,9 @@ class Posterior:
 
     @property
     def log_weights(self) -> np.ndarray | None:
-        """``(chain, draw)`` log importance weights of :attr:`draws`; ``None`` where all count alike.
+        """``(chain, draw)`` log importance weights of :attr:`draws`; ``None`` if unweighted.
 
-        They are log π(z) − log q(z), and zero where draws have been resampled by such weights.
+        They are log π(z) − log q(z), and zero for draws that have been resampled by such weights.
         """
         return self.drawn.log_weights
 
@@ -106,7 +106,7 @@ class Posterior:
     def corrected(self, seed: int = 0) -> Posterior:
         """The same draws, resampled by their Pareto-smoothed importance weights.
 
-        A posterior whose draws all count alike is its own correction.
+        Unweighted draws are returned unchanged.
 
         Args:
             seed: seed of the resampling.
@@ -125,7 +125,7 @@ class Posterior:
         """Resume drawing where the method stopped, without a new warm-up.
 
         Args:
-            draws: how many more draws a chain.
+            draws: how many more draws per chain.
             progress: show a progress bar.
 
         Returns:
@@ -157,7 +157,7 @@ class Posterior:
         return make_posterior(self.density, self.data, self.settings, request, drawn, seconds, **names)
 
     def warn(self) -> None:
-        """Raise each problem that the diagnostics found as an :class:`~ppgen.errors.InferenceWarning`."""
+        """Issue each problem that the diagnostics found as an :class:`~ppgen.errors.InferenceWarning`."""
         for problem in self.diagnostics.problems:
             warnings.warn(problem, InferenceWarning, stacklevel=3)
 
@@ -173,12 +173,12 @@ class Posterior:
 
         The groups are posterior, sample_stats, log_likelihood, log_prior, observed_data, constant_data;
         posterior_predictive, prior and prior_predictive if asked for; and the warm-up's if it was kept.
-        Draws with importance weights are resampled by them first, where their Pareto shape allows it:
-        ArviZ takes all draws to count alike.
+        Draws with importance weights are resampled by them first, if their Pareto shape allows it: ArviZ has
+        no weighted draws.
 
         Args:
             predictive: also resample the observed sites, by the posterior's own seed.
-            prior: also draw so many times from the prior, and the observed sites after it.
+            prior: also draw this many times from the prior, and the observed sites from it.
 
         Raises:
             UnsupportedProgram: if prior draws are asked for and a prior is improper.
@@ -205,7 +205,7 @@ class Posterior:
         return arviz_compat.make_arviz(groups, coords=self.coords, dims=self.dims)
 
     def equally_weighted(self) -> Posterior:
-        """These draws where all count alike, else what their weights make of them, if they can be used."""
+        """These draws if unweighted, else resampled by their weights, if these can be used."""
         weights = self.drawn.weights
         return self.corrected(self.seed) if weights is not None and weights.usable else self
 
@@ -216,7 +216,7 @@ class Posterior:
         return sites, {name: unflatten_draws(value, (1, n)) for name, value in drawn.items()}
 
     def infer_discrete(self, seed: int = 0) -> dict[str, np.ndarray]:
-        """Draws of the discrete latents, which were summed out: one joint draw a posterior draw.
+        """Draw the discrete latents, which were marginalised: one joint draw per posterior draw.
 
         They are drawn from their exact posterior given the continuous sites of that draw.
 
@@ -233,7 +233,7 @@ class Posterior:
     def predictive(
         self, seed: int = 0, data: Mapping[str, Any] | None = None, anew: Collection[str] = ()
     ) -> dict[str, np.ndarray]:
-        """Posterior predictive draws: each observed site resampled once a posterior draw.
+        """Draw from the posterior predictive: each observed site is resampled once per posterior draw.
 
         Args:
             seed: the same seed gives the same draws.
@@ -271,7 +271,7 @@ class Posterior:
         return {name: unflatten_draws(value, shape) for name, value in drawn.items()}
 
     def save(self, path: str | Path) -> Path:
-        """Write a netCDF file that ArviZ reads, and that :meth:`load` makes this posterior of again.
+        """Write a netCDF file that ArviZ reads, and from which :meth:`load` restores this posterior.
 
         Raises:
             StorageError: if the file cannot be written, or the method has an option (a guide of the
@@ -288,13 +288,13 @@ class Posterior:
 
         Args:
             path: the file.
-            program: the program that it is a posterior of: files hold no code.
-            method: the method that drew it, if that is one of your own.
-            engine: ``"numpyro"`` or ``"pyro"``, where it cannot be told from the program.
+            program: the program of the posterior: files hold no code.
+            method: the method that drew it, if it is your own.
+            engine: ``"numpyro"`` or ``"pyro"``, if it cannot be detected from the program.
 
         Raises:
             StorageError: if the file is missing, damaged, or not of ppgen; or ``method`` is needed.
-            ProgramError: if the program gives the draws another log density than the saved one did.
+            ProgramError: if the program's log density of the draws differs from the saved one.
         """
         stored = read_posterior(path, method)
         density = read_density(program, stored.data, engine=engine)
@@ -329,7 +329,7 @@ def make_posterior(
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
 ) -> Posterior:
-    """Bring what a method drew into the program's own space, and judge it."""
+    """Transform a method's draws to the program's own space, and diagnose them."""
     settings = drawn.by or settings
     if "lp" not in drawn.stats:
         flat = log_densities(density, flatten_draws(drawn.positions)).log_joint
@@ -351,7 +351,7 @@ def make_posterior(
 
 
 def _check_same_program(density: Density, drawn: Drawn) -> None:
-    """Hold the log density of the last draw against the one that was stored with it."""
+    """Compare the log density of the last draw with the stored one."""
     last, stored = drawn.positions[0, -1], drawn.stats["lp"][0, -1]
     found = float(density.log_prob(last)) if len(last) == density.dim else np.nan
     if not np.isclose(found, stored, rtol=1e-6, atol=1e-6):

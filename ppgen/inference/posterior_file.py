@@ -1,6 +1,6 @@
-"""A posterior in a netCDF file: ArviZ's groups, and next to them all that is needed to resume.
+"""A posterior in a netCDF file: ArviZ's groups, and everything needed to resume.
 
-ArviZ reads such a file as any other. What is ppgen's own lies in the group ``ppgen``: the draws in
+ArviZ reads such a file like any other. The group ``ppgen`` holds the rest: the draws in
 unconstrained space, the state of the chains, the data, and a JSON document. No code is stored.
 """
 
@@ -33,7 +33,7 @@ _FORMAT = 2  # 1 had findings as sentences
 
 
 class StoredPosterior(NamedTuple):
-    """What a file holds of a posterior: all but its program, and what follows from both.
+    """The contents of a posterior file: everything but the program and what can be recomputed.
 
     Attributes:
         data: the program's data; objects that are neither arrays nor JSON values are missing.
@@ -50,10 +50,10 @@ class StoredPosterior(NamedTuple):
 
 
 def write_posterior(path: str | os.PathLike[str], groups: Any, posterior: StoredPosterior) -> Path:
-    """Write a posterior, whole or not at all.
+    """Write a posterior atomically.
 
     Args:
-        path: where to, by custom ``*.nc``.
+        path: the file, by convention ``*.nc``.
         groups: the posterior as ArviZ data.
         posterior: what is written next to them.
 
@@ -83,7 +83,7 @@ def read_posterior(path: str | os.PathLike[str], method: Method | None = None) -
 
     Args:
         path: the file.
-        method: the one that drew, if it is none of ppgen's.
+        method: the method that drew, if it is not one of ppgen's.
 
     Raises:
         StorageError: if the file is missing, damaged, or not a posterior that ppgen saved; or if another

@@ -1,4 +1,4 @@
-"""Rejection sampling from the prior: exact, independent draws, where the data say little."""
+"""Rejection sampling from the prior: exact, independent draws, for weakly informative data."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SLACK = 1e-6  # of a bound that was found: climbs stop a little below the maxim
 
 
 class RejectionFit(NamedTuple):
-    """What the draws cost.
+    """The cost of the draws.
 
     Attributes:
         log_bound: the bound of the log likelihood, in nats.
-        proposals: how many draws of the prior were looked at.
-        acceptance_rate: which share of them was accepted: the mean likelihood over its bound.
+        proposals: how many draws from the prior were proposed.
+        acceptance_rate: the share accepted: the mean likelihood divided by its bound.
     """
 
     log_bound: float
@@ -45,13 +45,13 @@ class Rejection:
     r"""Options of ``ppgen.infer(..., method="rejection")``.
 
     A draw z of the prior is accepted with probability :math:`L(z) / M`, where L is the likelihood and
-    M a bound of it. What is accepted are exact, independent draws from the posterior, and the evidence is
+    M a bound of it. Accepted draws are exact, independent draws from the posterior, and the evidence is
     M times the acceptance rate. All priors must be proper.
 
     Attributes:
         log_bound: log M, in nats. When not given it is found: the largest log likelihood that climbs
             from several points reach. A draw above it raises it, and restarts the sampling.
-        max_proposals: so many draws of the prior are looked at, at most.
+        max_proposals: the most draws from the prior to propose.
 
     Example:
         >>> import numpyro, numpyro.distributions as dist
@@ -75,7 +75,7 @@ class Rejection:
         check_integer("max_proposals", self.max_proposals, example=10**7)
 
     def draw(self, density: Density, request: Request) -> Drawn:
-        """Propose from the prior until enough is accepted.
+        """Propose from the prior until enough draws are accepted.
 
         Raises:
             UnsupportedProgram: if a prior is improper.
@@ -83,7 +83,7 @@ class Rejection:
             InferenceError: if the likelihood has no bound, or so few draws are accepted that it would
                 not end.
         """
-        density.draw_prior(request.seed, 1)  # an improper prior is refused before anything is climbed
+        density.draw_prior(request.seed, 1)  # reject an improper prior before optimising
         bound = _find_bound(density, request.seed) if self.log_bound is None else self.log_bound
         raised = 0
         with ProgressBar(

@@ -1,4 +1,4 @@
-"""From weighted draws of another density to draws that all count alike."""
+"""From weighted draws of another density to equally weighted draws."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ppgen.inference.weights import Weights
 
 __all__ = ["Proposals", "diagnose_resampled", "draw_from"]
 
-# Fewer independent draws than this put a mean off by 0.2 standard deviations once in a thousand times or so.
+# With fewer independent draws, a mean is off by 0.2 standard deviations about once in a thousand times.
 _SMALLEST_ESS = 300
 
 
 class Proposals(NamedTuple):
-    """Draws of another density q than the posterior.
+    """Draws from a density q other than the posterior.
 
     Attributes:
         positions: ``(n, dim)``.
@@ -36,12 +36,12 @@ class Proposals(NamedTuple):
 def draw_from(
     proposals: Proposals, request: Request, *, resample: bool, seed: int, before: np.ndarray | None = None
 ) -> Drawn:
-    """Draws ``(chain, draw)`` in proportion to their smoothed weights; or the first as they are, weighted.
+    """Draws ``(chain, draw)`` resampled by their smoothed weights; or the first ones, with weights.
 
     Args:
         proposals: at least as many as draws.
         request: how many chains and draws.
-        resample: whether draws are to count alike.
+        resample: whether to return equally weighted draws.
         seed: seed of the resampling.
         before: ``(m,)`` the log weights of earlier proposals, by which these are judged as well.
     """

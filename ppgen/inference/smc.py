@@ -58,10 +58,10 @@ class Stage(NamedTuple):
 
 
 class SMCFit(NamedTuple):
-    """What the runs did.
+    """The result of the runs.
 
     Attributes:
-        stages: one a temperature.
+        stages: one per temperature.
         evidence: each run's own estimate of it.
         ancestors: ``(run, particle)``, the particle of the start that each descends from.
     """
@@ -82,21 +82,21 @@ class Rules(NamedTuple):
 class SMC:
     r"""Options of ``ppgen.infer(..., method="smc")``.
 
-    Particles go from the prior to the posterior through :math:`\pi_\beta \propto q^{1-\beta} \pi^\beta`.
-    Each step of β is so long that the weights :math:`(\pi/q)^{\Delta\beta}` leave ``target_ess`` of the
-    particles; they are resampled, and moved by Hamiltonian Monte Carlo until the rank correlation
-    with where they started has all but gone. Bennett's acceptance ratio between neighbouring
-    temperatures estimates the evidence.
+    Particles move from the prior to the posterior through :math:`\pi_\beta \propto q^{1-\beta} \pi^\beta`.
+    Each step of β is chosen so that the weights :math:`(\pi/q)^{\Delta\beta}` have an effective sample size
+    of ``target_ess`` of the particles; they are resampled, and moved by Hamiltonian Monte Carlo until the
+    rank correlation with their starting points is nearly gone. Bennett's acceptance ratio between
+    neighbouring temperatures estimates the evidence.
 
-    Every chain is a run of its own. What the runs disagree on is reported, and their spread gives the
+    Every chain is an independent run. Disagreement between runs is reported, and their spread gives the
     standard error of the evidence.
 
     Attributes:
         particles: of each run; as many as draws when not given.
         start: what the path begins with: ``"prior"``; ``"laplace"`` or ``"pathfinder"``, a heavy-tailed
             density around the mode; ``"auto"`` is the prior if it is proper, else the second.
-        target_ess: which share of the particles a step of β leaves, between 0 and 1.
-        max_moves: at each β, particles are moved no more often than this.
+        target_ess: the effective share of particles after a step of β, between 0 and 1.
+        max_moves: the most moves at each β.
 
     References:
         Del Moral, Doucet and Jasra (2006), doi:10.1111/j.1467-9868.2006.00553.x; Buchholz, Chopin and
@@ -160,7 +160,7 @@ class SMC:
         )
 
     def batching(self, density: Density, request: Request) -> Batching:
-        """The populations of many data sets are tempered side by side, if they begin with the prior."""
+        """The populations of many data sets are tempered at once, if they begin with the prior."""
         if self.start not in ("auto", "prior"):
             return one_by_one(f"each path begins at modes of its own (start={self.start!r})")
         if self.particles is not None and request.draws > self.particles:
@@ -233,7 +233,7 @@ def temper(
         positions: draws of the density that it begins with.
         rules: how long steps are, and how many moves they are followed by.
         rng: for the resampling.
-        report: told which share of the way was gone.
+        report: receives the share of the path just covered.
     """
     runs, size, _ = positions.shape
     positions, beta = positions.copy(), np.zeros(runs)
@@ -302,7 +302,7 @@ def _spread_out(
         return gain, _standard_ranks(np.concatenate([positions, gain[..., None]], 2))
 
     _, start = look()
-    noise = 2.5 / math.sqrt(positions[..., 0].size)  # of a correlation that is none
+    noise = 2.5 / math.sqrt(positions[..., 0].size)  # of a zero correlation
     for moves in range(1, max_moves + 1):
         positions, _, acceptance = path.move(positions, beta, tuning)
         gain, ranks = look()

@@ -1,4 +1,4 @@
-"""The table of a posterior: means, intervals, Monte Carlo errors, and how far to trust them."""
+"""The summary table of a posterior: means, intervals, Monte Carlo errors and diagnostics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DECIMALS = 3
 def summarise(
     draws: Mapping[str, np.ndarray], coords: Mapping[str, Sequence[Any]], dims: Mapping[str, Sequence[str]]
 ) -> Any:
-    """A pandas table with one row a number, in the columns of ArviZ's summary.
+    """A pandas table with one row per number, in the columns of ArviZ's summary.
 
     Args:
         draws: ``(chain, draw, *event)`` by site.

@@ -35,13 +35,13 @@ __all__ = ["SVI"]
 class SVI:
     r"""Options of ``ppgen.infer(..., method="svi")``.
 
-    A guide q is fitted by raising :math:`\mathrm{E}_q[\log \pi(z) - \log q(z)]`, a lower bound of the log
+    A guide q is fitted by maximising :math:`\mathrm{E}_q[\log \pi(z) - \log q(z)]`, a lower bound of the log
     evidence. The recipe follows published comparisons (Agrawal, Sheldon and Domke 2020, arXiv:2006.10343;
     Dhaka et al. 2020, arXiv:2009.00666; Welandawe et al. 2022, arXiv:2203.15945): path gradients of many
-    draws a step, a race of step sizes, averaged iterates, a stopping rule on their bound, restarts.
+    draws per step, a race of step sizes, averaged iterates, a stopping rule on their bound, restarts.
 
-    Where plates of the program subsample (``subsample_size=``), each step reads a fresh minibatch of that
-    many rows; the start of the fit and all that is said of the draws are of all rows. See
+    Where plates of the program subsample (``subsample_size=``), each step reads a new minibatch of that many
+    observations; the start of the fit and all diagnostics use all of them. See
     :mod:`ppgen.inference.guides.target`.
 
     Attributes:
@@ -50,12 +50,12 @@ class SVI:
             latent site of the program.
         objective: ``"elbo"``, ``"iwae"``, ``"renyi"`` or ``"wake_sleep"``; the last is for guides that cannot
             be reparameterised. See :mod:`ppgen.inference.guides.objectives`.
-        particles: how many draws the last three group.
+        particles: the group size of the last three.
         alpha: the order of Rényi's divergence, from 0 to less than 1.
-        samples: draws a step.
-        step_size: of Adam; ``None`` for a race.
-        max_steps: when a fit is given up.
-        tolerance: a smaller gain of the bound in 200 steps, in nats, is none.
+        samples: draws per step.
+        step_size: of Adam; ``None`` to choose it by a race.
+        max_steps: the most steps of a fit.
+        tolerance: a smaller gain of the bound in 200 steps, in nats, counts as none.
         restarts: how many fits; the one with the best bound is kept.
         rank: of ``low_rank``; ``None`` for the root of the dimension.
         layers, width, knots: sizes of flows; ``None`` for the guide's own.
@@ -162,7 +162,7 @@ class SVI:
     def draw_many(self, batch: Batch, requests: Sequence[Request]) -> list[Drawn | PpgenError]:
         """Fit the guide to every data set, and draw.
 
-        Whether the draws drift is not looked at: that takes longer than the rest.
+        The draws are not checked for drift: that takes longer than the rest.
         """
         guide, seeds = self.make_guide(batch.dim), [request.seed for request in requests]
         counts: Any = {"samples": self.samples, "restarts": self.restarts}

@@ -1,7 +1,7 @@
 r"""Importance weights: smoothed, judged by their Pareto shape, and used to resample.
 
-Draws of a density q stand for a posterior π when each counts :math:`w = \pi(z) / q(z)`. A few draws may
-carry nearly all the weight; the shape k of a Pareto distribution fitted to the largest ones tells.
+Draws from a density q represent a posterior π with weights :math:`w = \pi(z) / q(z)`. A few draws may carry
+nearly all the weight; the shape k of a Pareto distribution fitted to the largest weights detects this.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Weights:
 
     @property
     def usable(self) -> bool:
-        """Whether the Pareto shape allows to weight the draws."""
+        """Whether the Pareto shape allows the weights to be used."""
         return self.khat <= khat_threshold(len(self.raw))
 
     @property
@@ -112,7 +112,7 @@ def smooth_rows(log_weights: np.ndarray, efficiency: float = 1.0) -> tuple[np.nd
     """Pareto-smoothed log weights ``(n, draws)``, whose exponentials sum to 1 in each row, and n shapes.
 
     Args:
-        log_weights: one set of weights a row; ``-inf`` and NaN count as zero weight. Rows of equal weights
+        log_weights: one set of weights per row; ``-inf`` and NaN count as zero weight. Rows of equal weights
             have no tail to fit: their shape is 0.
         efficiency: how many independent draws each draw is worth; it sets how long a tail is fitted.
     """

@@ -1,1 +1,1 @@
-"""The way from a simple density to a posterior, by temperature: for sequential Monte Carlo and AIS."""
+"""Tempered paths from a simple density to a posterior: for sequential Monte Carlo and AIS."""

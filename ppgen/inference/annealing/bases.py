@@ -1,4 +1,4 @@
-"""Densities to begin a path to the posterior with: the prior, or heavy tails around its modes."""
+"""Starting densities of a path to the posterior: the prior, or heavy tails around its modes."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Beginning(NamedTuple):
 
 
 def begin_with(density: Density, base: Base, n: int, seed: int) -> Beginning:
-    """Draw ``n`` particles of what the path begins with.
+    """Draw ``n`` particles from the start of the path.
 
-    ``"laplace"`` is a mixture of multivariate Student t at the modes that climbs from 16 starts find, with
-    the covariances there; ``"pathfinder"`` one such with the mean and covariance of Pathfinder's draws;
-    ``"auto"`` the prior if it is proper, else the first of the two that can be found.
+    ``"laplace"`` is a mixture of multivariate Student t distributions at the modes found from 16 starts, with
+    the covariances there; ``"pathfinder"`` is one with the mean and covariance of Pathfinder's draws;
+    ``"auto"`` is the prior if it is proper, else the first of the two that can be found.
 
     Raises:
         UnsupportedProgram: if a prior is improper, and ``base`` is ``"prior"``.
-        InferenceError: if there is no mode to begin with.
+        InferenceError: if no mode is found.
     """
     if base in ("auto", "prior"):
         try:
@@ -83,8 +83,7 @@ def begin_with(density: Density, base: Base, n: int, seed: int) -> Beginning:
 
 
 def _threads(density: Density, matrices: int = 1) -> int:
-    """How many threads may move particles, which takes the program's matrices, and the metric's or those of
-    the components."""
+    """How many threads may move particles, given the sizes of the matrices involved."""
     alike = matrices * -(-BLOCK // density.dim)  # one solution for all particles of a block
     return min(concurrent_runs(density.graph.largest_matrix, BLOCK), concurrent_runs(density.dim, alike))
 
@@ -154,7 +153,7 @@ def _around_modes(density: Density, seed: int) -> _Mixture:
     modes = find_modes(density, seed, starts=16)
     mass = np.exp([mode.log_mass - modes[0].log_mass for mode in modes])
     modes = [mode for mode, relative in zip(modes, mass, strict=True) if relative > 1e-6]
-    # Half of the particles by the modes' estimated masses, half evenly: the estimates may be far off.
+    # Half of the particles by the modes' estimated masses, half evenly, as the estimates may be far off.
     mass = mass[: len(modes)] / mass[: len(modes)].sum()  # the heaviest come first
     shares = 0.5 * mass + 0.5 / len(modes)
     factors = [_WIDEN * np.linalg.cholesky(np.linalg.inv(mode.precision)) for mode in modes]

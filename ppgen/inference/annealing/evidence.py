@@ -1,4 +1,4 @@
-"""The evidence from particles at every temperature of a path, looked at from both sides."""
+"""The log evidence from particles at every temperature of a path, estimated from both sides."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PathEvidence(NamedTuple):
     Attributes:
         value: Bennett's, from both sides of each step.
         variance: of ``value``.
-        forward: by weighting the particles of each temperature to the next; as a rule too low.
-        backward: by weighting them to the one before; as a rule too high.
+        forward: by weighting the particles of each temperature to the next; biased low.
+        backward: by weighting them to the previous one; biased high.
     """
 
     value: float
@@ -47,7 +47,7 @@ def estimate_evidence(gains: np.ndarray, increases: np.ndarray, families: np.nda
 
     Args:
         gains: ``(temperature, particle)``, g at each, the start first.
-        increases: ``(temperature - 1,)``, Δβ of each step; steps of 0 are passed over.
+        increases: ``(temperature - 1,)``, Δβ of each step; steps of 0 are skipped.
         families: ``(temperature, particle)``, the particle of the start that each descends from.
 
     References:
@@ -89,8 +89,8 @@ def estimate_evidence(gains: np.ndarray, increases: np.ndarray, families: np.nda
 def combine_evidence(runs: Sequence[PathEvidence]) -> LogEvidence:
     """The mean of independent runs, with its standard error.
 
-    The variance of a run is what it says itself, or what the runs' spread says, if that is larger. Half
-    of the gap between the two ends of the path is added where it is more than chance.
+    The variance of a run is its own estimate, or that from the spread of the runs if larger. Half of the gap
+    between the two ends of the path is added if it is more than chance.
     """
     values = np.array([run.value for run in runs])
     stderr = _stderr(runs)
@@ -98,7 +98,7 @@ def combine_evidence(runs: Sequence[PathEvidence]) -> LogEvidence:
 
 
 def explain_gap(runs: Sequence[PathEvidence]) -> str:
-    """A sentence if the two ends of the path say clearly different things of the evidence."""
+    """A sentence if the estimates from the two ends of the path differ clearly."""
     gap = _gap(runs)
     if not gap:
         return ""

@@ -2,8 +2,8 @@ r"""Hamiltonian Monte Carlo on the path from a density that is easy to draw from
 
 .. math:: \log \pi_\beta(z) = (1 - \beta) \log q(z) + \beta \log \pi(z), \quad 0 \le \beta \le 1
 
-The kernel is compiled once for all β, step sizes and metrics. Whatever names a pair of densities can take
-this path; :mod:`ppgen.inference.annealing.bases` has those that end at a posterior.
+The kernel is compiled once for all β, step sizes and metrics. Any pair of densities can define a path;
+:mod:`ppgen.inference.annealing.bases` has those that end at a posterior.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _TRAJECTORY = 1.5  # in units of the particles' own sd: a quarter of a Gaussian'
 _MOST_LEAPFROGS = 32
 _LARGEST_DENSE_DIM = 100
 _JITTER = (0.6, 1.2)  # of step sizes
-BLOCK = 256  # particles that move side by side; more only spill the cache
+BLOCK = 256  # particles that move at once; more would overflow the cache
 
 
 @runtime_checkable
 class Pair(Protocol):
     """Two log densities at ``z (dim,)``: where a path begins, normalised, and where it ends.
 
-    Hashable and equal for equal operations: what is compiled for a pair is kept by it.
+    Hashable and equal for equal operations: compiled code is cached by it.
     """
 
     def __call__(self, inputs: Any, z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -61,7 +61,7 @@ class Ends(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What one trajectory of every particle did.
+    """The result of one trajectory of every particle.
 
     Attributes:
         positions: ``(run, particle, dim)``, where it ended.
@@ -90,8 +90,8 @@ class Tuning(NamedTuple):
     def learn(cls, positions: np.ndarray, step_size: np.ndarray) -> Tuning:
         """The metric of each half is the covariance of the other, ``positions (run, particle, dim)``.
 
-        Its own would be narrow where its particles happen to be, and have them move least there: 1000
-        particles in 30 dimensions stayed too close together, and the log evidence was 0.6 too low.
+        Its own covariance would be small where its particles happen to be close, and move them least there:
+        1000 particles in 30 dimensions stayed too close together, and the log evidence was 0.6 too low.
         """
         halves = _in_halves(positions)[:, ::-1]
         return cls(step_size, np.stack([[_covariance(half) for half in run] for run in halves]))
@@ -108,7 +108,7 @@ class Tuning(NamedTuple):
 
 
 class Path:
-    """The way of a population of particles ``(run, particle, dim)`` between two densities.
+    """A path for a population of particles ``(run, particle, dim)`` between two densities.
 
     Args:
         pair: the two densities.
@@ -171,7 +171,7 @@ class Path:
         """What a function of blocks returns, called on equal shares of them, one a thread."""
 
         def run(share: Any) -> Any:
-            with float64():  # the setting is a thread's own
+            with float64():  # the setting is per thread
                 return jax.tree.map(np.array, function(self._inputs, share, *more))
 
         count = len(jax.tree.leaves(blocks)[0])
@@ -180,7 +180,7 @@ class Path:
             return tuple(run(blocks))
         size = count // shares
         parts = [jax.tree.map(lambda x, i=i: x[i : i + size], blocks) for i in range(0, count, size)]
-        alone = 0 if (function, size) in self._compiled else 1  # threads would each compile the same
+        alone = 0 if (function, size) in self._compiled else 1  # else each thread would compile the same
         self._compiled.add((function, size))
         found = [*map(run, parts[:alone]), *self._pool.map(run, parts[alone:])]
         return tuple(np.concatenate(values) for values in zip(*found, strict=True))
@@ -214,7 +214,7 @@ def _out_of_blocks(values: np.ndarray, runs: int, particles: int) -> np.ndarray:
 def _covariance(particles: np.ndarray) -> np.ndarray:
     """The covariance of ``(particle, dim)`` without its outliers, shrunk to its diagonal.
 
-    It only sets the scale of the moves. One particle far out in a heavy tail would set it for all.
+    It only sets the scale of the moves, which one particle far out in a heavy tail would otherwise dominate.
     """
     n, dim = particles.shape
     inner = np.clip(particles, *np.quantile(particles, [0.01, 0.99], axis=0))

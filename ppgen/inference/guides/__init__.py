@@ -2,7 +2,7 @@
 
 Those given by name are bijections of standard normal noise on unconstrained space: ``gaussian`` holds the
 Gaussian ones, ``flows`` those over flowjax; ``named`` fits them, ``written`` those that a user writes.
-``recipe`` says how, ``objectives`` to what.
+``recipe`` holds the fitting procedure, ``objectives`` the bounds.
 """
 
 from ppgen.inference.guides.catalog import GUIDES, make_guide

@@ -1,4 +1,4 @@
-"""What a guide is: a distribution with parameters, made from standard normal noise."""
+"""The interface of guides: parametric distributions made from standard normal noise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pushed(NamedTuple):
 class Guide(Protocol):
     r"""A family of distributions q on unconstrained space: :math:`y = f_\phi(u)` with standard normal u.
 
-    A guide is hashable and holds no arrays: what is compiled for one serves every equal one. Its
+    A guide is hashable and holds no arrays: compiled code is shared by equal guides. Its
     parameters φ are one flat vector.
     """
 

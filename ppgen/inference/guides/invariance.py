@@ -1,8 +1,7 @@
-"""Do draws stay distributed as they are, when a Markov chain that leaves the posterior invariant moves them?
+"""Does the distribution of draws change under a Markov chain that leaves the posterior invariant?
 
-Importance weights know only what the guide has drawn: a guide that stops short of a tail gives weights
-without a fault. But draws of the posterior are draws of it still after steps of Hamiltonian Monte Carlo,
-and draws that lack a tail move into it.
+Importance weights know only what the guide has drawn: a guide that misses a tail has faultless weights. But
+draws from the posterior remain so under Hamiltonian Monte Carlo, and draws that lack a tail move into it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _ERRORS = 3.0
 def find_drift(
     density: Density, positions: np.ndarray, log_weights: np.ndarray, seed: int
 ) -> tuple[Finding, ...]:
-    """What a few steps of Hamiltonian Monte Carlo change about weighted draws.
+    """Test whether a few steps of Hamiltonian Monte Carlo change the moments of weighted draws.
 
     Args:
         density: the target.

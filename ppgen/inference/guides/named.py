@@ -123,7 +123,7 @@ def fit_named(
         density: the target.
         guide: the family.
         recipe: the objective and how it is raised.
-        samples: draws a step.
+        samples: draws per step.
         restarts: how many fits, from different starts where the density has several that differ.
         seed: of everything.
         minibatches: the density on minibatches, for steps that are not to read all rows. The start of the
@@ -302,5 +302,5 @@ _fold_in = jax.jit(jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(None, 0)), in_
 
 @lru_cache(maxsize=64)
 def _compile_noise(dim: int) -> Callable[..., Any]:
-    """Standard normal noise ``(chain, draw, dim)``, one vector a key."""
+    """Standard normal noise ``(chain, draw, dim)``, one vector per key."""
     return jit(jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (dim,)))))

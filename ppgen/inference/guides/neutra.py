@@ -76,7 +76,7 @@ def fit_transform(
         request: its seed is used.
         samples: draws a step of the fit.
         restarts: how many fits; the best is kept.
-        max_steps: when a fit is given up; a flow that has not converged is a valid map all the same.
+        max_steps: the most steps of a fit; a flow that has not converged is a valid map all the same.
         sizes: of the guide; see :func:`ppgen.inference.guides.make_guide`.
 
     Raises:

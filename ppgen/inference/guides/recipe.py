@@ -1,8 +1,8 @@
 """Fitting a guide: the recipe, apart from what is fitted and in which language.
 
 The step size is found by a short race; iterates are averaged, and judged by the bound on common draws;
-when the bound no longer rises the step size is lowered, and at last the fit has converged. Several fits
-start anew; the one with the best bound is kept, and those that disagree with it are reported.
+when the bound no longer rises the step size is lowered, and at last the fit has converged. There are
+several restarts; the one with the best bound is kept, and those that disagree with it are reported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STEP_SIZES = (0.1, 0.03, 0.01, 0.003, 0.001)
 
 _DECAY = 0.3  # of the step size, when the bound no longer rises
 _DECAYS = 2
-_PATIENCE = 3  # looks without improvement until then
+_PATIENCE = 3  # checks without improvement until then
 _MOST_SKIPPED = 0.1  # share of steps without a finite gradient
 _SLACK = 1.0  # nats between restarts that still agree
 
@@ -38,7 +38,7 @@ class Recipe(NamedTuple):
     Attributes:
         bound: what is raised.
         step_size: of Adam; ``None`` for a race.
-        max_steps: when a fit is given up.
+        max_steps: the most steps of a fit.
         tolerance: a smaller gain of the bound between two looks, in nats, is none.
     """
 
@@ -49,7 +49,7 @@ class Recipe(NamedTuple):
 
 
 class History(NamedTuple):
-    """The course of a fit, one entry a look: NumPy arrays.
+    """The history of a fit, one entry per check: NumPy arrays.
 
     Attributes:
         step: how many steps had been made.
@@ -127,7 +127,7 @@ def fit_guide(guide: str, climbs: Sequence[Climb], recipe: Recipe, *, at_once: i
         guide: its name.
         climbs: one from each start, the most promising first.
         recipe: how.
-        at_once: how many climbs may run side by side, in threads.
+        at_once: how many climbs may run at once, in threads.
 
     Raises:
         InferenceError: if no step size gives a finite bound.

@@ -23,7 +23,7 @@ from ppgen.program.jaxprs.graph import Graph, Inputs
 __all__ = ["LANES", "fit_together"]
 
 LANES = 32
-"""How many fits are made together; other numbers would be compiled anew, which idle lanes cost less than."""
+"""How many fits run together; idle lanes cost less than recompiling for other numbers."""
 
 
 def fit_together(
@@ -66,7 +66,7 @@ def _functions_of(place: int, call: Callable[..., Any]) -> GuideFunctions:
 def _compile(
     graph: Graph, varies: tuple[bool, ...], guide: Guide, bound: Bound, samples: int
 ) -> dict[str, Callable[..., Any]]:
-    """Both functions of fits side by side; the inputs are those of all data sets."""
+    """Both functions of fits at once; the inputs are those of all data sets."""
     single = unwrap(compile_steps(graph, guide, bound, samples))
 
     def steps(

@@ -46,7 +46,7 @@ def fit_user_guide(
         density: the target.
         guide: the guide.
         recipe: the objective and how it is raised.
-        samples: draws a step.
+        samples: draws per step.
         restarts: how many fits.
         seed: of everything.
         minibatches: the density on minibatches, for steps that are not to read all rows.

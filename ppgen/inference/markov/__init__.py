@@ -1,1 +1,1 @@
-"""What the No-U-Turn sampler is made of: where chains start, how they move, and how a long run survives."""
+"""The parts of the No-U-Turn sampler: starting points, chains, and checkpoints."""

@@ -2,7 +2,7 @@
 
 Warm-up and sampling share a single call to the kernel: compilation time grows with the number of
 places where the density is inlined, and this has one. Chains that share a core run as one vectorised
-batch; batches run in threads, one a core.
+batch; batches run in threads, one per core.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LoopSettings(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What is kept of one draw, or of many: JAX arrays while sampling, NumPy arrays after."""
+    """The record of one draw, or of many: JAX arrays while sampling, NumPy arrays after."""
 
     position: Any
     lp: Any
@@ -88,7 +88,7 @@ class Record(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """Where one chain is, and what it has learnt about its target."""
+    """The position of one chain, and what it has learnt about its target."""
 
     state: HMCState  # position, log density, gradient
     step_size: Any
@@ -103,7 +103,7 @@ class _Batch(NamedTuple):
 
 
 class Chains:
-    """Chains under way: where they are, and all that is needed to resume.
+    """Running chains: their positions, and everything needed to resume.
 
     Args:
         space: the target density; of several data sets, each chain reads the arrays of its own.
@@ -158,7 +158,7 @@ class Chains:
         return Record(*(np.concatenate(part, 1)[:count].swapaxes(0, 1) for part in parts))
 
     def save(self) -> dict[str, np.ndarray]:
-        """All that is needed to resume, as arrays."""
+        """Everything needed to resume, as arrays."""
         leaves = zip(*(jax.tree.leaves(batch.chains) for batch in self._batches), strict=True)
         state = {f"leaf_{i}": np.concatenate(parts) for i, parts in enumerate(leaves)}
         state["keys"] = np.concatenate([jax.random.key_data(batch.keys) for batch in self._batches])
@@ -174,7 +174,7 @@ class Chains:
         self.restarts = np.asarray(state.get("restarts", np.zeros(len(keys), int)))
 
     def adopt(self, places: np.ndarray, other: Chains, which: np.ndarray) -> None:
-        """Put some of the other's chains, which are as far, in the place of own ones."""
+        """Replace some chains by the other's, which are as far along."""
         assert other.done == self.done
         state, theirs = self.save(), other.save()
         for name in state.keys() - {"done", "restarts"}:
@@ -185,7 +185,7 @@ class Chains:
 
 @partial(jax.jit, static_argnums=1)  # each slice alone would be compiled alone
 def _split(batch: _Batch, runs: int) -> list[_Batch]:
-    """Equal batches, at most one a run."""
+    """Equal batches, at most one per run."""
     chains = len(batch.keys)
     count = max(batches for batches in range(1, runs + 1) if chains % batches == 0)
     size = chains // count

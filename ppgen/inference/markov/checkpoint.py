@@ -1,4 +1,4 @@
-"""A file that a long run keeps up to date, so that the next call can resume where it was killed."""
+"""The checkpoint file of a long run, from which a later call can resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 30.0  # between two writes, at least
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of whatever decides what a run does: text, numbers, and trees of arrays.
+    """A digest of everything that determines a run: text, numbers, and trees of arrays.
 
     Example:
         >>> fingerprint("nuts", {"y": np.ones(3)}) == fingerprint("nuts", {"y": np.ones(3)})
@@ -53,7 +53,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def load(self) -> Mapping[str, np.ndarray] | None:
-        """What the run has left, or ``None`` at its first call."""
+        """The stored state, or ``None`` on the first call."""
         if self._path is None or not self._path.exists():
             return None
         stored = read(self._path)
@@ -62,7 +62,7 @@ class Checkpoint:
                 "checkpoint",
                 got=f"{self._path}, which another run has written",
                 expected="the checkpoint of this program with this data, these options and this seed",
-                fix="Give another path, or delete the file to start again.",
+                fix="Pass another path, or delete the file to start again.",
             )
         return stored.tensors
 

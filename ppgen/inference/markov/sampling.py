@@ -1,4 +1,4 @@
-"""Drives chains round by round: keeps what they draw, reports progress, writes the checkpoint."""
+"""Runs chains round by round: stores their draws, reports progress, writes the checkpoint."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ROUND_SECONDS = 2.0  # between two looks at the progress bar and the checkpoint
 
 
 class Sampling:
-    """Chains under way, with all that they have drawn.
+    """Running chains, with all their draws so far.
 
     Args:
-        chains: the chains; if the checkpoint has something of them, they resume from there.
-        bar: told how far they are.
+        chains: the chains; they resume from the checkpoint, if it holds any.
+        bar: receives their progress.
         checkpoint: kept up to date.
     """
 
@@ -45,7 +45,7 @@ class Sampling:
             self._expected = steps
 
     def until(self, steps: int) -> None:
-        """Draw until each chain has made so many steps, warm-up included."""
+        """Draw until each chain has made this many steps, including warm-up."""
         if self.chains.done >= steps:
             return
         self.expect(steps)
@@ -66,7 +66,7 @@ class Sampling:
         return Sampling(chains, self._bar, Checkpoint(None, ""))
 
     def adopt(self, places: np.ndarray, other: Sampling, which: np.ndarray) -> None:
-        """Put some of the other's chains, which are as far, in the place of own ones, with their draws."""
+        """Replace some chains by the other's, which are as far along, with their draws."""
         self.chains.adopt(places, other.chains, which)
         own, theirs = self.draws(0), other.draws(0)
         for values, others in zip(own, theirs, strict=True):

@@ -1,4 +1,4 @@
-"""The space that Markov chains move in: the program's unconstrained one, or another that maps to it."""
+"""The space of Markov chains: the program's unconstrained space, or another that maps to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Space", "batch_space", "own_space"]
 
 
 class Space(NamedTuple):
-    """A density as the chains see it, and the way back to the program.
+    """The density that the chains target, and the map back to the program.
 
     Attributes:
         density: the program's; of several data sets the first's.
         graph, inputs: the density in this space.
         to_program: from positions ``(chain, draw, dim)`` in this space to the program's unconstrained ones.
-        state: the arrays that are needed to make this space again; empty for the program's own.
-        how: how this space came about, in words.
+        state: the arrays needed to restore this space; empty for the program's own.
+        how: a description of how this space was made.
         cites: keys of :mod:`ppgen.inference.citations` for it.
         varies: which of ``inputs.arrays`` are ``(chain, *shape)``, one of its own for each chain.
     """

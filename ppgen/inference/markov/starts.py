@@ -30,9 +30,9 @@ _TRIES = 100
 def find_start(space: Space, key: jax.Array, chains: int, how: Start = "uniform") -> HMCState:
     """A point with finite log density and gradient for each chain.
 
-    Points are uniform on (-2, 2) in unconstrained space, as in Stan; later tries draw nearer to 0.
+    Points are uniform on (-2, 2) in unconstrained space, as in Stan; later attempts draw closer to 0.
     With ``"pathfinder"`` each is then moved to a draw of the Gaussian that Pathfinder (arXiv:2108.03782)
-    finds from there, where that has a higher log density.
+    finds from there, if that has a higher log density.
 
     Raises:
         InferenceError: if no finite log density is found for some chain.
@@ -47,11 +47,11 @@ def find_start(space: Space, key: jax.Array, chains: int, how: Start = "uniform"
 
 
 def try_starts(space: Space, keys: jax.Array, chains: int) -> tuple[HMCState, np.ndarray]:
-    """Points that are uniform on (-2, 2) or nearer to 0, and at which of them all is finite.
+    """Points that are uniform on (-2, 2) or closer to 0, and which of them are finite.
 
     Args:
         space: of one data set, or of as many as there are keys.
-        keys: one a data set.
+        keys: one per data set.
         chains: how many points for each; those of all data sets are ``(chain, dim)``.
     """
     look = _compile_look(space.graph, space.varies)
@@ -84,7 +84,7 @@ def _finite(state: HMCState) -> jax.Array:
 
 @lru_cache(maxsize=64)
 def _compile_look(graph: Graph, varies: tuple[bool, ...]) -> Callable[..., tuple[HMCState, jax.Array]]:
-    """One more try for each chain that has not found a start yet."""
+    """One more attempt for each chain without a start."""
     states = jax.vmap(lambda inputs, z: _state(graph, inputs, z), in_axes=(data_axes(varies), 0))
 
     def look(

@@ -1,7 +1,7 @@
-"""Chains that got lost on their way: found early in the warm-up, and restarted.
+"""Stuck chains: detected early in the warm-up, and restarted.
 
-A far start can lead a chain to a side mode or a plateau that holds next to nothing of the posterior and that
-it leaves late or never. What a region holds is counted roughly from the chain's own draws, as the mass of a
+A distant start can lead a chain to a side mode or a plateau with almost no posterior mass, which it leaves
+late or never. The mass of a region is estimated roughly from the chain's own draws, as the mass of a
 Gaussian with independent entries: on nine posteriors the counts of chains that have arrived differ by
 less than 2 nats after 250 steps, whatever their region's shape, and a lost one's by 35 and more.
 """
@@ -28,11 +28,11 @@ _RISING = 0.25
 
 
 class Judgement(NamedTuple):
-    """What is thought of each chain.
+    """The verdict on each chain.
 
     Attributes:
         arrived: ``(chain,)``, whether its region holds about as much as the best one.
-        lost: ``(chain,)``, whether it holds next to nothing of that and the chain is not on its way up.
+        lost: ``(chain,)``, whether it holds almost none of that and the chain is not moving up.
     """
 
     arrived: np.ndarray
@@ -50,11 +50,10 @@ def looking_points(tune: int) -> list[int]:
 
 
 def restart_lost(sampling: Sampling, begin_again: Callable[[int], Chains]) -> None:
-    """Replace the chains that are lost by fresh ones that are not.
+    """Replace the chains that are lost by new ones that are not.
 
-    The fresh ones come from starts of their own and are told nothing of the others, so that a mode that
-    is found again and again stays found, and R-hat still sees it. A chain for which no fresh one
-    is better stays.
+    The new ones have their own starts and do not depend on the others, so that a mode that is found
+    repeatedly is kept, and R-hat still detects it. A chain for which no new one is better stays.
 
     Args:
         sampling: chains at one of the :func:`looking_points`.
@@ -89,7 +88,7 @@ def was_lost(record: Record, tune: int) -> bool:
 
 
 def judge(record: Record) -> Judgement:
-    r"""Hold the chains' regions against the best one, by the second half of their steps.
+    r"""Compare the chains' regions with the best one, by the second half of their steps.
 
     .. math:: \log m_c = \overline{\log \pi(z)} + \textstyle\sum_j \log \mathrm{sd}(z_j)
 

@@ -19,14 +19,14 @@ Conditional = Callable[[Tensor], Distribution]
 
 @runtime_checkable
 class Conditionals(Protocol):
-    """A network that says what each entry of a row is like, given those that come before it.
+    """A network that predicts each entry of an example from those before it.
 
-    It says the same in two ways: of all entries of whole rows in one parallel pass, and entry after
-    entry, with a memory of what it has made of the earlier ones, so that a draw computes nothing twice.
+    It does so in two ways: for all entries in one parallel pass, and entry by entry, with a memory of earlier
+    computations, so that a draw computes nothing twice.
 
     Attributes:
-        outputs: how many numbers it says of an entry.
-        order: ``(d,)``, the entry that comes t-th.
+        outputs: the number of outputs per entry.
+        order: ``(d,)``, the t-th entry in the order.
     """
 
     outputs: int

@@ -1,4 +1,4 @@
-"""Where in its unit cell a continuous row lies, given the levels: the guide of dequantization."""
+"""The position in the unit cell given the levels: the guide of dequantization."""
 
 from __future__ import annotations
 

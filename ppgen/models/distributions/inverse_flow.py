@@ -20,7 +20,7 @@ class InverseFlow(TorchDistribution):
     .. math:: u \sim N(0, I), \quad z = m + s \, f(u), \qquad
         \log q(z) = \log N(u \mid 0, I) - \log |\det f'(u)| - \sum_i \log s_i
 
-    A draw and its own log density are one pass of f. The log density of any other value inverts f, which
+    A draw and its log density take one pass of f. The log density of any other value inverts f, which
     for an autoregressive f takes a pass per entry.
 
     Args:

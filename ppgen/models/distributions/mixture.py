@@ -32,5 +32,5 @@ class Mixture(dist.MixtureSameFamily):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Where the components live."""
+        """The support of the components."""
         return self.component_distribution.support
