@@ -151,7 +151,7 @@ def train(
 ) -> None:
     """Train a family on data and write it to a file.
 
-    Ctrl-C ends training early; the best model so far is written all the same. A run with `--checkpoint`
+    Ctrl-C ends training early; the best model so far is still written. A run with `--checkpoint`
     that was killed resumes when the same line is given `--resume`.
 
     Example: `ppgen train vae --data digits --epochs 100 --set latent_dim=16 --out vae.ppgen`

@@ -223,6 +223,6 @@ def _write_reproduction(section: Section, quick: bool) -> None:
 
 
 def _settings(config: Mapping[str, Any]) -> str:
-    """A family's settings in words, without those that are off."""
+    """A description of a family's settings, without those that are off."""
     shown = {key: value for key, value in config.items() if key not in ("seed", "levels") and value}
     return ", ".join(f"{key} {value}" for key, value in shown.items())

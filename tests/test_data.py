@@ -514,7 +514,7 @@ def test_folders_named_so_are_splits(tmp_path):
         assert data.labels.names == ("a", "b")
     grey_pictures(tmp_path / "test" / "c", 1)
     with pytest.raises(
-        DataError, match="the classes a, b, c in one split, expected those of train in each: a, b"
+        DataError, match="with classes a, b, c in one split, expected those of train in each: a, b"
     ):
         load(tmp_path)
 

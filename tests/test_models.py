@@ -529,7 +529,7 @@ BAD_CALLS = [
     (lambda: Transformer((2,), **SMALL).sample(2, top_k=2), InvalidArgument, "top_k", "with levels"),
     (lambda: Transformer((2,), **SMALL).sample(2, top_p=0.9), InvalidArgument, "top_p", "with levels"),
     (lambda: tiny().log_prob(np.zeros((4, 3), int)), DataError, "x", r"\(n, 2\)"),
-    (lambda: tiny().log_prob(np.zeros(2, int)), DataError, "x", "one row a data point"),
+    (lambda: tiny().log_prob(np.zeros(2, int)), DataError, "x", "one row per data point"),
     (lambda: tiny().log_prob(np.zeros((0, 2), int)), DataError, "x", "at least one row"),
     (lambda: tiny().log_prob(np.full((4, 2), 2)), DataError, "x", "integers 0 … 1"),
     (lambda: tiny().log_prob(np.full((4, 2), 0.5)), DataError, "x", "whole numbers"),

@@ -13,7 +13,7 @@ from ppgen.inference.method import Method
 
 __all__ = ["METHODS", "is_registered", "make_method"]
 
-# The file and the class of each method; a file is imported when its method is first used.
+# The file and the class of each method; a file is imported on first use of its method.
 METHODS = {
     "nuts": ("nuts", "NUTS"),
     "svi": ("svi", "SVI"),
@@ -28,11 +28,11 @@ METHODS = {
 
 
 def make_method(method: str | Method, options: Mapping[str, Any]) -> Method:
-    """A method by its name and options, each name checked; or the object that was given.
+    """Return a method by name and options, each name checked; or the given object.
 
     Raises:
         UnknownName: if there is no such method or option.
-        InvalidArgument: if options stand next to an object, or it is no method.
+        InvalidArgument: if options are given with an object, or it is not a method.
 
     Example:
         >>> make_method("nuts", {"target_accept": 0.9}).target_accept

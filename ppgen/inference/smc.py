@@ -324,7 +324,7 @@ def _standard_ranks(values: np.ndarray) -> np.ndarray:
 def _collect(
     path: Path, population: _Population, draws: int, max_moves: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``draws`` of each run's particles, in random order: some of them, or where they go on to."""
+    """``draws`` of each run's particles, in random order: some of them, or from further moves."""
     positions, families = population.positions, population.ancestors
     runs, size, _ = positions.shape
     beta, tuning = np.ones(runs), population.stages[-1].tuning

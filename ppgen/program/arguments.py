@@ -20,7 +20,7 @@ def check_data(data: Mapping[str, Any] | None) -> dict[str, Any]:
     switches.
 
     Raises:
-        InvalidArgument: if ``data`` is no mapping.
+        InvalidArgument: if ``data`` is not a mapping.
         DataError: if an array is empty, not numeric, or holds NaN or infinite values.
 
     Example:

@@ -27,7 +27,7 @@ def float64() -> Any:
 class Evaluation(NamedTuple):
     """What a program says at one point of unconstrained space.
 
-    Finite discrete latents are summed out of all of it.
+    Finite discrete latents are marginalised in all of it.
 
     Attributes:
         log_joint: the log density of the unconstrained point, the Jacobian included.
@@ -96,7 +96,7 @@ class Density:
     .. math:: \log \pi(z) = \log p(y \mid x(z)) + \log p(x(z)) + \log |\det \partial x / \partial z|
 
     Every method is a pure JAX function of the vector ``z (dim,)``, in double precision. Nothing in
-    here depends on the language the program was written in. Finite discrete latents are summed out of
+    here depends on the language the program was written in. Finite discrete latents are marginalised in
     the density: :math:`x` is continuous.
 
     Attributes:

@@ -26,7 +26,7 @@ class Likelihood:
         space: ``"discrete"`` for probabilities of values with levels, ``"continuous"`` for densities in
             the data's own units.
         dims: how many numbers one data point holds.
-        how: the method in words, for example ``"importance-weighted bound, 64 samples"``.
+        how: a description of the method, for example ``"importance-weighted bound, 64 samples"``.
         stderr: ``(n,)`` Monte Carlo standard error of each value, or ``None`` where nothing was sampled.
 
     Example:

@@ -1,4 +1,4 @@
-"""A program's density on minibatches: read beside the one on all rows, and held against it."""
+"""A program's density on minibatches: read alongside that of all rows, and compared with it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def read_sites(
     Args:
         program: a Pyro or NumPyro callable.
         data: its keyword arguments.
-        engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
+        engine: ``"pyro"`` or ``"numpyro"``, if it cannot be detected from the program.
 
     Raises:
         ProgramError: if the program fails on the data, or a site's parameters and value broadcast
@@ -63,7 +63,7 @@ def read_density(
 ) -> Density:
     """The unconstrained log density of a program on this data, as one pure JAX function.
 
-    Finite discrete latents are summed out exactly: those in a plate element by element, chains step by
+    Finite discrete latents are marginalised exactly: those in a plate element by element, chains step by
     step. No annotation is needed, and ``infer={"enumerate": "parallel"}`` does no harm. A mask makes a
     statement's log density 0, so that a masked discrete latent counts once for each of its values; a scale
     multiplies the marginal log density, and must be one number for all that a discrete latent ties
@@ -75,14 +75,14 @@ def read_density(
     Args:
         program: a Pyro or NumPyro callable; a Pyro program's torch operations are replayed in JAX.
         data: its keyword arguments.
-        engine: ``"pyro"`` or ``"numpyro"``, where it cannot be told from the program.
+        engine: ``"pyro"`` or ``"numpyro"``, if it cannot be detected from the program.
         backend: ``"jax"``, or ``"native"`` to have a Pyro program run by Pyro itself at every evaluation:
             milliseconds a gradient, but its control flow may depend on what is sampled.
 
     Raises:
         UnknownName: if there is no such backend.
         ProgramError: as :func:`read_sites`, and if nothing is latent.
-        UnsupportedProgram: for discrete latents that have no finite support or cannot be summed out, free
+        UnsupportedProgram: for discrete latents that have no finite support or cannot be marginalised, free
             parameters, and Pyro programs with operations or control flow that cannot be replayed in JAX.
         DataError: if the data is empty or not finite.
     """
@@ -111,7 +111,7 @@ def read_density(
 
 
 def _density(reading: Reading, program: Program, native: bool) -> Density:
-    """The density of a program that has been read, its plates told which rows to read."""
+    """The density of a program that has been read, with given rows of its plates."""
     check_latents(reading.sites)
     traced = trace_density(reading, native=native)
     runs = Runs(reading, program)

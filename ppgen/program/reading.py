@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
     Attributes:
         language: of the program.
-        program: the program, told which rows of its plates to read.
+        program: the program, with the rows of its plates to read.
         data: its arguments.
         sites: its sites, each with its shapes checked.
         latents: where its continuous latent sites lie in an unconstrained vector.
@@ -57,7 +57,7 @@ def read_program(
 
 
 def read(language: Language, program: Program, data: Mapping[str, Any]) -> Reading:
-    """Read a program whose plates are told which rows to read, with the language's own checks."""
+    """Read a program with given rows of its plates, with the language's own checks."""
     readings: list[Reading] = []
 
     def run(arguments: Mapping[str, Any], near_zero: Callable[..., Any]) -> None:

@@ -21,7 +21,7 @@ class Runs:
     """Runs of one program.
 
     Attributes:
-        reading: the program, told which rows of its plates to read.
+        reading: the program, with the rows of its plates to read.
         program: the program itself.
     """
 

@@ -28,7 +28,7 @@ _CALLS = itertools.count()
 
 
 class Traced(NamedTuple):
-    """The program as a graph of ``(inputs, z)``, its inputs, and how its discrete latents are summed out."""
+    """The program as a graph of ``(inputs, z)``, its inputs, and how its discrete latents are handled."""
 
     graph: Graph
     inputs: Inputs
@@ -43,7 +43,7 @@ def trace_density(reading: Reading, *, native: bool = False) -> Traced:
         native: have the language run the program at each evaluation.
 
     Raises:
-        UnsupportedProgram: if it cannot be traced or lowered, or its discrete latents cannot be summed out.
+        UnsupportedProgram: if it cannot be traced or lowered, or its discrete latents cannot be marginalised.
     """
     if native and reading.discrete:
         raise UnsupportedProgram(

@@ -156,7 +156,10 @@ def _conclude(
     wrong = ahead if kinds[ahead] not in _AT_LEAST else behind
     bound = _NOUN[kinds[wrong]]
     side = "below" if bound == "upper bound" else "above"
-    return None, f"{win}, which says nothing: the true value of {names[wrong]} may be far {side} its {bound}."
+    return (
+        None,
+        f"{win}, which is inconclusive: the true value of {names[wrong]} may be far {side} its {bound}.",
+    )
 
 
 def _scored(score: Callable[[Any, Any], Likelihood], model: Any, x: Any, name: str) -> Any:

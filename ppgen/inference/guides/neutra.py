@@ -1,4 +1,4 @@
-r"""A posterior in a guide's space: the flow that was fitted to it, used to make it easy to sample.
+r"""A posterior in the space of a fitted flow, where it is easy to sample.
 
 Hoffman, Sountsov, Dillon, Langmore, Tran and Vasudevan, *NeuTra-lizing Bad Geometry in Hamiltonian Monte
 Carlo Using Neural Transport*, 2019, arXiv:1903.03704.
@@ -28,7 +28,7 @@ __all__ = ["Moved", "Transform", "fit_transform", "guide_space", "make_transform
 
 
 class Moved(NamedTuple):
-    """What a transformed density says at one point."""
+    """The values of a transformed density at one point."""
 
     log_joint: jax.Array
 
@@ -76,7 +76,7 @@ def fit_transform(
         request: its seed is used.
         samples: draws a step of the fit.
         restarts: how many fits; the best is kept.
-        max_steps: the most steps of a fit; a flow that has not converged is a valid map all the same.
+        max_steps: the most steps of a fit; a flow that has not converged is still a valid map.
         sizes: of the guide; see :func:`ppgen.inference.guides.make_guide`.
 
     Raises:

@@ -1,10 +1,10 @@
-"""A first affine approximation of a posterior: where it lies, and how wide it is, in every direction.
+"""An initial affine approximation of a posterior: its location, and its width in every direction.
 
-From a few starts the log density is climbed by L-BFGS. The Gaussian of a point on the way is the one with
-the log density's curvature there; of all points that with the best ELBO is kept, as in Pathfinder (Zhang et
-al. 2022, arXiv:2108.03782), because at the top itself the curvature of a hierarchical model says little.
-Scales and correlations that differ a thousandfold are no difficulty for curvatures, but are one for
-stochastic gradients; guides are therefore fitted after this map.
+L-BFGS maximises the log density from a few starts. Each point on a path has the Gaussian with the log
+density's curvature there; the one with the best ELBO is kept, as in Pathfinder (Zhang et al. 2022,
+arXiv:2108.03782), because at the mode itself the curvature of a hierarchical model is uninformative.
+Scales and correlations that differ a thousandfold are easy for curvatures, but hard for stochastic
+gradients; guides are therefore fitted after this map.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class _Search:
         if not self.dense:
             return scales, float(np.log(scales).sum())
         values, vectors = np.linalg.eigh(curvature * np.outer(scales, scales))
-        # Where the density curves upwards its curvature is no width; that of the entries alone is taken.
+        # Where the density curves upwards its curvature gives no width; use that of the entries alone.
         values = np.where(values > 0, np.maximum(values, _SMALLEST_EIGENVALUE * values.max()), 1.0)
         factor = scales[:, None] * vectors / np.sqrt(values)
         return factor, float(np.log(scales).sum() - 0.5 * np.log(values).sum())

@@ -33,7 +33,7 @@ class Game:
         as_input: rows as the critic reads them; by default as they are.
 
     Raises:
-        InvalidArgument: if the critic is no module with parameters.
+        InvalidArgument: if the critic is not a module with parameters.
     """
 
     def __init__(

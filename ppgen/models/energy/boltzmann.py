@@ -141,7 +141,7 @@ class PairwiseBoltzmann(BoltzmannProgram):
 
     @property
     def states(self) -> str:
-        """Those of the units, in words."""
+        """A description of the states of the units."""
         return f"2^{self.dims} states"
 
     def log_partition_exact(self) -> jax.Array:

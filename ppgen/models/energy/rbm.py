@@ -191,7 +191,7 @@ class RestrictedBoltzmann(BoltzmannProgram):
 
     @property
     def states(self) -> str:
-        """Those of the smaller layer, in words."""
+        """A description of the states of the smaller layer."""
         layer = "visible" if self.log2_states < self.hidden else "hidden"
         return f"2^{self.log2_states} {layer} states"
 

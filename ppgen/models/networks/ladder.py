@@ -1,4 +1,4 @@
-"""The rungs of a ladder: each a level of a hierarchy of latent vectors, read upwards and downwards."""
+"""The rungs of a ladder: the levels of a hierarchy of latent vectors, with upward and downward networks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Rung"]
 
 
 class Rung(nn.Module):
-    """The networks of one level, around a state ``(n, width)`` that is handed down from level to level.
+    """The networks of one level, around a state ``(n, width)`` that is passed down from level to level.
 
-    There is no dropout on the way down: the guide and the program go down on their own, and have to meet
-    the same state.
+    There is no dropout on the way down: the guide and the program descend separately, and must reach the same
+    state.
 
     Args:
         latent_dim: the length of the level's latent vector.
         width: of the state, of what is handed up, and of hidden layers.
         inputs: the length of what comes up from the level below.
         dropout: on the way up, in training.
-        top: whether there is nothing above, and so zero to expect.
-        bottom: whether there is nothing below to hand a state to.
+        top: whether it is the top level, whose prior location is zero.
+        bottom: whether it is the bottom level, which passes no state on.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Rung(nn.Module):
         self.down = None if bottom else nn.Linear(latent_dim, width)
 
     def read(self, features: Float[Tensor, "n width"]) -> tuple[Tensor, Tensor]:
-        """What the row tells of the latent vector: how far it is from what is expected, and its log scale."""
+        """The evidence about the latent vector: its offset from the prior location, and its log scale."""
         shift, log_scale = self.evidence(features).chunk(2, -1)
         return shift, log_scale.clamp(-7, 7)
 
     def expect(self, state: Float[Tensor, "n width"]) -> Tensor:
-        """What the levels above tell of the latent vector, ``(n, latent_dim)``: its location."""
+        """The location of the latent vector ``(n, latent_dim)`` given the levels above."""
         if self.expectation is None:
             return state.new_zeros(len(state), self.latent_dim)
         return self.expectation(state)

@@ -1,1 +1,1 @@
-"""Finite discrete latents: tabulated, summed out, drawn."""
+"""Finite discrete latents: tabulated, marginalised, drawn."""

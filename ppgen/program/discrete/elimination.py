@@ -86,7 +86,7 @@ class Factor(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A variable that has been summed out, and all that bore on it then: given the other variables in
+    """A variable that has been marginalised, and all that bore on it then: given the other variables in
     there, this factor is its log posterior up to a constant."""
 
     variable: int
@@ -94,7 +94,7 @@ class Step(NamedTuple):
 
 
 class Elimination(NamedTuple):
-    """What is left of connected factors when every variable is summed out.
+    """What is left of connected factors when every variable is marginalised.
 
     Attributes:
         total: the log of the sum, one for each element of the plates that all of the factors share.

@@ -1,4 +1,4 @@
-"""Finite discrete latents, summed out of a program and drawn afterwards.
+"""Finite discrete latents, marginalised in a program and drawn afterwards.
 
 The program is traced with the discrete latents as arguments; its log densities are then tabulated over
 all of their values, and the tables summed. The program itself never meets more than one value of each,
@@ -82,7 +82,7 @@ def sum_out(
     dim: int,
     discrete: Mapping[str, Discrete],
 ) -> Summed:
-    """Find out how the discrete latents of a program can be summed out.
+    """Find out how the discrete latents of a program can be marginalised.
 
     Three arrangements of them are tried in turn:
 
@@ -104,7 +104,7 @@ def sum_out(
         discrete: the discrete latent statements, in order.
 
     Raises:
-        UnsupportedProgram: if the discrete latents cannot be summed out.
+        UnsupportedProgram: if the discrete latents cannot be marginalised.
     """
     scalar = all(not plate_axes(site.batch_shape) for site in discrete.values())
     failures: list[Exception] = []
@@ -185,7 +185,7 @@ def not_finite(name: str, distribution: str) -> UnsupportedProgram:
 
 @dataclass(frozen=True, eq=False)
 class Summed:
-    """A program with its discrete latents summed out.
+    """A program with its discrete latents marginalised.
 
     Attributes:
         closed: the program, traced: ``(*arrays, z, *discrete values) -> Terms``.

@@ -85,7 +85,7 @@ def sum_up(terms: Terms, known: Statements) -> Evaluation:
         known: what the statements are.
 
     Raises:
-        UnsupportedProgram: if the discrete variables cannot be summed out, or if the support of a
+        UnsupportedProgram: if the discrete variables cannot be marginalised, or if the support of a
             continuous site, an observation or a scale depends on them.
     """
     _check_free(terms)

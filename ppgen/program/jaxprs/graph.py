@@ -96,7 +96,7 @@ def trace(function: Callable[..., Any], arrays: list[Any], *args: Any) -> tuple[
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(arrays, *args)
     closed, structure = roll(closed), jax.tree.structure(shapes)
-    # Some operations print the memory address of a Python function; it says nothing about what they do.
+    # Some operations print the memory address of a Python function; it is irrelevant to what they do.
     operations = re.sub(r" at 0x[0-9a-f]+", "", str(closed.jaxpr))
     graph = Graph(f"{operations}\n{structure}", closed.jaxpr, structure)
     return graph, Inputs(list(closed.consts), [jax.numpy.asarray(array) for array in arrays])

@@ -44,7 +44,7 @@ class Statement(ABC):
         role: ``"latent"``, ``"observed"``, ``"deterministic"`` or ``"factor"``.
         distribution: the class of its distribution under all wrappers; empty where it has none.
         event_dim: how many trailing dimensions are one event.
-        support: the set of possible values, by name; empty where that says nothing.
+        support: the set of possible values, by name; empty if that adds nothing.
         discrete: whether its values are counts or categories.
         has_rsample: whether gradients go through its draws.
         auxiliary: whether it belongs to a guide alone, which no site of the program stands for.

@@ -145,7 +145,7 @@ class FrozenDistribution(TorchDistribution):
 
 @contextmanager
 def _on_its_own() -> Iterator[None]:
-    """Run a program beside the one that is running, not within it: without its handlers and plates."""
+    """Run a program alongside the one that is running, not within it: without its handlers and plates."""
     handlers, plates = _PYRO_STACK[:], _DIM_ALLOCATOR._stack[:]
     _PYRO_STACK.clear()
     _DIM_ALLOCATOR._stack.clear()
