@@ -13,7 +13,7 @@ from jax.scipy.stats import expon, norm
 from numpyro.distributions.transforms import ExpTransform, IdentityTransform
 
 from ppgen.program.languages.language import Language, register_language
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import PLAIN, Place, RunOptions, Statement
 
 _RUNNING: list[Callable[..., Any]] = []
 
@@ -103,24 +103,17 @@ class Toy(Language):
         return running(lambda *statement: found())
 
     def run(
-        self,
-        program: Callable[..., Any],
-        data: Any,
-        place: Place,
-        *,
-        key: jax.Array | None = None,
-        redraw: bool = False,
-        unroll: bool = False,
+        self, program: Callable[..., Any], data: Any, place: Place, options: RunOptions = PLAIN
     ) -> list[Statement]:
         statements: list[ToyStatement] = []
 
         def answer(name: str, distribution: Any, obs: Any = None) -> Any:
             statement = ToyStatement(name, distribution, obs)
-            statement.redrawn = redraw and obs is not None
+            statement.redrawn = options.redraw and obs is not None
             if obs is None:
                 statement.value = place(statement)
             if statement.value is None or statement.redrawn:
-                own = jax.random.fold_in(key, len(statements))
+                own = jax.random.fold_in(options.key, len(statements))
                 statement.value = distribution.draw(own, statement.shape)
             statements.append(statement)
             return statement.value

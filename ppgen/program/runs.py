@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ppgen.program.family import Program
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import Place, RunOptions, Statement
 from ppgen.program.reading import Reading, anywhere
 
 __all__ = ["Runs"]
@@ -45,7 +45,7 @@ class Runs:
         reading, language = self.reading, self.reading.language
 
         def one(key: Any, _: Any) -> jax.Array:
-            return self._unconstrained(language.run(reading.program, arguments, _draw, key=key))
+            return self._unconstrained(language.run(reading.program, arguments, _draw, RunOptions(key)))
 
         with language.session():
             arguments = language.arguments(reading.data)
@@ -65,7 +65,9 @@ class Runs:
         program = reading.program if data is None else language.in_full(self.program, {})
 
         def one(key: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-            statements = language.run(program, arguments, _lookup(values, _draw), key=key, redraw=True)
+            statements = language.run(
+                program, arguments, _lookup(values, _draw), RunOptions(key, redraw=True)
+            )
             return {statement.name: statement.value for statement in statements if statement.redrawn}
 
         with language.session():

@@ -19,7 +19,7 @@ from ppgen.program.discrete.tables import Table
 from ppgen.program.discrete.terms import Statements, Terms, same_scale, sum_up
 from ppgen.program.explain import at_site
 from ppgen.program.jaxprs.graph import Graph, Inputs, trace
-from ppgen.program.languages.statement import Place, Statement, step_name
+from ppgen.program.languages.statement import Place, RunOptions, Statement, step_name
 from ppgen.program.reading import Reading
 
 __all__ = ["Traced", "trace_density"]
@@ -111,8 +111,8 @@ def _terms(
     parts = {latent.name: z[latent.start : latent.stop].reshape(latent.shape) for latent in reading.latents}
     terms = Terms(language.array(np.zeros(())), {}, {}, {}, {}, {}, {})
     jacobian = terms.jacobian
-    unroll = any(name.endswith("]") for name in discrete)
-    for statement in language.run(reading.program, arguments, _placing(parts, discrete), unroll=unroll):
+    options = RunOptions(unroll=any(name.endswith("]") for name in discrete))
+    for statement in language.run(reading.program, arguments, _placing(parts, discrete), options):
         name, role = statement.name, "discrete" if statement.name in discrete else statement.role
         if statement.step is not None:
             known.steps[name] = statement.step

@@ -25,7 +25,7 @@ from ppgen.program.family import Program
 from ppgen.program.jaxprs.compiler import AT_ONCE
 from ppgen.program.languages.guide import GuideProgram
 from ppgen.program.languages.site import Sites
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import PLAIN, Place, RunOptions, Statement
 from ppgen.program.subsampling import Subsampled
 
 if TYPE_CHECKING:
@@ -79,14 +79,7 @@ class Language(ABC):
 
     @abstractmethod
     def run(
-        self,
-        program: Program,
-        data: Mapping[str, Any],
-        place: Place,
-        *,
-        key: jax.Array | None = None,
-        redraw: bool = False,
-        unroll: bool = False,
+        self, program: Program, data: Mapping[str, Any], place: Place, options: RunOptions = PLAIN
     ) -> list[Statement]:
         """Run a program once, and give back its statements in order.
 
@@ -94,12 +87,10 @@ class Language(ABC):
             program: the program.
             data: its arguments, arrays in the language's own.
             place: gives each latent statement its value; where it gives ``None``, it is drawn.
-            key: of what is drawn, in languages that draw by keys.
-            redraw: draw what is observed from its distribution, in the shape of its observations.
-            unroll: run scans step by step, each step's statements by themselves.
+            options: how to run it.
 
         Raises:
-            UnsupportedProgram: for parameters without a prior, and priors that cannot be drawn from.
+            UnsupportedProgram: for parameters that are not allowed, and priors that cannot be drawn from.
         """
 
     # -- arrays ---------------------------------------------------------------------------------------------

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from ppgen.program.sites import Plate, Role
 
-__all__ = ["Bijection", "Place", "Statement", "step_name"]
+__all__ = ["PLAIN", "Bijection", "Place", "RunOptions", "Statement", "step_name"]
 
 
 @runtime_checkable
@@ -107,6 +107,24 @@ class Statement(ABC):
         """
         raise NotImplementedError  # of a language without discrete latents, whose statements never are
 
+
+class RunOptions(NamedTuple):
+    """How a program is run.
+
+    Attributes:
+        key: of what is drawn, in languages that draw by keys.
+        redraw: draw what is observed from its distribution, in the shape of its observations.
+        unroll: run scans step by step, each step's statements by themselves.
+        parameters: allow parameters without a prior, which a posterior has no place for.
+    """
+
+    key: jax.Array | None = None
+    redraw: bool = False
+    unroll: bool = False
+    parameters: bool = False
+
+
+PLAIN = RunOptions()
 
 Place = Callable[[Statement], Any]
 """From a latent statement without a value to the value that it gets; ``None`` has the language draw it."""

@@ -22,7 +22,7 @@ from ppgen.program.languages.numpyro.scans import UnrollScans
 from ppgen.program.languages.numpyro.statements import REDRAWN, NumPyroStatement
 from ppgen.program.languages.rows import RowPrograms
 from ppgen.program.languages.site import Sites
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import PLAIN, Place, RunOptions, Statement
 from ppgen.program.sites import free_parameter, no_prior_draws
 from ppgen.program.subsampling import Subsampled
 
@@ -53,21 +53,13 @@ class NumPyro(Language):
                 yield
 
     def run(
-        self,
-        program: Program,
-        data: Mapping[str, Any],
-        place: Place,
-        *,
-        key: jax.Array | None = None,
-        redraw: bool = False,
-        unroll: bool = False,
-        parameters: bool = False,
+        self, program: Program, data: Mapping[str, Any], place: Place, options: RunOptions = PLAIN
     ) -> list[Statement]:
-        program = _Redraw(program) if redraw else program
+        program = _Redraw(program) if options.redraw else program
         program = handlers.substitute(program, substitute_fn=_placing(place))
-        program = program if parameters else _NoFreeParameters(program)
-        program = program if key is None else handlers.seed(program, key)
-        drawing = _Drawing(UnrollScans(program) if unroll else program)
+        program = program if options.parameters else _NoFreeParameters(program)
+        program = program if options.key is None else handlers.seed(program, options.key)
+        drawing = _Drawing(UnrollScans(program) if options.unroll else program)
         try:
             messages = handlers.trace(drawing).get_trace(**data)
         except NotImplementedError:

@@ -14,7 +14,7 @@ from numpyro.distributions import biject_to, constraints
 
 from ppgen.program.family import Program
 from ppgen.program.languages.guide import GuideProgram, LoweredGuide
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import Place, RunOptions, Statement
 
 __all__ = ["NumPyroGuide"]
 
@@ -40,7 +40,7 @@ class NumPyroGuide(GuideProgram):
         self.initial = np.asarray(flat, float)
 
     def run(self, data: Mapping[str, Any], place: Place) -> list[Statement]:
-        return self.language.run(self.guide, data, place, parameters=True)
+        return self.language.run(self.guide, data, place, RunOptions(parameters=True))
 
     def lower(
         self,

@@ -27,7 +27,7 @@ from ppgen.program.languages.pyro.session import SelectByTensor, own_state, unva
 from ppgen.program.languages.pyro.statements import REDRAWN, PyroStatement, role_of
 from ppgen.program.languages.rows import RowPrograms
 from ppgen.program.languages.site import Sites
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import PLAIN, Place, RunOptions, Statement
 from ppgen.program.lowering.callback import call_torch
 from ppgen.program.lowering.recording import CannotRecord, Recording, record
 from ppgen.program.sites import free_parameter, no_prior_draws
@@ -70,18 +70,10 @@ class Pyro(Language):
             return jnp.asarray(torch.cat(parts).detach().double().numpy())
 
     def run(
-        self,
-        program: Program,
-        data: Mapping[str, Any],
-        place: Place,
-        *,
-        key: jax.Array | None = None,
-        redraw: bool = False,
-        unroll: bool = False,
-        parameters: bool = False,
+        self, program: Program, data: Mapping[str, Any], place: Place, options: RunOptions = PLAIN
     ) -> list[Statement]:
-        refused = nullcontext() if parameters else _NoFreeParameters()
-        with refused, poutine.trace() as tracer, _Placed(place, redraw):
+        refused = nullcontext() if options.parameters else _NoFreeParameters()
+        with refused, poutine.trace() as tracer, _Placed(place, options.redraw):
             program(**data)
         return [
             PyroStatement(message)

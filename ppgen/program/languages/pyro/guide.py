@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from ppgen.errors import UnsupportedProgram
 from ppgen.program.family import Program
 from ppgen.program.languages.guide import GuideProgram, LoweredGuide
-from ppgen.program.languages.statement import Place, Statement
+from ppgen.program.languages.statement import Place, RunOptions, Statement
 from ppgen.program.lowering.recording import Recording, open_draws, record_loss
 
 __all__ = ["PyroGuide"]
@@ -37,7 +37,7 @@ class PyroGuide(GuideProgram):
         self.initial = torch.cat([*flat, torch.zeros(0, dtype=torch.float64)]).numpy().copy()
 
     def run(self, data: Mapping[str, Any], place: Place) -> list[Statement]:
-        return self.language.run(self.guide, data, place, parameters=True)
+        return self.language.run(self.guide, data, place, RunOptions(parameters=True))
 
     def lower(
         self,
