@@ -17,7 +17,7 @@ from numpyro.distributions import Distribution, constraints
 from torch.distributions import constraints as torch_constraints
 
 from ppgen.errors import UnsupportedProgram
-from ppgen.program.languages.pyro.program import own_state
+from ppgen.program.languages.pyro.session import own_state
 from ppgen.program.languages.site import FrozenModel, Sites, batch_of, check_latents
 from ppgen.program.lowering.recording import Recording, record
 

@@ -29,22 +29,16 @@ def read_plates(
         found: takes in the plates that subsample and have no rows given.
     """
     given, seen = rows or {}, {} if found is None else found
-    outer = SubsampleMessenger._subsample
 
     def choose(
         name: str, size: Any = None, subsample_size: Any = None, subsample: Any = None, *about_device: Any
     ) -> Any:
         if subsample is not None or subsample_size is None:
-            return outer(name, size, subsample_size, subsample, *about_device)
+            return _AT_RANDOM(name, size, subsample_size, subsample, *about_device)
         plate = check_subsample(name, int(size), subsample_size)
-        if name in given:
-            return outer(name, size, None, given[name], *about_device)
-        if plate.rows < plate.size:
+        if name not in given and plate.rows < plate.size:
             seen[name] = plate
-        whole = (
-            None if outer is _AT_RANDOM else subsample_size
-        )  # else the reading outside of this one is asked
-        return outer(name, size, whole, None, *about_device)
+        return _AT_RANDOM(name, size, None, given.get(name), *about_device)
 
     # A plate compares its rows with a size that no handler can change.
     with mock.patch.object(SubsampleMessenger, "_subsample", staticmethod(choose)):

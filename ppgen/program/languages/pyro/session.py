@@ -13,21 +13,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from ppgen.program.explain import explained
-from ppgen.program.languages.pyro.plates import read_plates
 
 __all__ = ["SelectByTensor", "own_state", "unvalidated"]
 
 
 @contextmanager
 def own_state() -> Iterator[None]:
-    """Run programs on all rows, in double precision, with a random state and parameters thrown away."""
+    """Run programs in double precision, with a random state and parameters that are thrown away."""
     default = torch.get_default_dtype()
     with (
         explained("a Pyro program that runs on the given data", "program(**data)"),
         torch.random.fork_rng(devices=[]),
         pyro.get_param_store().scope(),
         _DoublePrecision(),
-        read_plates(),
     ):
         torch.manual_seed(0)
         torch.set_default_dtype(torch.float64)
