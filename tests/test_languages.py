@@ -6,10 +6,12 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from toy_language import Exponential, Normal, sample
+from toy_language import Exponential, Normal, Toy, sample
 
 import ppgen
-from ppgen.program import detect_engine, read_density, read_sites
+from ppgen.program import detect_engine, read_density, read_sites, register_language
+
+register_language(Toy())
 
 Y = np.array([0.4, 1.9, 1.1, 0.7, 2.2, 1.3])
 MEAN, SD = Y.sum() / 7, 7**-0.5  # of the posterior: y ~ N(mu, 1), mu ~ N(0, 1)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.scipy.stats import expon, norm
 from numpyro.distributions.transforms import ExpTransform, IdentityTransform
 
-from ppgen.program.languages.language import Language, register_language
+from ppgen.program.languages.language import Language
 from ppgen.program.languages.statement import PLAIN, Place, RunOptions, Statement
 
 _RUNNING: list[Callable[..., Any]] = []
@@ -121,6 +121,3 @@ class Toy(Language):
         with running(answer):
             program(**data)
         return list(statements)
-
-
-register_language(Toy())

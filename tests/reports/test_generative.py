@@ -259,7 +259,6 @@ class TestFilesOfFamilies:
             ("MaskedDiffusion", {"levels": 3}),
         ],
     )
-    @pytest.mark.xfail(strict=True, reason="the network holds functions that pickle cannot name")
     def test_a_diffusion_goes_to_another_process(self, name, settings):
         family = getattr(ppgen.models, name)((4,), **settings)
         back = pickle.loads(pickle.dumps(family))

@@ -128,6 +128,14 @@ def _batch_norm_of_batch(
     return _affine(y, _by_channel(weight, x), _by_channel(bias, x)), mean.ravel(), scale.ravel()
 
 
+def _batch_norm_of_either(
+    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float, eps: float
+) -> tuple[Any, ...]:
+    if training:
+        return _batch_norm_of_batch(x, weight, bias, training, momentum, eps)
+    return _batch_norm(x, weight, bias, mean, variance, momentum, eps)
+
+
 def _by_channel(values: Any, x: Any) -> Any:
     return None if values is None else jnp.reshape(values, (-1, *[1] * (x.ndim - 2)))
 
@@ -214,6 +222,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "native_group_norm": _group_norm,
     "_native_batch_norm_legit_no_training": _batch_norm,
     "_native_batch_norm_legit.no_stats": _batch_norm_of_batch,
+    "native_batch_norm": _batch_norm_of_either,
     "max_pool2d_with_indices": _max_pool,
     "avg_pool2d": _average_pool,
     "_adaptive_avg_pool2d": _adaptive_average_pool,
