@@ -67,9 +67,8 @@ class Adversarial:
     The program samples as many examples as it is given, and returns them; its density is never evaluated.
     With a guide the critic judges pairs of examples and latent values, :math:`T(x, z)`: those that the guide
     infers from real examples, and those that the program generated its samples from. A program without
-    parameters
-    does not change: then only the critic learns, and the history's ``divergence`` estimates how far it is
-    from the data.
+    parameters does not change: then only the critic learns, and the history's ``divergence`` estimates how
+    far it is from the data.
 
     ``measures`` in the history are ``divergence``, a lower bound apart from noise and overfitting of the
     critic, and the losses ``critic`` and ``generator``; ``train`` is the divergence. Adversarial losses do
